@@ -1,0 +1,150 @@
+package traffic
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// AppendExchange appends x as a protobuf reprise.v1.Exchange, byte for byte what proto.Marshal gives, without building
+// the generated structs: a third of the time on the tap's hot path.
+func AppendExchange(b []byte, x *Exchange) []byte {
+	if x.ID != (ID{}) {
+		b = appendBytes(b, 1, x.ID[:])
+	}
+	b = appendFixed64(b, 2, unixNano(x.CaptureTime))
+	b = appendVarint(b, 3, uint64(x.TimeSource))
+	b = appendBytes(b, 4, x.RulesDigest)
+	b = appendMessage(b, 5, func(b []byte) []byte {
+		b = appendVarint(b, 1, uint64(x.Source.Kind))
+		return appendBytes(b, 2, x.Source.Name)
+	})
+	b = appendMessage(b, 6, func(b []byte) []byte {
+		b = appendBytes(b, 1, x.Connection.ID)
+		b = appendVarint(b, 2, x.Connection.Sequence)
+		b = appendBytes(b, 3, x.Connection.Client)
+		return appendBytes(b, 4, x.Connection.Server)
+	})
+	b = appendBytes(b, 7, x.Session)
+	b = appendFixed64(b, 8, x.SampleHash)
+	for i := range x.Redactions {
+		b = appendMessage(b, 9, func(b []byte) []byte { return appendRedaction(b, &x.Redactions[i]) })
+	}
+	b = appendFlags(b, 10, x.Flags)
+	b = appendMessage(b, 11, func(b []byte) []byte { return appendRequest(b, &x.Request) })
+	if x.Response != nil {
+		b = appendMessage(b, 12, func(b []byte) []byte { return appendResponse(b, x.Response) })
+	}
+	return b
+}
+
+func appendRedaction(b []byte, r *Redaction) []byte {
+	b = appendString(b, 1, r.Rule)
+	b = appendVarint(b, 2, uint64(r.Version))
+	b = appendString(b, 3, r.KeyID)
+	return appendString(b, 4, r.Location)
+}
+
+func appendRequest(b []byte, r *Request) []byte {
+	b = appendBytes(b, 1, r.Method)
+	b = appendBytes(b, 2, r.Scheme)
+	b = appendBytes(b, 3, r.Authority)
+	b = appendBytes(b, 4, r.Target)
+	b = appendBytes(b, 5, r.Protocol)
+	b = appendFields(b, 6, r.Headers)
+	b = appendBytes(b, 7, r.Body)
+	b = appendVarint(b, 8, uint64(r.BodySize))
+	return appendFields(b, 9, r.Trailers)
+}
+
+func appendResponse(b []byte, r *Response) []byte {
+	b = appendVarint(b, 1, uint64(r.Status))
+	b = appendFields(b, 2, r.Headers)
+	b = appendBytes(b, 3, r.Body)
+	b = appendVarint(b, 4, uint64(r.BodySize))
+	b = appendFields(b, 5, r.Trailers)
+	b = appendVarint(b, 6, uint64(r.TTFB))
+	b = appendVarint(b, 7, uint64(r.Duration))
+	return appendBytes(b, 8, r.Protocol)
+}
+
+func appendFields(b []byte, num protowire.Number, fields []Field) []byte {
+	for i := range fields {
+		f := &fields[i]
+		b = protowire.AppendTag(b, num, protowire.BytesType)
+		b = protowire.AppendVarint(b, uint64(sizeBytes(f.Name)+sizeBytes(f.Value)))
+		b = appendBytes(b, 1, f.Name)
+		b = appendBytes(b, 2, f.Value)
+	}
+	return b
+}
+
+// sizeBytes is the encoded size of a bytes field with a number below 16.
+func sizeBytes(v []byte) int {
+	if len(v) == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeBytes(len(v))
+}
+
+// appendFlags appends the set bits as a packed repeated enum.
+func appendFlags(b []byte, num protowire.Number, f Flags) []byte {
+	if f == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(bits.OnesCount64(uint64(f)))) // every number is below 128: a byte each
+	for ; f != 0; f &= f - 1 {
+		b = append(b, byte(bits.TrailingZeros64(uint64(f))))
+	}
+	return b
+}
+
+// appendMessage appends an embedded message whose length is known only afterwards: most are below 128 bytes, so one
+// byte is kept for the length and the content moved when that was not enough.
+func appendMessage(b []byte, num protowire.Number, content func([]byte) []byte) []byte {
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	at := len(b)
+	b = content(append(b, 0))
+	size := len(b) - at - 1
+	if extra := protowire.SizeVarint(uint64(size)) - 1; extra > 0 {
+		var grow [binary.MaxVarintLen64]byte
+		b = append(b, grow[:extra]...)
+		copy(b[at+1+extra:], b[at+1:at+1+size])
+	}
+	binary.PutUvarint(b[at:], uint64(size))
+	return b
+}
+
+func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
+	if len(v) == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	return protowire.AppendBytes(b, v)
+}
+
+func appendString(b []byte, num protowire.Number, v string) []byte {
+	if v == "" {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.BytesType)
+	return protowire.AppendString(b, v)
+}
+
+func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.VarintType)
+	return protowire.AppendVarint(b, v)
+}
+
+func appendFixed64(b []byte, num protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	b = protowire.AppendTag(b, num, protowire.Fixed64Type)
+	return protowire.AppendFixed64(b, v)
+}
