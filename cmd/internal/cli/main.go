@@ -1,0 +1,131 @@
+// Package cli is what the three commands share: flags, times, output modes, signals, and how an error is shown.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reprise-io/reprise/internal/fault"
+)
+
+// Version is set by the linker; "dev" in a plain go build.
+var Version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+
+// ExitCodes closes every root command's help.
+const ExitCodes = `Exit codes:
+  0 ok   1 failure   2 usage or configuration   3 threshold, difference or lint finding
+  4 incomplete (some records lost, or only a part could be read)   130 interrupted after a clean drain`
+
+// ErrInterrupted is the cause of the context's end when a signal asked for it.
+var ErrInterrupted = errors.New("interrupted")
+
+// Main runs root with the process's arguments and returns the exit code. The first SIGINT or SIGTERM ends the context
+// with cause ErrInterrupted, so that the command drains; the second ends the process at once.
+func Main(root *cobra.Command) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-signals:
+			cancel(ErrInterrupted)
+		case <-done:
+			return
+		}
+		select {
+		case <-signals:
+			os.Exit(fault.Interrupted)
+		case <-done:
+		}
+	}()
+	// A reader that went away (inspect cat | head) is no error: writes then fail with EPIPE, which Run reports.
+	signal.Ignore(syscall.SIGPIPE)
+
+	prepare(root)
+	err := root.ExecuteContext(ctx)
+	interrupted := errors.Is(context.Cause(ctx), ErrInterrupted)
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		return fault.OK
+	case interrupted && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrInterrupted)):
+		return fault.Interrupted
+	case err == nil:
+		return fault.OK
+	}
+	PrintError(os.Stderr, root.Name(), err)
+	return fault.Code(err)
+}
+
+// prepare sets what every command of a tree needs: silence for our own error printing, and usage errors with code 2.
+func prepare(root *cobra.Command) {
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.Version = Version
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fault.BadUsage(err.Error(), "", c.CommandPath()+" --help")
+	})
+	walk(root, func(c *cobra.Command) {
+		if c.Args != nil {
+			check := c.Args
+			c.Args = func(c *cobra.Command, args []string) error {
+				if err := check(c, args); err != nil {
+					return fault.BadUsage(err.Error(), "", c.CommandPath()+" --help")
+				}
+				return nil
+			}
+		}
+		if c.HasSubCommands() && c.RunE == nil {
+			c.Args = cobra.ArbitraryArgs
+			c.RunE = unknownCommand
+		}
+	})
+}
+
+// unknownCommand shows help when nothing was asked for, and an error with the nearest names otherwise.
+func unknownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	try := c.CommandPath() + " --help"
+	c.SuggestionsMinimumDistance = 2
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		try = c.CommandPath() + " " + near[0]
+	}
+	return fault.BadUsage(fmt.Sprintf("unknown command %q for %q", args[0], c.CommandPath()), "", try)
+}
+
+func walk(c *cobra.Command, f func(*cobra.Command)) {
+	f(c)
+	for _, sub := range c.Commands() {
+		walk(sub, f)
+	}
+}
+
+// PrintError writes err as people read it: program and what, then cause and what to try on lines of their own.
+func PrintError(w io.Writer, program string, err error) {
+	e, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		fmt.Fprintf(w, "%s: %s\n", program, oneLine(err.Error()))
+		return
+	}
+	fmt.Fprintf(w, "%s: %s\n", program, e.What)
+	for _, line := range []struct{ label, text string }{{"cause", e.Cause}, {"try", e.Try}} {
+		if line.text != "" {
+			fmt.Fprintf(w, "  %-5s  %s\n", line.label, strings.ReplaceAll(line.text, "\n", "\n         "))
+		}
+	}
+}
+
+func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }

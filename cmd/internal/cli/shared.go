@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/topic"
+)
+
+// Shared holds the flags that mean the same in all three programs. The zero value is filled by the Add methods.
+type Shared struct {
+	Brokers     []string
+	TopicPrefix string
+	RedactKey   string // "env:NAME" or "file:PATH"; empty: random
+	Admin       string // address of metrics and health; empty: off
+	Pprof       bool
+	LogFormat   string
+	LogLevel    string
+}
+
+// defaultBroker is where a Kafka on this machine listens.
+const defaultBroker = "127.0.0.1:9092"
+
+// AddKafka adds --brokers and --topic-prefix.
+func (s *Shared) AddKafka(fs *pflag.FlagSet) {
+	brokers := []string{defaultBroker}
+	if env := os.Getenv("REPRISE_BROKERS"); env != "" {
+		brokers = strings.Split(env, ",")
+	}
+	fs.StringSliceVar(&s.Brokers, "brokers", brokers, "Kafka brokers, HOST:PORT with commas between (env REPRISE_BROKERS)")
+	fs.StringVar(&s.TopicPrefix, "topic-prefix", "reprise", "topics are PREFIX.exchanges, PREFIX.control, PREFIX.results")
+}
+
+// AddLog adds --log-format and --log-level.
+func (s *Shared) AddLog(fs *pflag.FlagSet) {
+	fs.StringVar(&s.LogFormat, "log-format", "auto", "log lines on stderr as text or json; auto: text on a terminal")
+	fs.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// AddAdmin adds --admin and --pprof.
+func (s *Shared) AddAdmin(fs *pflag.FlagSet) {
+	fs.StringVar(&s.Admin, "admin", "", "serve /metrics, /healthz and /readyz on this address; off unless given")
+	fs.BoolVar(&s.Pprof, "pprof", false, "serve /debug/pprof/ on the --admin address too")
+}
+
+// AddRedactKey adds --redact-key.
+func (s *Shared) AddRedactKey(fs *pflag.FlagSet) {
+	fs.StringVar(&s.RedactKey, "redact-key", "",
+		"key of the pseudonyms, as env:NAME or file:PATH; absent: random, so that sessions of different taps do not join")
+}
+
+// Logger builds the logger that writes to w.
+func (s *Shared) Logger(w io.Writer) (*slog.Logger, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		return nil, fault.BadUsage(fmt.Sprintf("bad --log-level %q", s.LogLevel), "", "debug, info, warn or error")
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	switch s.LogFormat {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "auto", "":
+		if f, ok := w.(*os.File); ok && IsTerminal(f) {
+			return slog.New(slog.NewTextHandler(w, opts)), nil
+		}
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fault.BadUsage(fmt.Sprintf("bad --log-format %q", s.LogFormat), "", "auto, text or json")
+}
+
+// Topic returns what internal/topic needs to connect.
+func (s *Shared) Topic(clientID string, log *slog.Logger) topic.Config {
+	return topic.Config{Brokers: s.Brokers, ClientID: clientID, Logger: log}
+}
+
+// minKey is the fewest bytes that a pseudonym key may have.
+const minKey = 16
+
+// Key reads the key named by --redact-key; without one it draws a random key and says so.
+func (s *Shared) Key() (key []byte, random bool, err error) {
+	kind, name, _ := strings.Cut(s.RedactKey, ":")
+	switch {
+	case s.RedactKey == "":
+		key = make([]byte, 32)
+		_, err = rand.Read(key)
+		return key, true, err
+	case kind == "env":
+		key = []byte(os.Getenv(name))
+		if len(key) == 0 {
+			return nil, false, fault.BadUsage(fmt.Sprintf("--redact-key %s: the variable is empty or not set", s.RedactKey), "",
+				"export "+name+"=$(head -c 32 /dev/urandom | base64)")
+		}
+	case kind == "file":
+		if key, err = os.ReadFile(name); err != nil {
+			return nil, false, fault.BadUsage("--redact-key: cannot read the key file", err.Error(),
+				"head -c 32 /dev/urandom | base64 > "+name)
+		}
+		key = bytes.TrimSpace(key)
+	default:
+		return nil, false, fault.BadUsage("bad --redact-key: want env:NAME or file:PATH", "",
+			"a key on the command line would show in the process list")
+	}
+	if len(key) < minKey {
+		return nil, false, fault.BadUsage(fmt.Sprintf("--redact-key %s: the key has %d bytes, want at least %d", s.RedactKey, len(key), minKey),
+			"", "head -c 32 /dev/urandom | base64")
+	}
+	return key, false, nil
+}
