@@ -1,0 +1,50 @@
+package control
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+)
+
+// Key is the Kafka key of a control record: what a newer record under the same key replaces.
+type Key string
+
+// TapKey is where a tap reports itself: the newest report replaces the older ones.
+func TapKey(tapID []byte) Key { return Key("tap/" + hex.EncodeToString(tapID)) }
+
+// SpecKey is where one writer proposes what a run is. A writer is one process and proposes once, so no proposal ever
+// replaces another one.
+func SpecKey(run, writer string) Key { return Key("run/" + run + "/spec/" + writer) }
+
+// BaseKey is where one writer proposes the time base of one generation of a run.
+func BaseKey(run string, generation uint32, writer string) Key {
+	return Key("run/" + run + "/base/" + number(generation) + "/" + writer)
+}
+
+// EndKey is where the end of one generation of a run is told, with its report.
+func EndKey(run string, generation uint32) Key {
+	return Key("run/" + run + "/end/" + number(generation))
+}
+
+// CommandKey is where one command stands.
+func CommandKey(id string) Key { return Key("command/" + id) }
+
+func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// maxRunName keeps group ids and keys well below Kafka's limits.
+const maxRunName = 128
+
+// CheckRunName reports whether a run can have that name: it becomes part of a consumer group's id and of record keys.
+func CheckRunName(name string) error {
+	if name == "" || len(name) > maxRunName {
+		return fmt.Errorf("run name %q: want 1 to %d characters", name, maxRunName)
+	}
+	for _, c := range []byte(name) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		default:
+			return fmt.Errorf("run name %q: only letters, digits, '.', '_' and '-' are allowed", name)
+		}
+	}
+	return nil
+}

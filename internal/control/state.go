@@ -1,0 +1,211 @@
+// Package control is what taps, replayers and people tell each other through <prefix>.control: how such a record is
+// written, and the fold that turns the topic's records into who records, what runs there are and how they stand. It
+// does no I/O.
+//
+// Every proposal stands under a key of its own and of several the lowest offset wins, so all readers come to the same
+// state, whenever they read and whatever was compacted away in between.
+package control
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
+)
+
+// State is the fold of all control records applied so far. The zero value is the state of an empty topic. It is not
+// safe for concurrent use.
+type State struct {
+	taps    map[string]*Tap
+	runs    map[string]*Run
+	corrupt []Corrupt
+	skipped int
+}
+
+// Tap is the newest report of a tap.
+type Tap struct {
+	Report *reprisev1.TapReport
+	Time   time.Time // when it was written, by the tap's clock
+	Offset int64
+}
+
+// Run is all that is known of one named run.
+type Run struct {
+	Name        string
+	generations map[uint32]*Generation
+}
+
+// Generation is one start of a run: --restart begins the next.
+type Generation struct {
+	Number uint32
+	Spec   *reprisev1.RunSpec  // nil: only other records of it were seen
+	Base   *reprisev1.TimeBase // nil: not decided yet
+	End    *reprisev1.RunEnd   // nil: not ended
+
+	// Writers of the winning proposals.
+	SpecWriter, BaseWriter     string
+	specOffset, baseOffset     int64
+	endOffset                  int64
+	specTime, baseTime, ending time.Time
+}
+
+// Started is when the winning spec was written.
+func (g *Generation) Started() time.Time { return g.specTime }
+
+// Ended is when the end was written; zero when it has not ended.
+func (g *Generation) Ended() time.Time { return g.ending }
+
+// Corrupt is a record that could not be read, and so decides nothing.
+type Corrupt struct {
+	Offset int64
+	Reason string
+}
+
+// maxCorrupt bounds how many corrupt records are remembered one by one.
+const maxCorrupt = 20
+
+// Apply takes the record at an offset. Records may come in any order and more than once. A record without a value
+// makes a tap forgotten; one that cannot be read is counted and left out.
+func (s *State) Apply(offset int64, key, value []byte) {
+	if len(value) == 0 {
+		delete(s.taps, string(key))
+		return
+	}
+	c, err := Unmarshal(value)
+	if err != nil {
+		s.reject(offset, err.Error())
+		return
+	}
+	at := timeOf(c.GetTimeUnixNano())
+	switch k := c.GetKind().(type) {
+	case *reprisev1.Control_TapReport:
+		s.tap(offset, at, string(key), k.TapReport)
+	case *reprisev1.Control_RunSpec:
+		g := s.generation(offset, k.RunSpec.GetRun(), k.RunSpec.GetGeneration())
+		if g != nil && (g.Spec == nil || offset < g.specOffset) {
+			g.Spec, g.specOffset, g.SpecWriter, g.specTime = k.RunSpec, offset, c.GetWriter(), at
+		}
+	case *reprisev1.Control_TimeBase:
+		g := s.generation(offset, k.TimeBase.GetRun(), k.TimeBase.GetGeneration())
+		if g != nil && (g.Base == nil || offset < g.baseOffset) {
+			g.Base, g.baseOffset, g.BaseWriter, g.baseTime = k.TimeBase, offset, c.GetWriter(), at
+		}
+	case *reprisev1.Control_RunEnd:
+		g := s.generation(offset, k.RunEnd.GetRun(), k.RunEnd.GetGeneration())
+		// Under one key for all writers: the newest is the one that stays.
+		if g != nil && (g.End == nil || offset >= g.endOffset) {
+			g.End, g.endOffset, g.ending = k.RunEnd, offset, at
+		}
+	case nil:
+		s.skipped++ // a kind of a newer version
+	}
+}
+
+func (s *State) tap(offset int64, at time.Time, key string, r *reprisev1.TapReport) {
+	if len(r.GetTapId()) == 0 {
+		s.reject(offset, "tap report without an id")
+		return
+	}
+	if old := s.taps[key]; old != nil && offset < old.Offset {
+		return
+	}
+	if s.taps == nil {
+		s.taps = make(map[string]*Tap)
+	}
+	s.taps[key] = &Tap{Report: r, Time: at, Offset: offset}
+}
+
+func (s *State) generation(offset int64, name string, number uint32) *Generation {
+	if err := CheckRunName(name); err != nil {
+		s.reject(offset, err.Error())
+		return nil
+	}
+	if number == 0 {
+		s.reject(offset, fmt.Sprintf("run %q: generation 0", name))
+		return nil
+	}
+	if s.runs == nil {
+		s.runs = make(map[string]*Run)
+	}
+	r := s.runs[name]
+	if r == nil {
+		r = &Run{Name: name, generations: make(map[uint32]*Generation)}
+		s.runs[name] = r
+	}
+	g := r.generations[number]
+	if g == nil {
+		g = &Generation{Number: number}
+		r.generations[number] = g
+	}
+	return g
+}
+
+func (s *State) reject(offset int64, reason string) {
+	s.skipped++
+	if len(s.corrupt) < maxCorrupt {
+		s.corrupt = append(s.corrupt, Corrupt{Offset: offset, Reason: reason})
+	}
+}
+
+// Skipped returns how many records were left out because this version could not read them, and the first of those
+// that were corrupt.
+func (s *State) Skipped() (int, []Corrupt) { return s.skipped, s.corrupt }
+
+// Taps returns the newest report of every tap, by name and then by id.
+func (s *State) Taps() []*Tap {
+	taps := make([]*Tap, 0, len(s.taps))
+	for _, t := range s.taps {
+		taps = append(taps, t)
+	}
+	slices.SortFunc(taps, func(a, b *Tap) int {
+		if c := strings.Compare(a.Report.GetName(), b.Report.GetName()); c != 0 {
+			return c
+		}
+		return slices.Compare(a.Report.GetTapId(), b.Report.GetTapId())
+	})
+	return taps
+}
+
+// Run returns the run of that name, nil when nothing is known of it.
+func (s *State) Run(name string) *Run { return s.runs[name] }
+
+// Runs returns all runs by name.
+func (s *State) Runs() []*Run {
+	runs := make([]*Run, 0, len(s.runs))
+	for _, r := range s.runs {
+		runs = append(runs, r)
+	}
+	slices.SortFunc(runs, func(a, b *Run) int { return strings.Compare(a.Name, b.Name) })
+	return runs
+}
+
+// Generation returns one generation of the run, nil when nothing is known of it.
+func (r *Run) Generation(number uint32) *Generation {
+	if r == nil {
+		return nil
+	}
+	return r.generations[number]
+}
+
+// Current returns the newest generation that has a spec, nil when there is none.
+func (r *Run) Current() *Generation {
+	if r == nil {
+		return nil
+	}
+	var newest *Generation
+	for _, g := range r.generations {
+		if g.Spec != nil && (newest == nil || g.Number > newest.Number) {
+			newest = g
+		}
+	}
+	return newest
+}
+
+func timeOf(nano uint64) time.Time {
+	if nano == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(nano)).UTC()
+}
