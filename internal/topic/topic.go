@@ -1,0 +1,59 @@
+// Package topic is Reprise's Kafka: the only user of franz-go. It writes records without ever blocking the caller
+// (Writer), reads them by assignment (AssignReader) or as a member of a group (GroupReader), creates topics with explicit
+// settings and looks offsets up (Admin), and does the arithmetic of contiguous commits (Ledger). It knows brokers, bytes
+// and offsets; what a record means is not its business.
+package topic
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Config is what every connection to Kafka needs. The zero value of each field but Brokers is usable.
+type Config struct {
+	Brokers    []string              // HOST:PORT of one or more brokers
+	ClientID   string                // shown in the broker's logs and metrics; default "reprise"
+	Logger     *slog.Logger          // nil: nothing is logged
+	Registerer prometheus.Registerer // nil: no metrics
+
+	// Dialer replaces the network, for tests. nil: TCP with a 5 s timeout.
+	Dialer DialFunc
+}
+
+// Names are the topics of one prefix.
+type Names struct {
+	Exchanges, Control, Results string
+}
+
+// NamesOf returns the topics of prefix: reprise.exchanges and so on for "reprise".
+func NamesOf(prefix string) Names {
+	return Names{Exchanges: prefix + ".exchanges", Control: prefix + ".control", Results: prefix + ".results"}
+}
+
+// Record is one Kafka record. A writer sets Key, Value, Headers and Time and must not change them until OnDone; the other
+// fields are set by a reader. Key nil: any partition.
+type Record struct {
+	Key, Value  []byte
+	Headers     []Header
+	Time        time.Time // Kafka timestamp, millisecond resolution
+	Topic       string
+	Partition   int32
+	Offset      int64
+	LeaderEpoch int32
+}
+
+// Header is one Kafka record header: Key string, Value []byte.
+type Header = kgo.RecordHeader
+
+// Header returns the value of the first header with that key, nil when there is none.
+func (r *Record) Header(key string) []byte {
+	for i := range r.Headers {
+		if r.Headers[i].Key == key {
+			return r.Headers[i].Value
+		}
+	}
+	return nil
+}
