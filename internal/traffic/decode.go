@@ -184,7 +184,7 @@ func decodeResponse(b []byte, r *Response) error {
 	return fields(b, func(num protowire.Number, v uint64, p []byte) error {
 		switch num {
 		case 1:
-			r.Status = int(v)
+			r.Status = int(uint32(v))
 		case 2:
 			return decodeField(p, &r.Headers)
 		case 3:

@@ -3,6 +3,8 @@ package traffic
 import (
 	"encoding/binary"
 	"math/bits"
+	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -125,9 +127,13 @@ func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
 	return protowire.AppendBytes(b, v)
 }
 
+// appendString replaces what is not UTF-8: a proto3 string that is not cannot be read by others.
 func appendString(b []byte, num protowire.Number, v string) []byte {
 	if v == "" {
 		return b
+	}
+	if !utf8.ValidString(v) {
+		v = strings.ToValidUTF8(v, "\uFFFD")
 	}
 	b = protowire.AppendTag(b, num, protowire.BytesType)
 	return protowire.AppendString(b, v)

@@ -90,6 +90,8 @@ const (
 )
 
 // String returns "value", "type", "missing" or "extra".
-func (k DifferenceKind) String() string { return enumName(reprisev1.Difference_Kind(k).String(), "KIND_") }
+func (k DifferenceKind) String() string {
+	return enumName(reprisev1.Difference_Kind(k).String(), "KIND_")
+}
 
 func enumName(s, prefix string) string { return strings.ToLower(strings.TrimPrefix(s, prefix)) }
