@@ -21,9 +21,6 @@ type PartitionInfo struct {
 	Bytes      int64
 }
 
-// Range is a span of offsets [Start, End).
-type Range struct{ Start, End int64 }
-
 // NewAdmin connects lazily: an error is about the configuration only.
 func NewAdmin(cfg Config) (*Admin, error) { return &Admin{}, nil }
 

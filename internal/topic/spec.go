@@ -9,13 +9,17 @@ type Spec struct {
 }
 
 // ExchangesSpec is the topic of recorded exchanges. partitions 0: 12.
-func ExchangesSpec(names Names, partitions int32) Spec { return Spec{Name: names.Exchanges, Partitions: partitions} }
+func ExchangesSpec(names Names, partitions int32) Spec {
+	return Spec{Name: names.Exchanges, Partitions: partitions}
+}
 
 // ControlSpec is the compacted topic of runs, taps and commands: one partition, so that its order is total.
 func ControlSpec(names Names) Spec { return Spec{Name: names.Control, Partitions: 1} }
 
 // ResultsSpec is the topic of outcomes. partitions 0: 12.
-func ResultsSpec(names Names, partitions int32) Spec { return Spec{Name: names.Results, Partitions: partitions} }
+func ResultsSpec(names Names, partitions int32) Spec {
+	return Spec{Name: names.Results, Partitions: partitions}
+}
 
 // EmbeddedSpecs are the three topics as the embedded broker keeps them: 4 partitions and 1 GiB in all.
 func EmbeddedSpecs(names Names) []Spec {
