@@ -1,0 +1,282 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	shownDifferences = 8
+	shownBadRecords  = 5
+)
+
+// Text writes the report for people: the answer first, every loss named.
+func (r *Report) Text(w io.Writer) error {
+	var b strings.Builder
+	kind := "run"
+	if r.Live && r.Run == "live" {
+		kind = "replay"
+	}
+	fmt.Fprintf(&b, "%s %s: %s\n", kind, r.Run, r.State)
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-10s %s\n", label, fmt.Sprintf(format, args...))
+	}
+	if !r.Window.From.IsZero() {
+		line("window", "%s, %s", window(r.Window.From, r.Window.To), plural(int64(r.Window.Partitions), "partition"))
+	}
+	line("fired", "%s   skipped %s   refused %s   failed %s", Number(r.Fired), counted(r.Skipped), counted(r.Refused), counted(r.Failed))
+	if r.Resumed > 0 {
+		line("resumed", "%s were finished before this start", Number(r.Resumed))
+	}
+	r.speedLine(line)
+	if r.Lateness != (Percentiles{}) {
+		line("lateness", "p50 %s   p99 %s   p99.9 %s   max %s", millis(r.Lateness.P50), millis(r.Lateness.P99), millis(r.Lateness.P999), millis(r.Lateness.Max))
+	}
+	if r.Fired > 0 {
+		line("target", "p50 %s   p99 %s%s", millis(r.Service.P50), millis(r.Service.P99), r.besides())
+		line("status", "%s", r.statusShares())
+		r.answersLine(line)
+	}
+	if r.Late > 0 {
+		line("late", "%s left out (%s)", Number(r.Late), reasons(r.LateWhy))
+	}
+	if r.SentLate > 0 {
+		line("late", "%s sent late (policy send), worst %s", Number(r.SentLate), millis(r.Lateness.Max))
+	}
+	if r.Reordered > 0 {
+		line("reordered", "%s left the look-ahead before their turn was certain (--look-ahead)", Number(r.Reordered))
+	}
+	r.badLines(line)
+	r.differLines(line)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+type liner func(label, format string, args ...any)
+
+func (r *Report) speedLine(line liner) {
+	if r.Live {
+		line("speed", "live   %s/s   limited by %s", Number(int64(r.Speed.PerSecond+0.5)), r.LimitedBy)
+		return
+	}
+	asked := "max"
+	if r.Speed.Asked > 0 {
+		asked = times(r.Speed.Asked)
+	}
+	if r.Speed.Achieved == 0 {
+		line("speed", "asked %s   achieved unknown (too few requests)", asked)
+		return
+	}
+	line("speed", "asked %s   achieved %s   %s/s   limited by %s", asked, times(r.Speed.Achieved), Number(int64(r.Speed.PerSecond+0.5)), r.LimitedBy)
+}
+
+func (r *Report) besides() string {
+	var also []string
+	if r.Answered != (Percentiles{}) {
+		also = append(also, "from the due time p99 "+millis(r.Answered.P99))
+	}
+	if r.Recorded != (Percentiles{}) {
+		also = append(also, "recorded p99 "+millis(r.Recorded.P99))
+	}
+	if len(also) == 0 {
+		return ""
+	}
+	return "   (" + strings.Join(also, ", ") + ")"
+}
+
+func (r *Report) statusShares() string {
+	shares := make([]string, 0, len(r.Statuses))
+	for _, s := range byCount(r.Statuses) {
+		shares = append(shares, fmt.Sprintf("%s %s", s.name, share(s.count, r.Fired)))
+	}
+	return strings.Join(first(shares, 6), "   ")
+}
+
+func (r *Report) answersLine(line liner) {
+	a := r.Answers
+	compared := a.Same + a.StatusChanged + a.BodyChanged
+	if compared == 0 {
+		line("answers", "none could be compared: no recorded response")
+		return
+	}
+	text := fmt.Sprintf("same %s   status changed %s   body changed %s", share(a.Same, compared), Number(a.StatusChanged), Number(a.BodyChanged))
+	if a.NoBaseline > 0 {
+		text += "   not comparable " + Number(a.NoBaseline)
+	}
+	line("answers", "%s", text)
+}
+
+func (r *Report) badLines(line liner) {
+	if r.BadTotal == 0 {
+		return
+	}
+	line("bad", "%s could not be read", plural(r.BadTotal, "record"))
+	for i, bad := range r.BadRecords {
+		if i == shownBadRecords {
+			line("", "…")
+			break
+		}
+		line("", "partition %d offset %d: %s", bad.Partition, bad.Offset, bad.Reason)
+	}
+}
+
+func (r *Report) differLines(line liner) {
+	label := "differs"
+	say := func(format string, args ...any) {
+		line(label, format, args...)
+		label = ""
+	}
+	for i, d := range r.Differences {
+		if i == shownDifferences {
+			say("… %s more", plural(int64(len(r.Differences)-i), "place"))
+			break
+		}
+		say("%s   %s %s in %s of %s answers%s", d.Route, strings.TrimPrefix(d.Path, "/"), what(d.Kind), Number(d.Count),
+			Number(d.Compared), d.Example.text())
+	}
+	for _, slow := range r.slower() {
+		say("%s   p99 %s → %s", slow.Route, millis(slow.Recorded.P99), millis(slow.Service.P99))
+	}
+}
+
+func what(kind string) string {
+	switch kind {
+	case "value":
+		return "changed"
+	case "type":
+		return "changed its type"
+	}
+	return kind
+}
+
+func (e Example) text() string {
+	switch {
+	case e.Recorded != "" && e.Got != "":
+		return "   (" + Printable(e.Recorded) + " → " + Printable(e.Got) + ")"
+	case e.Recorded != "":
+		return "   (was " + Printable(e.Recorded) + ")"
+	case e.Got != "":
+		return "   (now " + Printable(e.Got) + ")"
+	}
+	return ""
+}
+
+// slower returns the routes whose slowest answers became clearly slower: the p99 at least doubled, by 20 ms or more,
+// and there were enough answers for it to mean something.
+func (r *Report) slower() []Route {
+	const enough = 50
+	var slow []Route
+	for _, route := range r.Routes {
+		was, is := route.Recorded.P99, route.Service.P99
+		if route.Fired >= enough && was > 0 && is > 2*was && is-was >= 20 {
+			slow = append(slow, route)
+		}
+	}
+	return first(slow, shownDifferences)
+}
+
+// Printable shows bytes from the wire on a terminal: control characters and what is no UTF-8 are escaped.
+func Printable(s string) string {
+	q := strconv.Quote(s)
+	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+}
+
+type named struct {
+	name  string
+	count int64
+}
+
+func byCount(m map[string]int64) []named {
+	all := make([]named, 0, len(m))
+	for name, n := range m {
+		all = append(all, named{name, n})
+	}
+	slices.SortFunc(all, func(a, b named) int {
+		return cmp.Or(cmp.Compare(b.count, a.count), cmp.Compare(a.name, b.name))
+	})
+	return all
+}
+
+// counted writes a total with its reasons behind it.
+func counted(byReason map[string]int64) string {
+	total := Total(byReason)
+	if total == 0 {
+		return "0"
+	}
+	return Number(total) + " (" + reasons(byReason) + ")"
+}
+
+func reasons(byReason map[string]int64) string {
+	parts := make([]string, 0, len(byReason))
+	for _, r := range byCount(byReason) {
+		parts = append(parts, strings.ReplaceAll(r.name, "_", " ")+" "+Number(r.count))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func plural(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return Number(n) + " " + thing + "s"
+}
+
+func first[T any](s []T, n int) []T { return s[:min(n, len(s))] }
+
+// window writes two moments of UTC, the date once when it is the same.
+func window(from, to time.Time) string {
+	end := "2006-01-02 15:04:05"
+	if from.Format(time.DateOnly) == to.Format(time.DateOnly) {
+		end = time.TimeOnly
+	}
+	return from.UTC().Format(time.DateTime) + " – " + to.UTC().Format(end) + " UTC"
+}
+
+// Number writes n with commas between the thousands.
+func Number(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	start := 0
+	if n < 0 {
+		start = 1
+	}
+	for i := len(s) - 3; i > start; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func share(n, of int64) string {
+	if of == 0 {
+		return "0 %"
+	}
+	percent := 100 * float64(n) / float64(of)
+	if n != of && percent > 99.99 {
+		percent = 99.99 // not all of them
+	}
+	return strings.TrimSuffix(strconv.FormatFloat(percent, 'f', 2, 64), ".00") + " %"
+}
+
+func times(speed float64) string {
+	if speed >= 100 {
+		return Number(int64(speed+0.5)) + "×"
+	}
+	if speed < 1 {
+		return strconv.FormatFloat(speed, 'f', 2, 64) + "×"
+	}
+	return strconv.FormatFloat(speed, 'f', 1, 64) + "×"
+}
+
+func millis(ms float64) string {
+	switch {
+	case ms < 10:
+		return strconv.FormatFloat(ms, 'f', 1, 64) + " ms"
+	case ms < 10_000:
+		return Number(int64(ms+0.5)) + " ms"
+	}
+	return Number(int64(ms/1000+0.5)) + " s"
+}
