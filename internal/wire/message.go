@@ -1,8 +1,9 @@
 package wire
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
+	"fmt"
 
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -17,38 +18,155 @@ var (
 // at bodyMax bytes (negative: no limit) and flagged TRUNCATED_REQUEST, as is one that raw does not hold whole. Bytes
 // behind the message are ignored. Ambiguous framing is no error but the flag AMBIGUOUS_FRAMING.
 func ParseRequest(raw []byte, bodyMax int) (traffic.Request, traffic.Flags, error) {
-	return traffic.Request{}, 0, ErrMalformed
+	m := message{framer: Requests(), body: body{max: bodyMax, alias: true}}
+	if _, err := m.read(raw, MethodOther); err != nil {
+		return traffic.Request{}, 0, err
+	}
+	m.framer.EOF()
+	req := m.request
+	req.Body, req.BodySize, req.Trailers = m.body.kept, max(m.body.size, m.length), m.trailers
+	flags := m.flags()
+	if flags.Has(traffic.TruncatedResponse) {
+		flags = flags&^traffic.TruncatedResponse | traffic.TruncatedRequest
+	}
+	if m.framer.Fault() == Ambiguous {
+		flags |= traffic.AmbiguousFraming
+	}
+	return req, flags, nil
 }
 
 // ParseResponse reads one whole response to a request with that method from memory, as ParseRequest does; 1xx before
 // it are skipped and a body without a length ends with raw.
 func ParseResponse(raw []byte, method string, bodyMax int) (*traffic.Response, traffic.Flags, error) {
-	return nil, 0, ErrMalformed
+	m := message{framer: Responses(), body: body{max: bodyMax, alias: true}}
+	if _, err := m.read(raw, MethodOf([]byte(method))); err != nil {
+		return nil, 0, err
+	}
+	if m.framer.EOF() == EndSeen {
+		m.whole = true
+	}
+	res := m.response
+	res.Body, res.BodySize, res.Trailers = m.body.kept, max(m.body.size, m.length), m.trailers
+	return &res, m.flags(), nil
 }
 
-// Answer reads the answer to one request that we sent, as it comes. Its bytes are its own. Reset makes it ready for
-// the next one; the zero value needs a Reset.
-type Answer struct {
-	Response  traffic.Response // valid when done; TTFB and Duration are the caller's
-	Flags     traffic.Flags    // TRUNCATED_RESPONSE: longer than bodyMax, or cut by the end of the connection
-	KeepAlive bool             // the connection may carry another request
-	Upgraded  bool             // 101, or 2xx to CONNECT: what follows is no HTTP
+// message is one message on its way from a Framer.
+type message struct {
+	framer   Framer
+	scratch  Scratch
+	request  traffic.Request
+	response traffic.Response
+	trailers []traffic.Field
+	body     body
+	length   int64 // of the body as announced; 0 if it was not
+	own      bool  // copy what is kept
+	headed   bool
+	whole    bool
+	closes   bool
+	switches bool
 }
 
-// Reset prepares for the answer to a request with that method; the body is cut at bodyMax bytes (negative: no limit)
-// and counted beyond.
-func (a *Answer) Reset(method string, bodyMax int) {}
+// read feeds p until the message is whole and returns how much of p it used. Without an error the head was read, unless
+// the message owns its bytes and may come in parts.
+func (m *message) read(p []byte, to Method) (n int, err error) {
+	for !m.whole {
+		used, ev := m.framer.Next(&m.scratch, p[n:], to)
+		n += used
+		switch ev {
+		case HeadSeen:
+			m.head()
+		case DataSeen:
+			m.body.add(m.scratch.Data)
+		case TrailersSeen:
+			m.trailers = m.scratch.Head.AppendFields(nil, m.keep(m.scratch.Head.Block))
+		case EndSeen:
+			m.whole = m.headed
+		case Failed:
+			if m.headed && !m.own {
+				return n, nil
+			}
+			return n, fmt.Errorf("%w: %v", ErrMalformed, m.framer.Fault())
+		case More:
+			if m.headed || m.own {
+				return n, nil
+			}
+			return n, ErrIncomplete
+		}
+	}
+	return n, nil
+}
 
-// Feed reads from p and returns how much of it belongs to this answer, and whether the answer is complete. After an
-// error the connection is of no use.
-func (a *Answer) Feed(p []byte) (n int, done bool, err error) { return 0, false, ErrMalformed }
+func (m *message) head() {
+	h := &m.scratch.Head
+	if m.framer.response && h.Status/100 == 1 && !h.Switch {
+		return
+	}
+	block := m.keep(h.Block)
+	fields := h.AppendFields(make([]traffic.Field, 0, len(h.Fields)), block)
+	if m.framer.response {
+		m.response = traffic.Response{Status: h.Status, Protocol: h.Protocol.Of(block), Headers: fields}
+	} else {
+		h.Request(&m.request, block, fields)
+	}
+	m.headed, m.closes, m.switches = true, h.Close, h.Switch
+	m.length = max(h.Length, 0)
+}
 
-// EOF says that the target closed: the end of a body without a length, else an error (io.EOF when not a byte of an
-// answer had come, io.ErrUnexpectedEOF inside one).
-func (a *Answer) EOF() error { return ErrMalformed }
+func (m *message) keep(block []byte) []byte {
+	if m.own {
+		return bytes.Clone(block)
+	}
+	return block
+}
 
-// Started reports whether a byte of the final answer (not of a 1xx) was fed.
-func (a *Answer) Started() bool { return false }
+// flags tells a response that is not whole; the caller knows whether it is one.
+func (m *message) flags() traffic.Flags {
+	if !m.whole || int64(len(m.body.kept)) < m.body.size {
+		return traffic.TruncatedResponse
+	}
+	return 0
+}
 
-// ReadAnswer feeds a from br until the answer is complete. It takes no byte beyond it.
-func ReadAnswer(br *bufio.Reader, a *Answer) error { return ErrMalformed }
+// Request fills r with the head, whose fields were made from block.
+func (h *Head) Request(r *traffic.Request, block []byte, fields []traffic.Field) {
+	r.Method, r.Target, r.Protocol = h.Method.Of(block), h.Target.Of(block), h.Protocol.Of(block)
+	r.Headers = fields
+	r.Authority = authority(r)
+}
+
+// authority is the Host field, or else what the target names.
+func authority(r *traffic.Request) []byte {
+	if host, ok := traffic.Get(r.Headers, "Host"); ok {
+		return host
+	}
+	if equalMethod(r.Method, "CONNECT") {
+		return r.Target
+	}
+	if _, rest, ok := bytes.Cut(r.Target, []byte("://")); ok && r.Target[0] != '/' {
+		if end := bytes.IndexAny(rest, "/?#"); end >= 0 {
+			rest = rest[:end:end]
+		}
+		return rest
+	}
+	return nil
+}
+
+// body keeps a body up to max bytes (negative: all) and counts the rest.
+type body struct {
+	kept  []byte
+	size  int64
+	max   int
+	alias bool // the first part may be kept as it is, without a copy
+}
+
+func (b *body) add(p []byte) {
+	b.size += int64(len(p))
+	if b.max >= 0 {
+		p = p[:min(len(p), b.max-len(b.kept))]
+	}
+	if b.alias && b.kept == nil {
+		b.kept = p[:len(p):len(p)]
+		return
+	}
+	b.kept = append(b.kept, p...)
+}
