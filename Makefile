@@ -1,0 +1,105 @@
+# make            builds bin/tap, bin/replayer, bin/inspect
+# make demo       production recorded and replayed, in under a minute; needs nothing but Go
+# make test       unit and end-to-end tests; on Debian as root it installs what it needs
+# make help       the rest
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := build
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# git describe stands for the stamp that the go command would add: it fails in a clone that another user owns.
+GOFLAGS += -buildvcs=false
+export GOFLAGS
+
+CACHE    := $(CURDIR)/.cache
+PROGRAMS := tap replayer inspect
+LDFLAGS  := -s -w -X github.com/reprise-io/reprise/cmd/internal/cli.Version=$(VERSION)
+# Where the corpora of other projects are; tests that read them skip without it.
+CASES    := ../shared/cases
+
+.PHONY: build demo unit e2e test lint generate bench clean help
+
+help: ## this list
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## static, trimmed bin/tap, bin/replayer, bin/inspect
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
+
+demo: build ## record a shop's traffic and replay it at its next version
+	@go build -o $(CACHE)/bin/demo ./e2e/demo
+	@$(CACHE)/bin/demo -bin bin -dir $(CACHE)/demo
+
+unit: $(CACHE)/need.cc ## fast tests, with the race detector
+	go test -race -timeout 5m ./...
+
+e2e: build $(CACHE)/need.kcat $(CACHE)/need.protoc $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## the three programs against a real Kafka
+	REPRISE_BIN=$(CURDIR)/bin go test -tags e2e -count 1 -timeout 12m ./e2e/...
+
+test: unit e2e ## unit and e2e
+	@if [ -d $(CASES) ]; then echo "make test: all passed, nothing left out"; \
+	else echo "make test: all passed; left out: the cases of other projects, which are not in $(CASES)"; fi
+
+lint: $(CACHE)/bin/gofumpt $(CACHE)/bin/golangci-lint $(CACHE)/bin/buf ## format, vet, golangci-lint, buf lint, import rules
+	@unformatted=$$($(CACHE)/bin/gofumpt -l $$(git ls-files '*.go' ':!*.pb.go')); \
+	if [ -n "$$unformatted" ]; then echo "not gofumpt'd, run make format:"; echo "$$unformatted"; exit 1; fi
+	go vet ./... && go vet -tags e2e ./e2e/...
+	$(CACHE)/bin/golangci-lint run --build-tags e2e ./...
+	cd proto && $(CACHE)/bin/buf lint
+	go test -count 1 ./internal
+
+.PHONY: format
+format: $(CACHE)/bin/gofumpt ## gofumpt
+	$(CACHE)/bin/gofumpt -w $$(git ls-files '*.go' ':!*.pb.go')
+
+generate: $(CACHE)/bin/buf $(CACHE)/bin/protoc-gen-go ## Go code of proto/
+	cd proto && PATH=$(CACHE)/bin:$$PATH buf generate
+
+bench: build $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## ratios against others, into e2e/bench/RESULTS.md
+	go run ./e2e/bench -bin bin -kafka $(CACHE)/kafka -out e2e/bench/RESULTS.md
+
+clean: ## what make made, downloads included
+	rm -rf bin $(CACHE)
+
+# The broker of e2e and bench: jars from Maven Central, once for each version in the pom.
+$(CACHE)/kafka.stamp: e2e/kafka/pom.xml | $(CACHE)/need.java $(CACHE)/need.mvn
+	rm -rf $(CACHE)/kafka
+	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CACHE)/kafka
+	@touch $@
+
+# Tools are built from the versions in tools/go.mod; the protobuf plugin from the main module's.
+$(CACHE)/bin/buf: tools/go.mod
+	cd tools && go build -o $@ github.com/bufbuild/buf/cmd/buf
+$(CACHE)/bin/golangci-lint: tools/go.mod
+	cd tools && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(CACHE)/bin/gofumpt: tools/go.mod
+	cd tools && go build -o $@ mvdan.cc/gofumpt
+$(CACHE)/bin/protoc-gen-go: go.mod
+	go build -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
+
+# Programs from the distribution: command = Debian packages that bring it.
+package.cc      := gcc libc6-dev
+package.java    := default-jre-headless
+package.mvn     := maven
+package.kcat    := kcat
+package.protoc  := protobuf-compiler
+package.nginx   := nginx-light
+package.haproxy := haproxy
+package.wrk     := wrk
+
+# Not written when the command is there, so that nothing remembers what was there once.
+.PHONY: $(CACHE)/need.%
+$(CACHE)/need.%:
+	@PATH=$$PATH:/usr/sbin; \
+	command -v $* >/dev/null && exit 0; \
+	as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+	if command -v apt-get >/dev/null && $$as_root true 2>/dev/null; then \
+	  echo "installing $(package.$*)"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  [ -n "$$(find /var/lib/apt/lists -name '*Packages*' -mmin -1440 2>/dev/null | head -1)" ] || $$as_root apt-get update -qq; \
+	  $$as_root apt-get install -y -qq --no-install-recommends $(package.$*) >/dev/null; \
+	else \
+	  echo "$* is missing: install it (Debian: apt-get install $(package.$*)), or run make as root" >&2; exit 1; \
+	fi
