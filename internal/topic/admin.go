@@ -2,11 +2,26 @@ package topic
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/reprise-io/reprise/internal/fault"
 )
 
-// Admin looks at a cluster and creates topics. Its errors are *fault.Error with what to try.
-type Admin struct{}
+// Admin looks at a cluster and creates topics. Its errors are *fault.Error with what to try, or the context's own. Every
+// call is bounded in time: Ping by 5 s, the others by 15 s.
+type Admin struct {
+	cfg    Config
+	client *kgo.Client
+	adm    *kadm.Client
+}
 
 // Info describes a topic.
 type Info struct {
@@ -21,37 +36,256 @@ type PartitionInfo struct {
 	Bytes      int64
 }
 
+const (
+	pingTimeout  = 5 * time.Second
+	adminTimeout = 15 * time.Second
+)
+
 // NewAdmin connects lazily: an error is about the configuration only.
-func NewAdmin(cfg Config) (*Admin, error) { return &Admin{}, nil }
-
-// Close ends all connections.
-func (a *Admin) Close() {}
-
-// Ping asks any broker for an answer, for at most 5 s.
-func (a *Admin) Ping(ctx context.Context) error { return nil }
-
-// Ensure creates the topics that are missing. Existing ones are used as they are.
-func (a *Admin) Ensure(ctx context.Context, specs []Spec) error { return nil }
-
-// Describe returns the topics in the order asked for; all of them, without internal ones, when none is named.
-func (a *Admin) Describe(ctx context.Context, topics ...string) ([]Info, error) { return nil, nil }
-
-// List returns the names of all topics but internal ones, sorted.
-func (a *Admin) List(ctx context.Context) ([]string, error) { return nil, nil }
-
-// OffsetsAfter returns for each partition the first offset whose timestamp is not before t, or the log's end. A zero t
-// gives the log's start.
-func (a *Admin) OffsetsAfter(ctx context.Context, topic string, t time.Time) (map[int32]int64, error) {
-	return nil, nil
+func NewAdmin(cfg Config) (*Admin, error) {
+	opts, err := cfg.options("",
+		kgo.MetadataMinAge(50*time.Millisecond), // answers are for a person, and must not be from a cache
+		kgo.RequestRetries(5),
+		kgo.RetryTimeout(pingTimeout),
+	)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fault.BadUsage("bad Kafka settings", err.Error(), tryBrokers)
+	}
+	return newAdmin(cfg, client), nil
 }
 
-// Window returns for each partition where to start to see everything from that time on (zero: the log's start), and the
-// log's end now. An upper time is no offset: partitions are not sorted by time, so it is for the reader to filter.
-func (a *Admin) Window(ctx context.Context, topic string, from time.Time) (map[int32]Range, error) {
-	return nil, nil
+// newAdmin uses a client that belongs to someone else, who closes it.
+func newAdmin(cfg Config, client *kgo.Client) *Admin {
+	return &Admin{cfg: cfg, client: client, adm: kadm.NewClient(client)}
+}
+
+// Close ends all connections.
+func (a *Admin) Close() { a.client.Close() }
+
+// Ping asks any broker for an answer.
+func (a *Admin) Ping(ctx context.Context) error { return a.ping(ctx, pingTimeout) }
+
+func (a *Admin) ping(ctx context.Context, timeout time.Duration) error {
+	return a.call(ctx, timeout, "get an answer", a.client.Ping)
+}
+
+// call bounds f in time and makes its error readable.
+func (a *Admin) call(ctx context.Context, timeout time.Duration, doing string, f func(context.Context) error) error {
+	start := time.Now()
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return a.cfg.translate(ctx, f(bounded), doing, time.Since(start))
+}
+
+// List returns the names of all topics but internal ones, sorted.
+func (a *Admin) List(ctx context.Context) (names []string, err error) {
+	err = a.call(ctx, adminTimeout, "list topics", func(ctx context.Context) error {
+		names, err = a.list(ctx)
+		return err
+	})
+	return names, err
+}
+
+func (a *Admin) list(ctx context.Context) ([]string, error) {
+	details, err := a.adm.ListTopics(ctx) // without internal ones
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(details.Names(), func(n string) bool { return strings.HasPrefix(n, "__") }), nil
+}
+
+// Describe returns the topics in the order asked for; all of them but internal ones, sorted, when none is named.
+func (a *Admin) Describe(ctx context.Context, topics ...string) (infos []Info, err error) {
+	err = a.call(ctx, adminTimeout, "describe topics", func(ctx context.Context) error {
+		infos, err = a.describe(ctx, topics)
+		return err
+	})
+	return infos, err
+}
+
+func (a *Admin) describe(ctx context.Context, topics []string) ([]Info, error) {
+	if len(topics) == 0 {
+		names, err := a.list(ctx)
+		if err != nil || len(names) == 0 {
+			return nil, err
+		}
+		topics = names
+	}
+	starts, err := a.listed(ctx, a.adm.ListStartOffsets, topics...)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := a.listed(ctx, a.adm.ListCommittedOffsets, topics...)
+	if err != nil {
+		return nil, err
+	}
+	sizes := a.sizes(ctx, topics)
+	infos := make([]Info, 0, len(topics))
+	for _, t := range topics {
+		info := Info{Name: t}
+		for id, start := range starts[t] {
+			bytes := int64(-1)
+			if b, ok := sizes[partitionKey{t, id}]; ok {
+				bytes = b
+			}
+			info.Partitions = append(info.Partitions, PartitionInfo{id, start, max(start, ends[t][id]), bytes})
+		}
+		slices.SortFunc(info.Partitions, func(x, y PartitionInfo) int { return int(x.ID - y.ID) })
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+type partitionKey struct {
+	topic     string
+	partition int32
+}
+
+// sizes are what the fullest replica of each partition takes on disk. Not every broker tells, and not everyone may ask.
+func (a *Admin) sizes(ctx context.Context, topics []string) map[partitionKey]int64 {
+	set := make(kadm.TopicsSet)
+	for _, t := range topics {
+		set.Add(t)
+	}
+	sizes := make(map[partitionKey]int64)
+	dirs, err := a.adm.DescribeAllLogDirs(ctx, set)
+	if err != nil {
+		a.cfg.logger().Debug("kafka does not tell the sizes of partitions", "err", err)
+	}
+	dirs.Each(func(d kadm.DescribedLogDir) {
+		d.Topics.Each(func(p kadm.DescribedLogDirPartition) {
+			key := partitionKey{p.Topic, p.Partition}
+			sizes[key] = max(sizes[key], p.Size)
+		})
+	})
+	return sizes
+}
+
+// listed asks for an offset of every partition. A topic that is not there, or a partition that does not answer, is an error.
+func (a *Admin) listed(
+	ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), topics ...string,
+) (map[string]map[int32]int64, error) {
+	for {
+		offsets, err := list(ctx, topics...)
+		if err != nil {
+			return nil, err
+		}
+		var settling error
+		out := make(map[string]map[int32]int64, len(topics))
+		for _, t := range topics {
+			out[t] = make(map[int32]int64, len(offsets[t]))
+			for p, o := range offsets[t] {
+				switch {
+				case isUnknownTopic(o.Err) && p < 0:
+					return nil, a.unknown(ctx, t)
+				case kerr.IsRetriable(o.Err):
+					settling = fmt.Errorf("topic %s, partition %d: %w", t, p, o.Err)
+				case o.Err != nil:
+					return nil, fmt.Errorf("topic %s, partition %d: %w", t, p, o.Err)
+				default:
+					out[t][p] = o.Offset
+				}
+			}
+		}
+		if settling == nil {
+			return out, nil
+		}
+		// A topic just made, or a leader on the move: it settles within moments, or the context ends.
+		if !sleep(ctx, 100*time.Millisecond) {
+			return nil, settling
+		}
+	}
+}
+
+func (a *Admin) unknown(ctx context.Context, topic string) error {
+	there, err := a.list(ctx)
+	if err != nil {
+		return err
+	}
+	return a.cfg.unknownTopic(topic, there)
+}
+
+// OffsetsAfter returns for each partition the first offset whose timestamp is not before t, or the log's end when there
+// is none. A zero t gives the log's start.
+func (a *Admin) OffsetsAfter(ctx context.Context, topic string, t time.Time) (at map[int32]int64, err error) {
+	err = a.call(ctx, adminTimeout, "look up offsets by time", func(ctx context.Context) error {
+		at, err = a.offsetsAfter(ctx, topic, t)
+		return err
+	})
+	return at, err
+}
+
+func (a *Admin) offsetsAfter(ctx context.Context, topic string, t time.Time) (map[int32]int64, error) {
+	list := a.adm.ListStartOffsets
+	if !t.IsZero() {
+		list = func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
+			return a.adm.ListOffsetsAfterMilli(ctx, max(0, t.UnixMilli()), topics...)
+		}
+	}
+	offsets, err := a.listed(ctx, list, topic)
+	return offsets[topic], err
+}
+
+// Window returns for each partition the span that holds everything stamped from that time on (zero: from the log's start)
+// up to the log's end now. An upper time cannot be an offset, since partitions are not sorted by time: whoever reads must
+// look at each record.
+func (a *Admin) Window(ctx context.Context, topic string, from time.Time) (spans map[int32]Range, err error) {
+	err = a.call(ctx, adminTimeout, "look up a window", func(ctx context.Context) error {
+		starts, err := a.offsetsAfter(ctx, topic, from)
+		if err != nil {
+			return err
+		}
+		ends, err := a.listed(ctx, a.adm.ListCommittedOffsets, topic)
+		if err != nil {
+			return err
+		}
+		spans = make(map[int32]Range, len(starts))
+		for p, start := range starts {
+			spans[p] = Range{Start: start, End: max(start, ends[topic][p])}
+		}
+		return nil
+	})
+	return spans, err
 }
 
 // Committed returns what a group has committed of a topic, without joining it. Partitions without a commit are absent.
-func (a *Admin) Committed(ctx context.Context, group, topic string) (map[int32]Position, error) {
-	return nil, nil
+func (a *Admin) Committed(ctx context.Context, group, topic string) (at map[int32]Position, err error) {
+	err = a.call(ctx, adminTimeout, "fetch the commits of group "+group, func(ctx context.Context) error {
+		resp, err := a.adm.FetchOffsetsForTopics(ctx, group, topic)
+		if errors.Is(err, kerr.GroupIDNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		at = make(map[int32]Position, len(resp[topic]))
+		for p, o := range resp[topic] {
+			switch {
+			case isUnknownTopic(o.Err):
+				return a.unknown(ctx, topic)
+			case o.Err != nil:
+				return fmt.Errorf("partition %d: %w", p, o.Err)
+			case o.At >= 0:
+				at[p] = Position{Offset: o.At, LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata}
+			}
+		}
+		return nil
+	})
+	return at, err
+}
+
+// sleep reports whether the whole time has passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -2,8 +2,105 @@ package topic
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
 	"net"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/reprise-io/reprise/internal/fault"
 )
 
 // DialFunc opens a connection to a broker.
 type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+const dialTimeout = 5 * time.Second
+
+// options are what every client has, and the one place where the way to a broker (TLS, SASL) is decided. role names the
+// client in metrics and is one of a bounded set; empty: no metrics.
+func (c Config) options(role string, more ...kgo.Opt) ([]kgo.Opt, error) {
+	if len(c.Brokers) == 0 {
+		return nil, fault.BadUsage("no Kafka broker given", "", tryBrokers)
+	}
+	for _, b := range c.Brokers {
+		if b == "" || strings.Contains(b, "/") {
+			return nil, fault.BadUsage("bad broker address "+quote(b), "it must be HOST:PORT", tryBrokers)
+		}
+	}
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID(c.clientID()),
+		kgo.Dialer(c.dialer()),
+		kgo.WithLogger(clientLog{c.logger()}),
+		kgo.RetryBackoffFn(backoff),
+		kgo.RequestTimeoutOverhead(5 * time.Second),
+		kgo.DisableClientMetrics(),
+	}
+	if c.Registerer != nil && role != "" {
+		opts = append(opts, kgo.WithHooks(clientMetrics(c.Registerer, role)))
+	}
+	opts = append(opts, more...)
+	if err := kgo.ValidateOpts(opts...); err != nil {
+		return nil, fault.BadUsage("bad Kafka settings", err.Error(), tryBrokers)
+	}
+	return opts, nil
+}
+
+func (c Config) clientID() string {
+	if c.ClientID == "" {
+		return "reprise"
+	}
+	return c.ClientID
+}
+
+func (c Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Logger
+}
+
+func (c Config) dialer() DialFunc {
+	if c.Dialer != nil {
+		return c.Dialer
+	}
+	return (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
+}
+
+// backoff is how long the client waits before attempt n: short, since a broker that comes back should be found at once.
+func backoff(n int) time.Duration {
+	d := min(500*time.Millisecond, 25*time.Millisecond<<min(n, 10))
+	return d/2 + rand.N(d/2+1)
+}
+
+// clientLog passes franz-go's log on at debug level only: it writes at every attempt, while this package says what
+// changed, once.
+type clientLog struct{ log *slog.Logger }
+
+func (l clientLog) Level() kgo.LogLevel {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		return kgo.LogLevelInfo
+	}
+	return kgo.LogLevelNone
+}
+
+func (l clientLog) Log(_ kgo.LogLevel, msg string, keyvals ...any) {
+	l.log.Debug("kafka client: "+msg, keyvals...)
+}
+
+// rootCause is the innermost error, which is what a person can act on.
+func rootCause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op
+	}
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}

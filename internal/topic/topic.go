@@ -12,14 +12,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Config is what every connection to Kafka needs. The zero value of each field but Brokers is usable.
+// Config is what every connection to Kafka needs. Only Brokers must be given.
 type Config struct {
 	Brokers    []string              // HOST:PORT of one or more brokers
 	ClientID   string                // shown in the broker's logs and metrics; default "reprise"
 	Logger     *slog.Logger          // nil: nothing is logged
 	Registerer prometheus.Registerer // nil: no metrics
 
-	// Dialer replaces the network, for tests. nil: TCP with a 5 s timeout.
+	// Dialer replaces the network, for tests. nil: TCP.
 	Dialer DialFunc
 }
 
@@ -33,12 +33,12 @@ func NamesOf(prefix string) Names {
 	return Names{Exchanges: prefix + ".exchanges", Control: prefix + ".control", Results: prefix + ".results"}
 }
 
-// Record is one Kafka record. A writer sets Key, Value, Headers and Time and must not change them until OnDone; the other
-// fields are set by a reader. Key nil: any partition.
+// Record is one Kafka record. Who writes sets Key, Value, Headers and Time and changes nothing until the record is done;
+// the other fields are set by a reader, and by a Writer once the record is acknowledged. Key nil: any partition.
 type Record struct {
 	Key, Value  []byte
 	Headers     []Header
-	Time        time.Time // Kafka timestamp, millisecond resolution
+	Time        time.Time // the Kafka timestamp, of millisecond resolution; zero when written: now
 	Topic       string
 	Partition   int32
 	Offset      int64

@@ -2,24 +2,30 @@ package topic
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/reprise-io/reprise/internal/fault"
 )
 
-// WriterConfig says where a Writer writes and what it may hold.
+// WriterConfig says where a Writer writes and what it may hold. Zero values are the defaults.
 type WriterConfig struct {
 	Config
 	Topic           string
-	Ensure          []Spec        // created, with retries, once a broker answers; nil: the topic must be there
+	Ensure          []Spec        // created when missing, as soon as a broker answers; nil: the topic has to be made by others
 	RingBytes       int64         // bound of what waits, in bytes; default 16 MiB
 	BufferBytes     int64         // bound of what is on its way to a broker, in bytes; default 8 MiB
 	Linger          time.Duration // how long a record may wait for company; default 200 ms
-	DeliveryTimeout time.Duration // how long a record may be on its way; default 30 s
+	DeliveryTimeout time.Duration // how long a record may be on its way, at least 1 s; default 30 s
 	FlushTimeout    time.Duration // how long Run may go on after its context ended; default 5 s
-	BatchMaxBytes   int32         // default 1,000,012, the broker's own default
+	BatchMaxBytes   int32         // of one batch before compression; default 1,000,012, which every broker takes
 	Acks            Acks          // default AcksAll
 
-	// OnDone is called exactly once for every record, from any goroutine, Put's own included: it must be quick, must not
-	// block, and must not call the Writer. nil: nobody asks.
+	// OnDone is called exactly once for every record that was put: from within Put and PutAll, from Run, and from the
+	// client's goroutine. It must be quick and must not block. nil: nobody asks.
 	OnDone func(*Record, Result)
 }
 
@@ -28,73 +34,191 @@ type Acks string
 
 // The acknowledgements.
 const (
-	AcksAll    Acks = "all"    // all in-sync replicas, idempotent
-	AcksLeader Acks = "leader" // the leader alone; a retry may write twice
+	AcksAll    Acks = "all"    // of all in-sync replicas, idempotent
+	AcksLeader Acks = "leader" // of the leader alone; a retry may write twice
 )
 
-// State is how a record ended.
-type State uint8
-
-// The states.
 const (
-	Acknowledged State = iota + 1 // stored; Partition and Offset of the record are set
-	Dropped                       // not stored
-	Unknown                       // sent and never answered: perhaps stored
+	defaultRingBytes     = 16 << 20
+	defaultBufferBytes   = 8 << 20
+	defaultBatchMaxBytes = 1_000_012
 )
 
-// String returns the state in lower case.
-func (s State) String() string { return "" }
+// Writer writes records to one topic and never makes anyone wait. Records wait in a ring that drops its oldest; one
+// goroutine, Run, feeds the Kafka client from there, and stops as soon as acknowledgements fail to come, so that in an
+// outage records stay in the ring, from where they can still be sent or be dropped for newer ones, and not in the client,
+// where they would time out together. What the client gives back unsent returns to the ring.
+//
+// Every record put ends in exactly one OnDone. Unknown means that it was, or may have been, in a request that was never
+// answered; Dropped, that it certainly is not stored.
+type Writer struct {
+	cfg  WriterConfig
+	opts []kgo.Opt
+	ring ring
 
-// Reason is why a record was dropped or is unknown; the set is closed, so that it can be a metric's label.
-type Reason string
+	flying      atomic.Int64 // records with the client
+	flyingBytes atomic.Int64
+	acks        atomic.Uint64 // records acknowledged, for the pump to see progress
+	wantRoom    atomic.Bool   // the pump waits for flyingBytes to fall to lowWater
+	lowWater    atomic.Int64
+	closing     atomic.Bool
 
-// The reasons.
-const (
-	RingFull      Reason = "ring_full"   // newer records needed its place
-	BufferFull    Reason = "buffer_full" // the client's own bound, which ours should keep it from
-	Timeout       Reason = "timeout"
-	Unreachable   Reason = "unreachable"
-	TooLarge      Reason = "too_large"
-	TopicMissing  Reason = "topic_missing"
-	NotAuthorized Reason = "not_authorized"
-	Shutdown      Reason = "shutdown"
-	Closed        Reason = "closed" // put after Run had ended
-	Other         Reason = "other"
-)
+	sends      atomic.Uint64 // produce requests begun to be written
+	unanswered atomic.Uint64 // produce requests that ended without an answer
 
-// Reasons are all reasons, for pre-initialised metrics.
-func Reasons() []Reason {
-	return []Reason{RingFull, BufferFull, Timeout, Unreachable, TooLarge, TopicMissing, NotAuthorized, Shutdown, Closed, Other}
+	failures failures
+	trouble  trouble
 }
 
-// Result is how a record ended and, unless acknowledged, why.
-type Result struct {
-	State  State
-	Reason Reason
+// NewWriter checks cfg; it neither connects nor starts anything. Records may be put before Run, and wait for it.
+func NewWriter(cfg WriterConfig) (*Writer, error) {
+	if cfg.Topic == "" {
+		return nil, fault.BadUsage("no topic to write to", "", "--topic-prefix NAME")
+	}
+	setDefault(&cfg.RingBytes, defaultRingBytes)
+	setDefault(&cfg.BufferBytes, defaultBufferBytes)
+	setDefault(&cfg.Linger, 200*time.Millisecond)
+	setDefault(&cfg.DeliveryTimeout, 30*time.Second)
+	setDefault(&cfg.FlushTimeout, 5*time.Second)
+	setDefault(&cfg.BatchMaxBytes, defaultBatchMaxBytes)
+	setDefault(&cfg.Acks, AcksAll)
+	if cfg.OnDone == nil {
+		cfg.OnDone = func(*Record, Result) {}
+	}
+	w := &Writer{cfg: cfg}
+	w.ring.limit = cfg.RingBytes
+	w.ring.rouse = min(cfg.RingBytes/4, cfg.BufferBytes/4, 1<<20)
+	w.ring.wake = make(chan struct{}, 1)
+
+	opts, err := w.options()
+	if err != nil {
+		return nil, err
+	}
+	w.opts = opts
+	return w, nil
 }
 
-// Writer writes records to one topic and never blocks who gives them to it: they wait in a ring that drops its oldest,
-// and one goroutine feeds the Kafka client from there, no more than a short backlog, so that an outage shorter than
-// the ring loses nothing.
-type Writer struct{}
-
-// NewWriter checks cfg; it neither connects nor starts anything. Records may be put at once.
-func NewWriter(cfg WriterConfig) (*Writer, error) { return &Writer{}, nil }
+func (w *Writer) options() ([]kgo.Opt, error) {
+	c := w.cfg
+	opts := []kgo.Opt{
+		kgo.DefaultProduceTopicAlways(),
+		kgo.DefaultProduceTopic(c.Topic),
+		kgo.Dialer(w.dial),
+		kgo.WithHooks(answers{w}),
+		// Ours is the bound: these are what it can never reach, since a record leaves the client's books after ours.
+		kgo.MaxBufferedBytes(int(2*c.BufferBytes + int64(c.BatchMaxBytes))),
+		kgo.MaxBufferedRecords(int(2*c.BufferBytes/slotOverhead + 1024)),
+		kgo.ProducerBatchMaxBytes(c.BatchMaxBytes),
+		kgo.ProducerBatchCompression(kgo.ZstdCompression().WithLevel(1), kgo.Lz4Compression(), kgo.NoCompression()),
+		// The pump lingers; the client only has to wait until a burst has been handed over.
+		kgo.ProducerLinger(min(max(c.Linger/8, time.Millisecond), 25*time.Millisecond)),
+		kgo.RecordDeliveryTimeout(c.DeliveryTimeout),
+		kgo.ProduceRequestTimeout(5 * time.Second),
+		kgo.UnknownTopicRetries(3),
+		kgo.MetadataMaxAge(time.Minute),
+		kgo.MetadataMinAge(250 * time.Millisecond),
+		kgo.RetryTimeout(5 * time.Second),
+	}
+	switch c.Acks {
+	case AcksAll:
+		opts = append(opts, kgo.RequiredAcks(kgo.AllISRAcks()), kgo.AllowIdempotentProduceCancellation())
+	case AcksLeader:
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite(),
+			kgo.MaxProduceRequestsInflightPerBroker(4))
+	default:
+		return nil, fault.BadUsage(fmt.Sprintf("bad acks %q", c.Acks), "it must be all or leader", "--acks all")
+	}
+	return c.Config.options("writer "+c.Topic, opts...)
+}
 
 // Put takes r over. It never blocks.
-func (w *Writer) Put(r *Record) {}
+func (w *Writer) Put(r *Record) {
+	s := slot{r, sizeOf(r)}
+	if w.tooLarge(r) {
+		w.cfg.OnDone(r, Result{Dropped, TooLarge})
+		return
+	}
+	var few [8]slot
+	w.ring.mu.Lock()
+	empty := w.ring.len() == 0
+	evicted, open := w.ring.put(s, few[:0])
+	w.ring.stir(empty)
+	w.ring.mu.Unlock()
+	w.dropAll(evicted, RingFull)
+	if !open {
+		w.cfg.OnDone(r, Result{Dropped, Closed})
+	}
+}
 
-// PutAll takes the records over, in order, for the price of one Put. The slice remains the caller's.
-func (w *Writer) PutAll(rs []*Record) {}
+// PutAll takes the records over, in order, for little more than the price of one Put. The slice remains the caller's.
+func (w *Writer) PutAll(rs []*Record) {
+	var few [8]slot
+	evicted, open := few[:0], true
+	w.ring.mu.Lock()
+	empty := w.ring.len() == 0
+	for _, r := range rs {
+		if !w.tooLarge(r) {
+			evicted, open = w.ring.put(slot{r, sizeOf(r)}, evicted)
+		}
+	}
+	w.ring.stir(empty && w.ring.len() > 0)
+	w.ring.mu.Unlock()
+	w.dropAll(evicted, RingFull)
+	for _, r := range rs {
+		switch {
+		case w.tooLarge(r):
+			w.cfg.OnDone(r, Result{Dropped, TooLarge})
+		case !open:
+			w.cfg.OnDone(r, Result{Dropped, Closed})
+		}
+	}
+}
 
-// Run writes until ctx ends, then flushes for at most FlushTimeout and gives every remaining record its Result. An error
-// is about the configuration; no state of Kafka ends Run.
-func (w *Writer) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+// tooLarge finds what no batch can hold before it takes up room; the client judges the border cases.
+func (w *Writer) tooLarge(r *Record) bool { return len(r.Key)+len(r.Value) > int(w.cfg.BatchMaxBytes) }
 
-// Pending returns the records put and not yet done, and their bytes.
-func (w *Writer) Pending() (records int, bytes int64) { return 0, 0 }
+func (w *Writer) dropAll(ss []slot, reason Reason) {
+	for _, s := range ss {
+		w.cfg.OnDone(s.rec, Result{Dropped, reason})
+	}
+}
 
-// Produce writes the records and returns their offsets once all are stored. It blocks.
-func Produce(ctx context.Context, cfg Config, topic string, rs ...*Record) (offsets []int64, err error) {
-	return nil, nil
+// Pending returns the records put and not yet done, and their bytes with overhead. Once it is 0, every OnDone has returned.
+func (w *Writer) Pending() (records int, bytes int64) {
+	records, bytes = w.ring.state()
+	return records + int(w.flying.Load()), bytes + w.flyingBytes.Load()
+}
+
+// Trouble returns since when and why nothing gets through to Kafka; a zero time when all is well.
+func (w *Writer) Trouble() (since time.Time, cause error) { return w.trouble.get() }
+
+// Run writes until ctx ends, then flushes for at most FlushTimeout and gives every remaining record its Result. No state
+// of Kafka ends it.
+func (w *Writer) Run(ctx context.Context) error {
+	client, err := kgo.NewClient(w.opts...)
+	if err != nil {
+		w.dropAll(w.ring.close(), Closed)
+		return fault.BadUsage("bad Kafka settings", err.Error(), tryBrokers)
+	}
+	newPump(w, client).run(ctx)
+	w.end(client)
+	return nil
+}
+
+// end accounts for what could not be written.
+func (w *Writer) end(client *kgo.Client) {
+	w.closing.Store(true)
+	left := w.ring.close()
+	client.Close() // ends every record the client has
+	for w.flying.Load() > 0 {
+		<-w.ring.wake
+	}
+	w.dropAll(left, Shutdown)
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
 }

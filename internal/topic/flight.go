@@ -1,0 +1,126 @@
+package topic
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// flight is a record on its way: what the client has of it, and what was true when the client got it. It is its record's
+// context, which is how the client's callback finds it without a closure for each.
+type flight struct {
+	context.Context
+	slot
+	sends, unanswered uint64
+	kr                kgo.Record
+}
+
+// launch hands records over to the client. It does not block: the client has room for twice what we let it have.
+func (w *Writer) launch(client *kgo.Client, slots []slot) {
+	flights := make([]flight, len(slots))
+	ctx := context.Background() // a record ends by time or by Close, not by a context
+	for i, s := range slots {
+		f := &flights[i]
+		*f = flight{
+			Context: ctx, slot: s, sends: w.sends.Load(), unanswered: w.unanswered.Load(),
+			kr: kgo.Record{Key: s.rec.Key, Value: s.rec.Value, Headers: s.rec.Headers, Timestamp: s.rec.Time},
+		}
+		f.kr.Context = f
+		client.TryProduce(ctx, &f.kr, w.landed)
+	}
+}
+
+// landed is called by the client, once for each flight.
+func (w *Writer) landed(kr *kgo.Record, err error) {
+	f := kr.Context.(*flight)
+	if err == nil {
+		f.rec.Topic, f.rec.Partition, f.rec.Offset = kr.Topic, kr.Partition, kr.Offset
+		w.acks.Add(1)
+		w.cfg.OnDone(f.rec, Result{State: Acknowledged})
+	} else {
+		w.failed(f, err)
+	}
+	bytes := w.flyingBytes.Add(-f.size)
+	left := w.flying.Add(-1)
+	if left == 0 || bytes <= w.lowWater.Load() {
+		if left == 0 && w.closing.Load() || w.wantRoom.CompareAndSwap(true, false) {
+			poke(w.ring.wake)
+		}
+	}
+}
+
+func (w *Writer) failed(f *flight, err error) {
+	v := judge(err, w.sends.Load() != f.sends, w.unanswered.Load() != f.unanswered)
+	if w.closing.Load() {
+		if v.again || v.State == Unknown {
+			v.Reason = Shutdown
+		}
+		w.cfg.OnDone(f.rec, v.Result)
+		return
+	}
+	if !v.again || !w.ring.giveBack(f.slot) {
+		w.cfg.OnDone(f.rec, v.Result)
+	}
+	if v.Reason != TooLarge && !alwaysRefused(err) { // these say nothing of the link
+		w.failures.add(err, v.heal)
+		poke(w.ring.wake)
+	}
+}
+
+// failures is what the pump has yet to hear of.
+type failures struct {
+	mu   sync.Mutex
+	last error
+	heal bool
+}
+
+func (f *failures) add(err error, heal bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last, f.heal = err, f.heal || heal
+}
+
+func (f *failures) take() (last error, heal bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last, heal = f.last, f.heal
+	f.last, f.heal = nil, false
+	return last, heal
+}
+
+// dial wraps connections to see produce requests before they are written: only what was handed over after the last one
+// began is certain not to be stored.
+func (w *Writer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := w.cfg.dialer()(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &watchedConn{Conn: conn, w: w}, nil
+}
+
+type watchedConn struct {
+	net.Conn
+	w *Writer
+}
+
+// Write gets one whole request: its length in 4 bytes, its kind in 2, where 0 is produce.
+func (c *watchedConn) Write(b []byte) (int, error) {
+	if len(b) >= 6 && b[4] == 0 && b[5] == 0 {
+		c.w.sends.Add(1)
+	}
+	return c.Conn.Write(b)
+}
+
+// answers counts the produce requests that were written, at least in part, and never answered.
+type answers struct{ w *Writer }
+
+var _ kgo.HookBrokerE2E = answers{}
+
+// OnBrokerE2E is called by the client.
+func (a answers) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
+	if key == 0 && e2e.Err() != nil && e2e.BytesWritten > 0 {
+		a.w.unanswered.Add(1)
+	}
+}

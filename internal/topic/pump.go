@@ -1,0 +1,287 @@
+package topic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	// chunk is how many records are handed to the client between two looks at the ring.
+	chunk = 256
+	// firstBytes is what may be on its way before the first acknowledgement after trouble: what the next trouble can
+	// make unknown.
+	firstBytes = 256 << 10
+	// stallAfter is how long the client may hold records without one acknowledgement before it is given no more.
+	stallAfter = time.Second
+	// sayAfter is how long a stall lasts before it is worth a line in the log; a refused connection is at once.
+	sayAfter = 3 * time.Second
+	// probeTimeout bounds a look whether Kafka is there.
+	probeTimeout = 3 * time.Second
+	// purgeEvery is the least time between two attempts to forget a topic that was made anew.
+	purgeEvery = 2 * time.Second
+	// lostCause is how long a flush is worth trying when Kafka was away before it.
+	lostCause = time.Second
+)
+
+// pump feeds the client from the ring. One goroutine owns it.
+//
+// It is open, or it is seeking: then nothing is fed, and a probe asks every now and then whether Kafka answers and the
+// topic is there. It starts seeking; a failure or a stall brings it back to that; a good probe or an acknowledgement
+// opens it.
+type pump struct {
+	w      *Writer
+	client *kgo.Client
+	admin  *Admin
+
+	open   bool
+	window int64     // bytes that may be on their way: firstBytes until the first acknowledgement
+	due    time.Time // when what is in the ring has lingered enough; zero: nothing known to be in it
+
+	acks     uint64    // as last seen
+	progress time.Time // when acks last rose, or the first record of an idle client was fed
+	stalled  bool      // seeking since acknowledgements fail to come
+
+	probed    chan error
+	probing   bool
+	nextProbe time.Time
+	tries     int  // failures since the last acknowledgement
+	heal      bool // the client must forget the topic
+	purged    time.Time
+
+	draining time.Time // when to give up flushing; zero: not flushing
+	buf      []slot
+}
+
+func newPump(w *Writer, client *kgo.Client) *pump {
+	return &pump{
+		w: w, client: client, admin: newAdmin(w.cfg.Config, client),
+		window: firstBytes, probed: make(chan error, 1), buf: make([]slot, 0, chunk),
+	}
+}
+
+// run returns when ctx has ended and all is flushed, or the time for that is over.
+func (p *pump) run(ctx context.Context) {
+	var probes sync.WaitGroup
+	probing, stop := context.WithCancel(context.WithoutCancel(ctx)) // probes go on while flushing
+	defer probes.Wait()
+	defer stop()
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	ended := ctx.Done()
+	for {
+		now := time.Now()
+		p.look(now)
+		if p.shouldProbe(now) {
+			p.probing = true
+			probes.Go(func() { p.probed <- p.probe(probing) })
+		}
+		p.feed(now)
+		if !p.draining.IsZero() {
+			if records, _ := p.w.Pending(); records == 0 || !now.Before(p.draining) {
+				return
+			}
+		}
+		timer.Reset(p.wait(now))
+		select {
+		case <-p.w.ring.wake:
+		case <-timer.C:
+		case err := <-p.probed:
+			p.probing = false
+			p.heard(time.Now(), err)
+		case <-ended:
+			ended = nil
+			p.drain(time.Now())
+		}
+	}
+}
+
+// look takes in what has happened since the last time.
+func (p *pump) look(now time.Time) {
+	if acks := p.w.acks.Load(); acks != p.acks {
+		p.acks, p.progress = acks, now
+		p.stalled, p.tries = false, 0
+		p.opened()
+		p.window = p.w.cfg.BufferBytes
+		p.w.trouble.over(p.w.cfg.logger(), now)
+	}
+	if err, heal := p.w.failures.take(); err != nil {
+		p.heal = p.heal || heal
+		p.tries++
+		p.seek(now, err)
+	}
+	if p.open && p.w.flying.Load() > 0 && now.Sub(p.progress) >= stallAfter {
+		p.stalled = true
+		p.seek(now, errors.New("no acknowledgement"))
+	}
+	if p.stalled {
+		p.w.trouble.sayIfLong(p.w.cfg.logger(), now)
+	}
+}
+
+func (p *pump) opened() {
+	p.open = true
+	p.w.trouble.clearIfUnsaid()
+}
+
+func (p *pump) seek(now time.Time, cause error) {
+	p.open = false
+	p.window = firstBytes
+	p.nextProbe = now.Add(p.pause())
+	p.w.trouble.begin(now, cause)
+	p.askRoom(0)
+}
+
+// pause grows from 50 ms to 1 s.
+func (p *pump) pause() time.Duration {
+	return min(time.Second, 50*time.Millisecond<<min(p.tries, 5))
+}
+
+func (p *pump) shouldProbe(now time.Time) bool {
+	return !p.open && !p.probing && !now.Before(p.nextProbe)
+}
+
+// probe asks whether Kafka answers and the topic is there, and sees to the topic. It runs beside the pump, and only while
+// the pump feeds nothing.
+func (p *pump) probe(ctx context.Context) error {
+	if err := p.admin.ping(ctx, probeTimeout); err != nil {
+		return err
+	}
+	if p.heal && p.w.flying.Load() == 0 && time.Since(p.purged) >= purgeEvery {
+		p.client.PurgeTopicsFromProducing(p.w.cfg.Topic)
+		p.purged, p.heal = time.Now(), false
+		p.w.cfg.logger().Warn("kafka topic was deleted or made anew: writing to the new one", "topic", p.w.cfg.Topic)
+	}
+	bounded, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if err := p.admin.Ensure(bounded, p.w.cfg.Ensure); err != nil {
+		return err
+	}
+	meta, err := p.admin.adm.Metadata(bounded, p.w.cfg.Topic)
+	if err == nil {
+		err = meta.Topics[p.w.cfg.Topic].Err
+	}
+	if err != nil {
+		return fmt.Errorf("topic %s: %w", p.w.cfg.Topic, err)
+	}
+	return nil
+}
+
+// heard takes in what a probe found.
+func (p *pump) heard(now time.Time, err error) {
+	switch {
+	case p.open: // an acknowledgement was quicker
+	case err != nil:
+		p.tries++
+		p.nextProbe = now.Add(p.pause())
+		p.w.trouble.begin(now, err)
+		p.w.trouble.say(p.w.cfg.logger(), now)
+	case p.heal || p.stalled && p.w.flying.Load() > 0:
+		// Kafka answers, but what the client has must end first, one way or the other.
+		p.nextProbe = now.Add(p.pause())
+	default:
+		p.stalled = false
+		p.opened()
+		p.progress = now
+	}
+}
+
+// feed hands over what has lingered enough, as far as there is room.
+func (p *pump) feed(now time.Time) {
+	records, bytes := p.w.ring.state()
+	switch {
+	case records == 0:
+		p.due = time.Time{}
+		return
+	case p.due.IsZero():
+		p.due = now.Add(p.w.cfg.Linger)
+	}
+	if !p.open || now.Before(p.due) && bytes < p.w.ring.rouse && p.draining.IsZero() {
+		return
+	}
+	for {
+		flying := p.w.flyingBytes.Load()
+		idle := p.w.flying.Load() == 0
+		p.buf = p.w.ring.take(p.buf[:0], chunk, p.window-flying, idle, p.w.taken)
+		if len(p.buf) == 0 {
+			break
+		}
+		if idle {
+			p.progress = now
+		}
+		p.w.launch(p.client, p.buf)
+	}
+	clear(p.buf[:cap(p.buf)])
+	if records, _ := p.w.ring.state(); records > 0 {
+		p.askRoom(p.window / 2)
+	} else {
+		p.due = time.Time{}
+	}
+}
+
+// taken moves records from the ring's books to the client's.
+func (w *Writer) taken(records int, bytes int64) {
+	w.flying.Add(int64(records))
+	w.flyingBytes.Add(bytes)
+}
+
+// askRoom has the client's callback wake the pump once no more than low bytes are on their way, or at the next
+// acknowledgement when seeking.
+func (p *pump) askRoom(low int64) {
+	if !p.open {
+		low = p.w.cfg.BufferBytes // any landing is news
+	}
+	p.w.lowWater.Store(low)
+	p.w.wantRoom.Store(true)
+	if p.open && p.w.flyingBytes.Load() <= low && p.w.wantRoom.CompareAndSwap(true, false) {
+		poke(p.w.ring.wake) // it fell meanwhile
+	}
+}
+
+// wait is how long nothing has to be done unless something happens.
+func (p *pump) wait(now time.Time) time.Duration {
+	next := now.Add(time.Minute)
+	earlier := func(t time.Time) {
+		if !t.IsZero() && t.Before(next) {
+			next = t
+		}
+	}
+	earlier(p.draining)
+	flying := p.w.flying.Load() > 0
+	switch {
+	case !p.open:
+		if !p.probing {
+			earlier(p.nextProbe)
+		}
+		if p.stalled {
+			earlier(now.Add(stallAfter))
+		}
+	default:
+		if flying {
+			earlier(p.progress.Add(stallAfter))
+		}
+		// Due and yet not fed: there is no room, and a landing will wake us.
+		if now.Before(p.due) {
+			earlier(p.due)
+		}
+	}
+	return max(time.Millisecond, next.Sub(now))
+}
+
+// drain starts the flush.
+func (p *pump) drain(now time.Time) {
+	timeout := p.w.cfg.FlushTimeout
+	if since, _ := p.w.trouble.get(); !since.IsZero() {
+		timeout = min(timeout, lostCause)
+	}
+	p.draining = now.Add(timeout)
+	p.tries = 0
+	if !p.open {
+		p.nextProbe = now
+	}
+}
