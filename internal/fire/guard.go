@@ -1,23 +1,34 @@
 // Package fire sends recorded requests to the target and refuses what must not be sent.
+//
+// Guard decides: the target has to be named and allowed, is never production, and gets writes only by rule. Sender
+// sends: Prepare builds a request's bytes once, with the recorded fields as they stood and the marks, Fire writes them
+// over a kept connection and reads the answer. go-retryablehttp decides about retries, over a RoundTripper of our own that
+// gives net/http no more than the status: the request is sent as recorded, the answer comes back as it was.
 package fire
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
 
+	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
 // The reasons why an exchange is refused.
 const (
 	WriteNotAllowed    = "write_not_allowed"    // neither GET, HEAD nor OPTIONS, and no rule allows it
-	AuthorityIsTarget  = "authority_is_target"  // it was recorded at the target itself
-	TargetIsProduction = "target_is_production" // a tap has reported the target since the start
+	AuthorityIsTarget  = "authority_is_target"  // it was recorded at the target's own host and port
+	TargetIsProduction = "target_is_production" // the target turned out to be production
+	HostNotAllowed     = "host_not_allowed"     // --host recorded, and the recorded name is not allowed
 	BadFlags           = "flags"                // not known whole, or not a request of its own
-	UnsafeBytes        = "unsafe_bytes"         // CR, LF or NUL where they would change the message
-	NoTarget           = "no_target"            // a request target that has no origin form, such as CONNECT's
+	UnsafeBytes        = "unsafe_bytes"         // bytes that would make another request, or several, of it
+	NoTarget           = "no_target"            // a request target without origin form, such as CONNECT's
 )
 
 // Matcher decides about one exchange; filter.Filter is one.
@@ -30,44 +41,223 @@ type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// Address is a place where production is served.
+// Address is a place where production is served. HostPort is a host or an address, with a port or for all ports
+// ("10.0.3.7:8080", "shop.internal"), every address of the machine that reported it (":8080", "0.0.0.0:8080"), or a
+// network ("10.0.0.0/8").
 type Address struct {
-	HostPort string // "10.0.3.7:8080", "shop.internal:80", ":8080" for every address of the host
-	HostID   string // of the machine that reported it: loopback and unspecified addresses count only there; empty: any
-	Origin   string // for people: "the upstream of tap gateway-2"
+	HostPort string
+	HostID   string    // of that machine: loopback and ":8080" are ours only if it is ours, or empty
+	Host     string    // its name, looked up for ":8080" reported elsewhere; may be empty
+	Origin   string    // for people: "the upstream of tap gateway-2"
+	Reported time.Time // zero: not from a report
 }
 
 // GuardConfig says what may be fired at.
 type GuardConfig struct {
-	Target        *url.URL
-	Allow         []string  // --allow-target HOST[:PORT]; "*.preprod.internal" matches any name below
+	Target        *url.URL  // http or https
+	Allow         []string  // --allow-target HOST[:PORT]; "*.preprod.internal" is every name below
 	Production    []Address // known at the start
-	NotProduction []string  // --not-production HOST:PORT: recorded authorities that are this target and not production
-	HostID        string    // of this machine
+	NotProduction []string  // --not-production HOST:PORT: authority_is_target does not count for these
+	HostID        string    // of this machine; empty: unknown, then every loopback address may be ours
 	AllowWrites   []Matcher
 	Resolver      Resolver // nil: the system's
+	Logger        *slog.Logger
 }
 
 // Guard keeps production safe from the replayer. It is safe for concurrent use.
-type Guard struct{ cfg GuardConfig }
-
-// NewGuard checks the target and returns a *fault.Error when it is not allowed or is production.
-func NewGuard(ctx context.Context, cfg GuardConfig) (*Guard, error) { return &Guard{cfg: cfg}, nil }
-
-// SetProduction replaces the production addresses while running. It returns a *fault.Error, and every later Admit and dial is
-// refused, when the target is one of them.
-func (g *Guard) SetProduction(ctx context.Context, production []Address) error { return nil }
-
-// Admit says whether an exchange may be fired, and if not, why: one of the reasons above.
-func (g *Guard) Admit(x *traffic.Exchange) (reason string, ok bool) { return "", true }
-
-// Explain returns one line for a person about a reason.
-func (g *Guard) Explain(reason string) string { return "" }
-
-// DialContext connects to the target if the address really dialled is allowed.
-func (g *Guard) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	return nil, nil
+type Guard struct {
+	cfg        GuardConfig
+	target     endpoint
+	allow      []pattern
+	exempt     []endpoint
+	dialer     net.Dialer
+	production atomic.Pointer[production]
+	refresh    sync.Mutex // one at a time replaces production
+	authority  atomic.Pointer[judgedAuthority]
+	share      share
 }
 
-// AuthorityIsTargetShare returns which part of the last 1,000 exchanges was refused as authority_is_target, 0 to 1.
-func (g *Guard) AuthorityIsTargetShare() float64 { return 0 }
+// NewGuard checks the target and returns a *fault.Error when it is not allowed, cannot be found or is production.
+func NewGuard(ctx context.Context, cfg GuardConfig) (*Guard, error) {
+	if cfg.Resolver == nil {
+		cfg.Resolver = net.DefaultResolver
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	target, err := parseTarget(cfg.Target)
+	if err != nil {
+		return nil, err
+	}
+	g := &Guard{cfg: cfg, target: target}
+	for _, s := range cfg.Allow {
+		p, err := parsePattern(s)
+		if err != nil {
+			return nil, err
+		}
+		g.allow = append(g.allow, p)
+	}
+	for _, s := range cfg.NotProduction {
+		e, ok := parseEndpoint(s)
+		if !ok || e.port == 0 || e.host == "" {
+			return nil, fault.BadUsage("bad --not-production "+quote(s), "want HOST:PORT", "--not-production "+target.String())
+		}
+		g.exempt = append(g.exempt, e)
+	}
+	if !g.allowed(target) {
+		return nil, fault.BadUsage("refused: target "+target.String()+" is not allowed", g.allowCause(),
+			"--allow-target "+target.String()+" if that is a pre-production address")
+	}
+	if _, err := g.resolve(ctx); err != nil {
+		return nil, &fault.Error{
+			What:  "cannot find target " + target.String(),
+			Cause: err.Error(), Try: "check the name in --target, or give its address", Err: err,
+		}
+	}
+	if err := g.SetProduction(ctx, cfg.Production); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// SetProduction replaces the production addresses, also while running. When the target is one of them it returns a
+// *fault.Error, and everything is refused from then on.
+func (g *Guard) SetProduction(ctx context.Context, addresses []Address) error {
+	g.refresh.Lock()
+	defer g.refresh.Unlock()
+	return g.setProduction(ctx, addresses)
+}
+
+func (g *Guard) setProduction(ctx context.Context, addresses []Address) error {
+	p := g.findProduction(ctx, addresses)
+	p.refused = g.judgeTarget(ctx, p)
+	if old := g.production.Load(); old != nil {
+		p.generation = old.generation + 1
+	}
+	g.production.Store(p)
+	if p.refused != nil {
+		return p.refused
+	}
+	return nil
+}
+
+// judgeTarget returns why the target is refused, nil when it is not.
+func (g *Guard) judgeTarget(ctx context.Context, p *production) *fault.Error {
+	if a, ok := p.named(g.target); ok {
+		return g.refusal(a, netip.AddrPort{})
+	}
+	addrs, err := g.resolve(ctx)
+	if err != nil {
+		return nil // nothing can be dialled either, and every dial looks again
+	}
+	for _, at := range addrs {
+		if a, ok := p.at(at); ok {
+			return g.refusal(a, at)
+		}
+	}
+	return nil
+}
+
+func (g *Guard) refusal(a Address, at netip.AddrPort) *fault.Error {
+	what := "refused: target " + g.target.String()
+	if at.IsValid() && at.Addr().String() != g.target.host {
+		what += " (" + at.Addr().String() + ")"
+	}
+	origin := a.Origin
+	if origin == "" {
+		origin = "production"
+	}
+	cause := "the production address " + a.HostPort + " was given"
+	if !a.Reported.IsZero() {
+		cause = "the tap report of " + a.Reported.Format(time.TimeOnly) + " lists it as production"
+	}
+	return fault.BadUsage(what+" is "+origin, cause, "name the pre-production address with --target and --allow-target")
+}
+
+// Admit says whether an exchange may be fired, and if not, why: one of the reasons above.
+func (g *Guard) Admit(x *traffic.Exchange) (reason string, ok bool) {
+	if x.Flags.Unreplayable() != 0 {
+		return BadFlags, false
+	}
+	if g.production.Load().refused != nil {
+		return TargetIsProduction, false
+	}
+	if g.recordedAtTarget(x) {
+		return AuthorityIsTarget, false
+	}
+	if !readOnly(&x.Request) && !g.writeAllowed(x) {
+		return WriteNotAllowed, false
+	}
+	return "", true
+}
+
+// readOnly reports whether a request is taken not to change anything.
+func readOnly(r *traffic.Request) bool {
+	if !safeMethod(r.Method) {
+		return false
+	}
+	for i := range r.Headers {
+		if f := &r.Headers[i]; overridesMethod(f.Name) && !safeMethod(f.Value) {
+			return false
+		}
+	}
+	return true
+}
+
+func safeMethod(m []byte) bool {
+	switch string(m) {
+	case "GET", "HEAD", "OPTIONS":
+		return true
+	}
+	return false
+}
+
+// overridesMethod knows the fields by which frameworks let a client name another method than the request line's.
+func overridesMethod(name []byte) bool {
+	return len(name) >= len("x-http-method") && (name[0]|0x20) == 'x' &&
+		(traffic.EqualName(name, "x-http-method-override") || traffic.EqualName(name, "x-http-method") ||
+			traffic.EqualName(name, "x-method-override"))
+}
+
+// writeAllowed asks the rules; one that fails allows nothing.
+func (g *Guard) writeAllowed(x *traffic.Exchange) bool {
+	for _, m := range g.cfg.AllowWrites {
+		if ok, err := m.Match(x); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Explain returns one line for a person about a reason.
+func (g *Guard) Explain(reason string) string {
+	switch reason {
+	case WriteNotAllowed:
+		return "no --allow-writes rule allows this write"
+	case AuthorityIsTarget:
+		return "recorded at " + g.target.String() + ", which is the target itself; --not-production " +
+			g.target.String() + " if it is not production"
+	case TargetIsProduction:
+		if refused := g.production.Load().refused; refused != nil {
+			return refused.Error()
+		}
+		return "an address of " + g.target.String() + " is production"
+	case HostNotAllowed:
+		return "--host recorded sends only names that an --allow-target allows"
+	case BadFlags:
+		return "the request was not recorded whole, or is none of its own"
+	case UnsafeBytes:
+		return "the recorded request holds bytes that would make another request of it"
+	case NoTarget:
+		return "the recorded request target has no origin form"
+	}
+	return ""
+}
+
+// Err returns why the target is refused at present, nil when it is not.
+func (g *Guard) Err() error {
+	if refused := g.production.Load().refused; refused != nil {
+		return refused
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package fire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// errProduction is wrapped by what a refused dial returns.
+var errProduction = errors.New("the address is production")
+
+// resolve returns the target's addresses as of now.
+func (g *Guard) resolve(ctx context.Context) ([]netip.AddrPort, error) {
+	addrs, err := g.lookup(ctx, g.target.host)
+	if err != nil {
+		return nil, err
+	}
+	at := make([]netip.AddrPort, len(addrs))
+	for i, addr := range addrs {
+		at[i] = netip.AddrPortFrom(addr, g.target.port)
+	}
+	if len(at) == 0 {
+		return nil, &net.DNSError{Err: "no address", Name: g.target.host, IsNotFound: true}
+	}
+	return at, nil
+}
+
+// Dial connects to the target, and to nothing else: its name is looked up once, no address of it may be production, and
+// the addresses found are dialled as such, so that a name which changes its meaning in between wins nothing.
+func (g *Guard) Dial(ctx context.Context) (net.Conn, error) {
+	g.renew(ctx)
+	addrs, err := g.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := g.production.Load()
+	if p.refused != nil {
+		return nil, errors.Join(errProduction, p.refused)
+	}
+	for _, at := range addrs {
+		if a, ok := p.at(at); ok {
+			return nil, fmt.Errorf("%w: %s", errProduction, g.refusal(a, at).What)
+		}
+	}
+	for i, at := range addrs {
+		var conn net.Conn
+		if conn, err = g.dialOne(ctx, at, len(addrs)-i); err == nil {
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, err
+}
+
+// dialOne dials one address with its share of the time that is left.
+func (g *Guard) dialOne(ctx context.Context, at netip.AddrPort, left int) (net.Conn, error) {
+	if deadline, ok := ctx.Deadline(); ok && left > 1 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+		defer cancel()
+	}
+	return g.dialer.DialContext(ctx, "tcp", at.String())
+}
+
+// renew looks up production's names again when that was long ago.
+func (g *Guard) renew(ctx context.Context) {
+	p := g.production.Load()
+	if !p.hasNames || time.Since(p.lookedUp) < lookupAge || !g.refresh.TryLock() {
+		return
+	}
+	defer g.refresh.Unlock()
+	if p := g.production.Load(); time.Since(p.lookedUp) >= lookupAge {
+		if err := g.setProduction(ctx, p.addresses); err != nil {
+			g.cfg.Logger.Error("the target has become production", "error", err)
+		}
+	}
+}
+
+// admits reports whether a connection that was dialled in an earlier generation may still be used, and the present one.
+func (g *Guard) admits(remote netip.AddrPort, generation uint64) (now uint64, ok bool) {
+	p := g.production.Load()
+	if p.generation == generation && p.refused == nil {
+		return generation, true
+	}
+	if p.refused != nil {
+		return p.generation, false
+	}
+	_, production := p.at(remote)
+	return p.generation, !production
+}

@@ -1,0 +1,159 @@
+package fire
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/reprise-io/reprise/internal/fault"
+)
+
+// endpoint is a host, in lower case and without a final dot, or an address, and a port; 0 stands for every port.
+type endpoint struct {
+	host string
+	port uint16
+}
+
+// String returns host:port, or the host alone for every port.
+func (e endpoint) String() string {
+	if e.port == 0 {
+		return e.host
+	}
+	return net.JoinHostPort(e.host, strconv.Itoa(int(e.port)))
+}
+
+func parseTarget(u *url.URL) (endpoint, error) {
+	const try = "--target http://preprod.internal:8080"
+	if u == nil {
+		return endpoint{}, fault.BadUsage("no target", "nothing says where to send", try)
+	}
+	bad := func(cause string) (endpoint, error) {
+		return endpoint{}, fault.BadUsage("bad --target "+quote(u.Redacted()), cause, try)
+	}
+	port := uint16(80)
+	switch u.Scheme {
+	case "http":
+	case "https":
+		port = 443
+	default:
+		return bad("want a URL that begins with http:// or https://")
+	}
+	if u.User != nil {
+		return bad("a user and password are not sent")
+	}
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
+		return bad("want scheme, host and port only: the path is the recorded one")
+	}
+	e, ok := parseEndpoint(u.Host)
+	if !ok || e.host == "" {
+		return bad("want a host name or address, and a port")
+	}
+	if e.port == 0 {
+		e.port = port
+	}
+	return e, nil
+}
+
+// parseEndpoint reads "host", "host:port", ":port", "[::1]:port" or "::1".
+func parseEndpoint(s string) (endpoint, bool) {
+	host, port := splitAuthority(s)
+	e := endpoint{host: canonicalHost(host)}
+	if port != "" {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return e, false
+		}
+		e.port = uint16(n)
+	}
+	for i := range len(e.host) {
+		if c := e.host[i]; c <= ' ' || c == 0x7f || strings.IndexByte(`/\@?#,"<>`, c) >= 0 {
+			return e, false
+		}
+	}
+	return e, e.host != "" || e.port != 0
+}
+
+// splitAuthority cuts a port off; host keeps no brackets.
+func splitAuthority(s string) (host, port string) {
+	colon := strings.LastIndexByte(s, ':')
+	switch {
+	case strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]"):
+		return s[1 : len(s)-1], ""
+	case colon < 0 || strings.HasPrefix(s, "[") && s[colon-1] != ']':
+		return s, ""
+	case strings.HasPrefix(s, "["):
+		return s[1 : colon-1], s[colon+1:]
+	case strings.IndexByte(s, ':') != colon: // an IPv6 address without brackets
+		return s, ""
+	}
+	return s[:colon], s[colon+1:]
+}
+
+// canonicalHost makes equal what is the same name or address.
+func canonicalHost(host string) string {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Unmap().String()
+	}
+	return host
+}
+
+// pattern is one --allow-target.
+type pattern struct {
+	endpoint
+	below bool // host begins with a dot: every name that ends so
+}
+
+func parsePattern(s string) (pattern, error) {
+	rest, below := strings.CutPrefix(s, "*.")
+	e, ok := parseEndpoint(rest)
+	if !ok || e.host == "" || strings.Contains(e.host, "*") {
+		return pattern{}, fault.BadUsage("bad --allow-target "+quote(s),
+			`want HOST[:PORT], or "*.DOMAIN" for every name below`, "--allow-target preprod.internal:8080")
+	}
+	if below {
+		e.host = "." + e.host
+	}
+	return pattern{e, below}, nil
+}
+
+func (p pattern) matches(e endpoint) bool {
+	if p.port != 0 && p.port != e.port {
+		return false
+	}
+	if p.below {
+		return len(e.host) > len(p.host) && strings.HasSuffix(e.host, p.host)
+	}
+	return p.host == e.host
+}
+
+func (g *Guard) allowed(e endpoint) bool {
+	for _, p := range g.allow {
+		if p.matches(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// hostAllowed reports whether a recorded Host may be sent: its name has to be allowed, on any port.
+func (g *Guard) hostAllowed(e endpoint) bool {
+	for _, p := range g.allow {
+		p.port = 0
+		if p.matches(e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Guard) allowCause() string {
+	if len(g.cfg.Allow) == 0 {
+		return "no --allow-target was given"
+	}
+	return "--allow-target allows only " + strings.Join(g.cfg.Allow, ", ")
+}
+
+func quote(s string) string { return strconv.Quote(s) }

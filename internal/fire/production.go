@@ -1,0 +1,163 @@
+package fire
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/fault"
+)
+
+const (
+	lookupTimeout = 5 * time.Second
+	lookupAge     = time.Minute // of production names, before a dial looks them up again
+)
+
+// production is what is known of production at one moment. It is not changed once it is in use.
+type production struct {
+	generation uint64 // counts up; a connection checked against it need not be checked again
+	addresses  []Address
+	names      map[endpoint]Address
+	addrs      map[netip.AddrPort]Address // port 0: every port
+	networks   []network
+	here       map[uint16]Address // ports of this machine, on every address it has
+	local      map[netip.Addr]bool
+	lookedUp   time.Time
+	hasNames   bool
+	refused    *fault.Error // the target is production
+}
+
+type network struct {
+	netip.Prefix
+	Address
+}
+
+// findProduction sorts addresses by how they are recognised, looking names up. One that cannot be read is logged, for it
+// comes from outside and must not stop a run.
+func (g *Guard) findProduction(ctx context.Context, addresses []Address) *production {
+	p := &production{
+		addresses: addresses, lookedUp: time.Now(),
+		names: make(map[endpoint]Address), addrs: make(map[netip.AddrPort]Address),
+		here: make(map[uint16]Address), local: localAddresses(),
+	}
+	for _, a := range addresses {
+		s := strings.TrimSuffix(a.HostPort, "/")
+		if _, rest, ok := strings.Cut(s, "://"); ok {
+			s = rest
+		}
+		if prefix, err := netip.ParsePrefix(s); err == nil {
+			p.networks = append(p.networks, network{prefix.Masked(), a})
+			continue
+		}
+		e, ok := parseEndpoint(s)
+		if !ok {
+			g.cfg.Logger.Warn("production address cannot be read", "address", a.HostPort, "origin", a.Origin)
+			continue
+		}
+		g.add(ctx, p, a, e)
+	}
+	return p
+}
+
+func (g *Guard) add(ctx context.Context, p *production, a Address, e endpoint) {
+	ours := a.HostID == "" || g.cfg.HostID == "" || a.HostID == g.cfg.HostID
+	addr, err := netip.ParseAddr(e.host)
+	switch {
+	case e.host == "", err == nil && addr.IsUnspecified():
+		if ours {
+			p.here[e.port] = a
+		} else if a.Host != "" {
+			g.addName(ctx, p, a, endpoint{canonicalHost(a.Host), e.port}, false)
+		}
+	case err == nil && addr.IsLoopback():
+		if ours {
+			p.here[e.port] = a // what listens on all addresses is reached by this one too
+		}
+	case err == nil:
+		p.addrs[netip.AddrPortFrom(addr.Unmap(), e.port)] = a
+	case e.host == "localhost" || strings.HasSuffix(e.host, ".localhost"):
+		if ours {
+			p.here[e.port] = a
+			p.names[e] = a
+		}
+	default:
+		g.addName(ctx, p, a, e, ours)
+	}
+}
+
+// addName adds a name and what it means at present.
+func (g *Guard) addName(ctx context.Context, p *production, a Address, e endpoint, ours bool) {
+	p.hasNames = true
+	p.names[e] = a
+	addrs, err := g.lookup(ctx, e.host)
+	if err != nil {
+		return // production's names need not be known here; the name itself counts
+	}
+	for _, addr := range addrs {
+		if !addr.IsLoopback() {
+			p.addrs[netip.AddrPortFrom(addr, e.port)] = a
+		} else if ours {
+			p.here[e.port] = a
+		}
+	}
+}
+
+// named tells whether a host and port is production by its name alone.
+func (p *production) named(e endpoint) (Address, bool) {
+	if a, ok := p.names[e]; ok {
+		return a, true
+	}
+	a, ok := p.names[endpoint{host: e.host}]
+	return a, ok
+}
+
+// at tells whether an address is production.
+func (p *production) at(at netip.AddrPort) (Address, bool) {
+	addr := at.Addr().Unmap().WithZone("")
+	for _, port := range [...]uint16{at.Port(), 0} {
+		if a, ok := p.addrs[netip.AddrPortFrom(addr, port)]; ok {
+			return a, true
+		}
+		if a, ok := p.here[port]; ok && (addr.IsLoopback() || addr.IsUnspecified() || p.local[addr]) {
+			return a, true
+		}
+	}
+	for _, n := range p.networks {
+		if n.Contains(addr) {
+			return n.Address, true
+		}
+	}
+	return Address{}, false
+}
+
+// localAddresses returns the addresses of this machine. Without them loopback and unspecified ones are still known.
+func localAddresses() map[netip.Addr]bool {
+	local := make(map[netip.Addr]bool)
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return local
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok {
+			if addr, ok := netip.AddrFromSlice(n.IP); ok {
+				local[addr.Unmap()] = true
+			}
+		}
+	}
+	return local
+}
+
+func (g *Guard) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{addr.Unmap()}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	addrs, err := g.cfg.Resolver.LookupNetIP(ctx, "ip", host)
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, err
+}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package schedule
+
+import "time"
+
+func newSleeper(start time.Time) sleeper { return newTimerSleeper(start) }
