@@ -63,6 +63,9 @@ func Main(root *cobra.Command) int {
 	case err == nil:
 		return fault.OK
 	}
+	if strings.HasPrefix(err.Error(), "required flag") { // cobra has no hook for these
+		err = fault.BadUsage(err.Error(), "", root.Name()+" --help")
+	}
 	PrintError(os.Stderr, root.Name(), err)
 	return fault.Code(err)
 }

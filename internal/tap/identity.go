@@ -1,0 +1,45 @@
+package tap
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+var errRedactorPanic = errors.New("the redactor failed")
+
+// NewID draws the id of a tap: new at each start, so that its sequence numbers are its own.
+func NewID() (id [16]byte) {
+	_, _ = rand.Read(id[:]) // never fails
+	return id
+}
+
+// HostID tells machines apart, so that a loopback address counts only where it was reported. It is a hash: the machine id
+// itself is not to be published.
+func HostID() string {
+	id, err := os.ReadFile("/etc/machine-id")
+	if err != nil || len(id) == 0 {
+		id, _ = os.ReadFile("/proc/sys/kernel/random/boot_id")
+	}
+	name, _ := os.Hostname()
+	sum := sha256.Sum256([]byte("reprise host\x00" + strings.TrimSpace(string(id)) + "\x00" + name))
+	return hex.EncodeToString(sum[:8])
+}
+
+// identify gives x its session, as a pseudonym of the session cookie, and its sample hash. It comes before redaction,
+// which takes the cookie away.
+func (p *Pipeline) identify(x *traffic.Exchange) {
+	if value, ok := redact.SessionCookie(x); ok && len(x.Session) == 0 {
+		if p.cfg.Redactor != nil {
+			value = p.cfg.Redactor.Pseudonym("session", value)
+		}
+		x.Session = value
+	}
+	x.SampleHash = sampleHash(x, p.cfg.SampleBy, p.cfg.TapID)
+}

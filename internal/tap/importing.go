@@ -1,0 +1,123 @@
+package tap
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/topic"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// importRing bounds what an import has read and Kafka has not acknowledged, in bytes.
+const importRing = 32 << 20
+
+// Importer filters, redacts and stores exchanges that come from files. Unlike a tap it waits for Kafka.
+type Importer struct {
+	filter   chooser  // nil: everything
+	redactor redactor // nil: stored as read
+	records  *topic.Writer
+	room     chan struct{} // signalled when a record is done
+	stored   atomic.Int64
+	lost     atomic.Int64
+	Filtered int64 // exchanges that the filter left out
+}
+
+// NewImporter makes sure that Kafka answers and the topics are there.
+func NewImporter(ctx context.Context, o Options) (*Importer, error) {
+	admin, err := topic.NewAdmin(o.Topic)
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	if err := admin.Ping(ctx); err != nil {
+		return nil, err
+	}
+	specs := []topic.Spec{
+		topic.ExchangesSpec(o.Names, o.Partitions), topic.ControlSpec(o.Names), topic.ResultsSpec(o.Names, o.Partitions),
+	}
+	if err := admin.Ensure(ctx, specs); err != nil {
+		return nil, err
+	}
+	im := &Importer{filter: o.Filter, redactor: o.Redactor, room: make(chan struct{}, 1)}
+	im.records, err = topic.NewWriter(topic.WriterConfig{
+		Config: o.Topic, Topic: o.Names.Exchanges, RingBytes: 2 * importRing, Linger: 10 * time.Millisecond,
+		FlushTimeout: time.Minute, OnDone: im.done,
+	})
+	return im, err
+}
+
+func (im *Importer) done(_ *topic.Record, result topic.Result) {
+	if result.State == topic.Acknowledged {
+		im.stored.Add(1)
+	} else {
+		im.lost.Add(1)
+	}
+	select {
+	case im.room <- struct{}{}:
+	default:
+	}
+}
+
+// Run stores what read gives it, until read returns; read must not use an exchange after giving it away. It returns how
+// many exchanges Kafka has acknowledged; the error is read's, or about what Kafka did not take.
+func (im *Importer) Run(ctx context.Context, read func(put func(*traffic.Exchange) error) error) (stored int64, err error) {
+	writing := start(context.WithoutCancel(ctx), im.records.Run)
+	readErr := read(func(x *traffic.Exchange) error { return im.put(ctx, x) })
+	if err := writing.stop(); err != nil {
+		return im.stored.Load(), err
+	}
+	if lost := im.lost.Load(); lost > 0 {
+		return im.stored.Load(), &fault.Error{
+			What:  fmt.Sprintf("%d of %d exchanges were not stored", lost, lost+im.stored.Load()),
+			Cause: "Kafka did not acknowledge them", Try: "import the same file again: ids repeat, so nothing counts twice",
+			Code: fault.Incomplete,
+		}
+	}
+	return im.stored.Load(), readErr
+}
+
+func (im *Importer) put(ctx context.Context, x *traffic.Exchange) error {
+	keep, err := Prepare(x, im.filter, im.redactor)
+	if err != nil {
+		return err
+	}
+	if !keep {
+		im.Filtered++
+		return nil
+	}
+	for {
+		if _, waiting := im.records.Pending(); waiting <= importRing {
+			break
+		}
+		select {
+		case <-im.room:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	// Retention goes by the time of the import: a file of last month must not vanish at once.
+	im.records.Put(newEncoder([]*traffic.Exchange{x}).record(x, time.Now()))
+	return ctx.Err()
+}
+
+// Prepare filters and redacts one exchange of a file: what Importer stores and --print shows.
+func Prepare(x *traffic.Exchange, f chooser, r redactor) (keep bool, err error) {
+	if f != nil {
+		if keep, _ := f.Keep(x); !keep {
+			return false, nil
+		}
+	}
+	p := Pipeline{cfg: PipelineConfig{TapID: x.ID.Tap(), SampleBy: BySession, Redactor: r, Logger: slog.New(slog.DiscardHandler)}}
+	p.identify(x)
+	if r == nil {
+		return true, nil
+	}
+	if err := p.redact(x); err != nil {
+		return false, fmt.Errorf("exchange %s cannot be redacted, so it is not stored: %w", x.ID, err)
+	}
+	return true, nil
+}

@@ -1,0 +1,266 @@
+// Package tap joins a source with Kafka: captured exchanges are filtered, sampled, redacted, numbered, encoded and handed
+// to the topic's writer. Nothing here ever makes the source wait: what does not fit is shed and counted.
+package tap
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/capture/proxy"
+	"github.com/reprise-io/reprise/internal/topic"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// redactor makes an exchange fit to be stored.
+type redactor interface {
+	// Exchange redacts in place; an error means that the exchange must not be stored.
+	Exchange(*traffic.Exchange) error
+	Digest() []byte
+	Pseudonym(domain string, value []byte) []byte
+}
+
+// chooser keeps an exchange or names the rule that left it out.
+type chooser interface {
+	Keep(*traffic.Exchange) (keep bool, rule string)
+}
+
+// writer takes records over without blocking, and tells what became of each through Pipeline.Done.
+type writer interface {
+	PutAll([]*topic.Record)
+}
+
+// PipelineConfig is what a Pipeline is made of.
+type PipelineConfig struct {
+	TapID     [16]byte
+	Filter    chooser // nil: everything
+	Sample    Share
+	SampleBy  Unit
+	RateLimit float64  // exchanges a second; 0: no limit
+	Redactor  redactor // nil: stored as captured (--redact off)
+	Writer    writer
+	Budget    *Budget
+	Workers   int // default 1
+	Logger    *slog.Logger
+}
+
+// Pipeline is the sink of all sources of a tap.
+type Pipeline struct {
+	cfg      PipelineConfig
+	counters Counters
+	limit    limiter
+
+	mu     sync.Mutex
+	queue  [][]proxy.Captured // bounded by the budget that its exchanges hold
+	closed bool
+	wake   chan struct{}
+}
+
+// NewPipeline returns a pipeline that works in Run.
+func NewPipeline(cfg PipelineConfig) *Pipeline {
+	if cfg.Workers <= 0 {
+		cfg.Workers = 1
+	}
+	if cfg.SampleBy == "" {
+		cfg.SampleBy = BySession
+	}
+	return &Pipeline{cfg: cfg, limit: limiter{rate: cfg.RateLimit}, wake: make(chan struct{}, cfg.Workers)}
+}
+
+// Counters are the tap's books.
+func (p *Pipeline) Counters() *Counters { return &p.counters }
+
+// Offer takes a batch of exchanges over and returns at once. Their bytes are given back to the budget when they are
+// encoded or given up.
+func (p *Pipeline) Offer(batch []proxy.Captured) {
+	p.counters.seen.Add(uint64(len(batch)))
+	batch = slices.Clone(batch) // the slice stays the source's
+	p.mu.Lock()
+	closed := p.closed
+	if !closed {
+		p.queue = append(p.queue, batch)
+	}
+	p.mu.Unlock()
+	if closed {
+		p.giveUp(batch, "shutdown")
+		return
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default: // every worker has been told already
+	}
+}
+
+// Shed books n exchanges that the source saw but did not keep: marked ones are filtered, all others dropped.
+func (p *Pipeline) Shed(reason string, n int) {
+	p.counters.seen.Add(uint64(n))
+	if reason == reasonMarked {
+		p.counters.filtered.add(reason, uint64(n))
+		return
+	}
+	p.counters.dropped.add(reason, uint64(n))
+}
+
+// reasonMarked names requests that a replayer fired: they pass and are never captured.
+const reasonMarked = "marked"
+
+// Run works until ctx ends, then through what is queued. Offer gives everything up afterwards.
+func (p *Pipeline) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for range p.cfg.Workers {
+		wg.Go(func() { p.work(ctx) })
+	}
+	wg.Wait()
+	p.mu.Lock()
+	p.closed = true
+	left := p.queue
+	p.queue = nil
+	p.mu.Unlock()
+	w := worker{p: p}
+	for _, batch := range left {
+		w.handle(batch)
+	}
+	return nil
+}
+
+func (p *Pipeline) work(ctx context.Context) {
+	w := worker{p: p}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wake:
+		}
+		for {
+			batch := p.take()
+			if batch == nil {
+				break
+			}
+			w.handle(batch)
+		}
+	}
+}
+
+func (p *Pipeline) take() []proxy.Captured {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.queue) == 0 {
+		return nil
+	}
+	batch := p.queue[0]
+	p.queue[0] = nil
+	p.queue = p.queue[1:]
+	if len(p.queue) == 0 {
+		p.queue = nil
+	}
+	return batch
+}
+
+func (p *Pipeline) giveUp(batch []proxy.Captured, reason string) {
+	p.counters.dropped.add(reason, uint64(len(batch)))
+	for i := range batch {
+		p.cfg.Budget.Release(batch[i].Bytes)
+	}
+}
+
+// Done books what became of a record; it is the writer's OnDone.
+func (p *Pipeline) Done(_ *topic.Record, result topic.Result) {
+	switch result.State {
+	case topic.Acknowledged:
+		p.counters.produced.Add(1)
+	case topic.Unknown:
+		p.counters.unknown.Add(1)
+	default:
+		p.counters.dropped.add(string(result.Reason), 1)
+	}
+}
+
+// worker holds what one goroutine reuses from batch to batch.
+type worker struct {
+	p       *Pipeline
+	kept    []*traffic.Exchange
+	records []*topic.Record
+}
+
+func (w *worker) handle(batch []proxy.Captured) {
+	p := w.p
+	w.kept = w.kept[:0]
+	for i := range batch {
+		if w.choose(batch[i].Exchange) {
+			w.kept = append(w.kept, batch[i].Exchange)
+		}
+	}
+	if len(w.kept) > 0 {
+		w.write()
+	}
+	clear(w.kept)
+	for i := range batch {
+		p.cfg.Budget.Release(batch[i].Bytes)
+	}
+}
+
+// choose filters, samples and redacts one exchange, and books it when it goes no further.
+func (w *worker) choose(x *traffic.Exchange) bool {
+	p := w.p
+	if p.cfg.Filter != nil {
+		if keep, _ := p.cfg.Filter.Keep(x); !keep { // the rule itself has paths in it: no label
+			p.counters.filtered.add("rule", 1)
+			return false
+		}
+	}
+	p.identify(x)
+	if !p.cfg.Sample.keeps(x.SampleHash) {
+		p.counters.sampledOut.Add(1)
+		return false
+	}
+	if !p.limit.allow(time.Now()) {
+		p.counters.filtered.add("rate_limit", 1)
+		return false
+	}
+	if p.cfg.Redactor == nil {
+		return true
+	}
+	if err := p.redact(x); err != nil {
+		p.counters.dropped.add("redaction", 1)
+		p.cfg.Logger.Debug("exchange dropped: it could not be redacted", "error", err)
+		return false
+	}
+	return true
+}
+
+// redact also turns a panic of the redactor into an error: one odd exchange must not take the tap down, nor get by raw.
+func (p *Pipeline) redact(x *traffic.Exchange) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = errRedactorPanic
+			p.cfg.Logger.Error("redactor failed; the exchange is dropped", "panic", r)
+		}
+	}()
+	if err := p.cfg.Redactor.Exchange(x); err != nil {
+		return err
+	}
+	x.RulesDigest = p.cfg.Redactor.Digest()
+	return nil
+}
+
+// write numbers, encodes and puts what was kept.
+func (w *worker) write() {
+	p := w.p
+	n := uint64(len(w.kept))
+	seq := p.counters.lastSeq.Add(n) - n
+	now := time.Now()
+	w.records = slices.Grow(w.records[:0], len(w.kept))
+	e := newEncoder(w.kept)
+	for _, x := range w.kept {
+		seq++
+		x.ID = traffic.MakeID(p.cfg.TapID, seq)
+		if x.CaptureTime.After(now) {
+			x.CaptureTime, x.Flags = now.UTC(), x.Flags|traffic.ClockAhead
+		}
+		w.records = append(w.records, e.record(x, x.CaptureTime))
+	}
+	p.cfg.Writer.PutAll(w.records)
+	clear(w.records)
+}

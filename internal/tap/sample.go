@@ -1,0 +1,101 @@
+package tap
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// Share is a part of the traffic: 0 none, math.MaxUint64 all. A sample hash below it is kept, so that raising a share
+// keeps every session that a lower one kept.
+type Share uint64
+
+// All keeps everything.
+const All = Share(math.MaxUint64)
+
+// ParseShare reads "10%", "0.5%" or "0.1".
+func ParseShare(s string) (Share, error) {
+	number, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
+	p, err := strconv.ParseFloat(number, 64)
+	if percent {
+		p /= 100
+	}
+	if err != nil || math.IsNaN(p) || p < 0 || p > 1 {
+		return 0, fault.BadUsage(fmt.Sprintf("bad share %q", s), "want 0% to 100%, or 0 to 1", "--sample 10%")
+	}
+	if p == 1 {
+		return All, nil
+	}
+	return Share(p * math.MaxUint64), nil
+}
+
+// keeps reports whether a hash falls into the share.
+func (s Share) keeps(hash uint64) bool { return s == All || hash < uint64(s) }
+
+// Unit is what sampling keeps or leaves whole.
+type Unit string
+
+// The units of --sample-by.
+const (
+	BySession    Unit = "session" // falls back to the connection
+	ByConnection Unit = "connection"
+	ByRequest    Unit = "request"
+)
+
+// ParseUnit reads the value of --sample-by.
+func ParseUnit(s string) (Unit, error) {
+	switch u := Unit(s); u {
+	case BySession, ByConnection, ByRequest:
+		return u, nil
+	}
+	return "", fault.BadUsage(fmt.Sprintf("bad --sample-by %q", s), "", "session, connection or request")
+}
+
+// sampleHash hashes the unit that x belongs to. The session is a keyed pseudonym already, so the hash is keyed too, and
+// the same on every tap that has the key. Connections are told apart by the tap's id; a request's hash is random.
+func sampleHash(x *traffic.Exchange, by Unit, tap [16]byte) uint64 {
+	var unit [64]byte
+	b := append(unit[:0], "sample\x00"...)
+	switch {
+	case by == BySession && len(x.Session) > 0:
+		b = append(b, x.Session...)
+	case by != ByRequest && len(x.Connection.ID) > 0:
+		b = append(append(b, tap[:]...), x.Connection.ID...)
+	default:
+		return rand.Uint64()
+	}
+	sum := sha256.Sum256(b)
+	return binary.BigEndian.Uint64(sum[:8])
+}
+
+// limiter lets rate exchanges a second through, with a burst of one second. Rate 0 lets all through.
+type limiter struct {
+	rate float64
+	next atomic.Int64 // Unix ns up to which the rate is spent
+}
+
+func (l *limiter) allow(now time.Time) bool {
+	if l.rate <= 0 {
+		return true
+	}
+	step := int64(float64(time.Second) / l.rate)
+	for {
+		next := l.next.Load()
+		from := max(next, now.UnixNano()-int64(time.Second))
+		if from+step > now.UnixNano() {
+			return false
+		}
+		if l.next.CompareAndSwap(next, from+step) {
+			return true
+		}
+	}
+}
