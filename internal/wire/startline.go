@@ -51,9 +51,6 @@ func (h *Head) requestLine(block []byte, to int) Fault {
 		return HTTP2
 	}
 	if fault := unlikely(line); fault != 0 {
-		if fault == NotHTTP && bytes.Contains(line, []byte(" HTTP/1.")) {
-			return Malformed
-		}
 		return fault
 	}
 	end := to - proto

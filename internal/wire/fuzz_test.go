@@ -1,0 +1,126 @@
+package wire
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+var seeds = []string{
+	"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+	"POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.0\r\n\r\n",
+	"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nT: v\r\n\r\nGET / HTTP/1.1\n\n",
+	"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\nA: b\r\n c\r\n\r\n0\r\n\r\n",
+	"POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nabc",
+	"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 204 N\r\n\r\n",
+	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\nHTTP/1.0 200 OK\r\n\r\nto the end",
+	"HTTP/1.1 101 S\r\n\r\nabc",
+	"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+	"\x16\x03\x01\x00",
+}
+
+// FuzzFramer: in whatever slices the bytes come, the same messages come out, and little is held.
+func FuzzFramer(f *testing.F) {
+	for _, seed := range seeds {
+		f.Add([]byte(seed), uint8(1), false, uint8(0))
+		f.Add([]byte(seed), uint8(5), true, uint8(1))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, step uint8, response bool, to uint8) {
+		make := Requests
+		if response {
+			make = Responses
+		}
+		method := Method(to % 3)
+		whole, fault := frame(make(), string(raw), 0, method)
+		sliced, faultSliced := frame(make(), string(raw), int(step)+1, method)
+		require.Equal(t, whole, sliced)
+		require.Equal(t, fault.String(), faultSliced.String())
+		for _, m := range whole[:max(len(whole)-1, 0)] {
+			require.False(t, m.Ambiguous, "something was read behind an ambiguous message")
+		}
+	})
+}
+
+// FuzzAgainstNetHTTP: a request that both read is the same, and ends at the same place.
+func FuzzAgainstNetHTTP(f *testing.F) {
+	for _, seed := range seeds {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		br := bufio.NewReaderSize(bytes.NewReader(raw), len(raw)+16)
+		theirs, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		body, err := io.ReadAll(theirs.Body)
+		if err != nil {
+			return
+		}
+		ours, flags, err := ParseRequest(raw, -1)
+		if err != nil || flags != 0 {
+			return
+		}
+		require.Equal(t, theirs.Method, string(ours.Method))
+		require.Equal(t, theirs.RequestURI, string(ours.Target))
+		require.Equal(t, string(body), string(ours.Body))
+		for _, field := range ours.Headers {
+			name := http.CanonicalHeaderKey(string(field.Name))
+			if name == "Host" || name == "Content-Length" || name == "Transfer-Encoding" || name == "Trailer" {
+				continue
+			}
+			require.True(t, slices.ContainsFunc(theirs.Header[name], func(v string) bool {
+				return strings.TrimSpace(v) == strings.TrimSpace(string(field.Value))
+			}), "%s: %q is not in %q", name, field.Value, theirs.Header[name])
+		}
+	})
+}
+
+// FuzzAnswer: an answer takes nothing beyond its end, and what one read gives, many give.
+func FuzzAnswer(f *testing.F) {
+	for _, seed := range seeds {
+		f.Add([]byte(seed), uint8(3), "GET")
+	}
+	f.Fuzz(func(t *testing.T, raw []byte, step uint8, method string) {
+		read := func(p []byte, step int) (a Answer, used int, err error) {
+			a.Reset(method, 1000)
+			for {
+				n, done, err := a.Feed(p[:min(step, len(p))])
+				used += n
+				if p = p[n:]; done || err != nil {
+					return a, used, err
+				}
+				if len(p) == 0 {
+					return a, used, a.EOF()
+				}
+			}
+		}
+		whole, used, err := read(raw, len(raw)+1)
+		sliced, usedSliced, errSliced := read(raw, int(step)+1)
+		require.Equal(t, err == nil, errSliced == nil)
+		if err == nil {
+			require.Equal(t, used, usedSliced)
+			require.Equal(t, whole.Response, sliced.Response)
+			require.Equal(t, whole.KeepAlive, sliced.KeepAlive)
+		}
+		var buffered Answer
+		buffered.Reset(method, 1000)
+		br := bufio.NewReaderSize(bytes.NewReader(raw), 16)
+		errBuffered := ReadAnswer(br, &buffered)
+		require.Equal(t, err == nil, errBuffered == nil, "%v, %v", err, errBuffered)
+		if err == nil {
+			rest, _ := io.ReadAll(br)
+			require.Len(t, rest, len(raw)-used)
+			require.Equal(t, whole.Response, buffered.Response)
+		} else if errors.Is(err, io.EOF) {
+			require.False(t, whole.Started())
+		}
+	})
+}
