@@ -33,6 +33,14 @@ type Visits struct {
 	Status   map[int]int // answers by status
 	Late     int         // started more than 50 ms after their time: all visitors were busy
 	Elapsed  time.Duration
+	Answers  []Answer // those that were not Failed, in no order
+}
+
+// Answer is one answer a visitor got.
+type Answer struct {
+	At     time.Time // when the request was sent
+	Took   time.Duration
+	Status int
 }
 
 // patience is when a request of a visitor counts as late.
@@ -73,6 +81,7 @@ func (v Visit) Run(ctx context.Context) (Visits, error) {
 		sum.Writes += c.Writes
 		sum.Failed += c.Failed
 		sum.Late += c.Late
+		sum.Answers = append(sum.Answers, c.Answers...)
 		for status, n := range c.Status {
 			sum.Status[status] += n
 		}
@@ -145,6 +154,7 @@ func (p *visitor) step(ctx context.Context, at time.Time, count *Visits) {
 	if req.Method == http.MethodPost {
 		count.Writes++
 	}
+	start := time.Now()
 	resp, err := p.client.Do(req)
 	if err != nil {
 		count.Failed++
@@ -156,6 +166,7 @@ func (p *visitor) step(ctx context.Context, at time.Time, count *Visits) {
 		return
 	}
 	count.Status[resp.StatusCode]++
+	count.Answers = append(count.Answers, Answer{start, time.Since(start), resp.StatusCode})
 	if tag := resp.Header.Get("ETag"); tag != "" {
 		p.etags[req.URL.RequestURI()] = tag
 	}
