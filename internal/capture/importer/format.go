@@ -1,0 +1,74 @@
+package importer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/reprise-io/reprise/internal/fault"
+)
+
+type format string
+
+const (
+	formatGor format = "gor"
+	formatHAR format = "har"
+)
+
+const supported = "GoReplay .gor and HAR 1.2 (.har), plain or compressed with gzip"
+
+// peek is how much of a file is looked at to tell its format.
+const peek = 4096
+
+// detect tells the format by the content; a name says nothing sure. asked overrides it.
+func (f *File) detect(asked string) (format, error) {
+	switch asked {
+	case string(formatGor), string(formatHAR):
+		return format(asked), nil
+	case "":
+	default:
+		return "", fault.BadUsage(fmt.Sprintf("unknown format %q", asked), "", "--format gor or --format har")
+	}
+	r, err := f.content(nil)
+	if err != nil {
+		return "", err
+	}
+	head := make([]byte, peek)
+	n, err := io.ReadFull(r, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return "", fault.New("cannot read "+f.name, plainCause(err), "")
+	}
+	return f.formatOf(head[:n])
+}
+
+func (f *File) formatOf(head []byte) (format, error) {
+	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(bom)), " \t\r\n")
+	switch {
+	case len(text) == 0:
+		return "", fault.New(f.name+" is empty", "", "")
+	case text[0] == '{':
+		return formatHAR, nil
+	case isGorHead(text):
+		return formatGor, nil
+	}
+	return "", fault.New(f.name+" is in a format that cannot be imported", whatElse(head),
+		"files that can: "+supported+"; --format says which when the content does not")
+}
+
+// whatElse names some formats that people have at hand.
+func whatElse(head []byte) string {
+	has := func(prefix string) bool { return bytes.HasPrefix(head, []byte(prefix)) }
+	switch {
+	case has("\xd4\xc3\xb2\xa1"), has("\xa1\xb2\xc3\xd4"), has("\x4d\x3c\xb2\xa1"), has("\xa1\xb2\x3c\x4d"), has("\x0a\x0d\x0d\x0a"):
+		return "it is a packet capture"
+	case has("\xff\xfe"), has("\xfe\xff"):
+		return "it is UTF-16 text; HAR is UTF-8: iconv -f UTF-16 -t UTF-8"
+	case has("PK\x03\x04"), has("\x28\xb5\x2f\xfd"), has("BZh"), has("\xfd7zXZ"):
+		return "it is compressed in another way than gzip"
+	case strings.Contains(string(head), `"GET /`):
+		return "it looks like an access log"
+	}
+	return "its beginning is neither a GoReplay payload nor JSON"
+}
