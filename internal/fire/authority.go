@@ -90,7 +90,6 @@ type share struct {
 	mu   sync.Mutex
 	ring [shareEvents]bool
 	next int
-	seen int
 	hits int
 }
 
@@ -107,7 +106,6 @@ func (s *share) add(hit bool) {
 	}
 	s.ring[s.next] = hit
 	s.next = (s.next + 1) % shareEvents
-	s.seen = min(s.seen+1, shareEvents)
 }
 
 // AuthorityIsTargetShare returns which part of the last 1,000 exchanges was recorded at the target's own host and port, 0

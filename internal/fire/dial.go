@@ -93,3 +93,5 @@ func (g *Guard) admits(remote netip.AddrPort, generation uint64) (now uint64, ok
 	_, production := p.at(remote)
 	return p.generation, !production
 }
+
+func (g *Guard) generation() uint64 { return g.production.Load().generation }

@@ -1,0 +1,90 @@
+package fire
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/reprise-io/reprise/internal/wire"
+)
+
+// The reasons why a shot brought no whole answer, beside TargetIsProduction.
+const (
+	ConnectRefused = "connect_refused"
+	ConnectTimeout = "connect_timeout"
+	ConnectFailed  = "connect_failed" // no route, too many open files, …
+	NameNotFound   = "name_not_found"
+	TLSFailed      = "tls_failed"
+	Timeout        = "timeout"    // no whole answer within Timeout
+	Closed         = "closed"     // the target closed before a whole answer
+	Reset          = "reset"      // the connection was reset
+	BadAnswer      = "bad_answer" // what came is not HTTP/1.x, or its header block is too large
+	Canceled       = "canceled"   // the context ended
+)
+
+// failure is an attempt without a whole answer.
+type failure struct {
+	reason string
+	err    error
+}
+
+func (f *failure) Error() string { return f.reason + ": " + f.err.Error() }
+
+func (f *failure) Unwrap() error { return f.err }
+
+// connection reports whether the policy may try again: the target was not reached, or went away.
+func (f *failure) connection() bool {
+	switch f.reason {
+	case ConnectRefused, ConnectTimeout, ConnectFailed, Closed, Reset:
+		return true
+	}
+	return false
+}
+
+func connectFailure(ctx context.Context, err error) *failure {
+	var dns *net.DNSError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
+		return &failure{Canceled, err}
+	case errors.Is(err, errProduction):
+		return &failure{TargetIsProduction, err}
+	case errors.As(err, &record), errors.As(err, &alert), errors.As(err, &certificate), errors.Is(err, errHandshake):
+		return &failure{TLSFailed, err}
+	case errors.As(err, &dns):
+		return &failure{NameNotFound, err}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return &failure{ConnectRefused, err}
+	case timedOut(err):
+		return &failure{ConnectTimeout, err}
+	}
+	return &failure{ConnectFailed, err}
+}
+
+func exchangeFailure(ctx context.Context, err error) *failure {
+	switch {
+	case ctx.Err() != nil:
+		return &failure{Canceled, ctx.Err()}
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrIncomplete):
+		return &failure{BadAnswer, err}
+	case timedOut(err):
+		return &failure{Timeout, err}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return &failure{Closed, err}
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return &failure{Reset, err}
+	}
+	return &failure{Closed, err}
+}
+
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &timeout) && timeout.Timeout()
+}
