@@ -24,7 +24,7 @@ func (f *File) content(read *atomic.Int64) (io.Reader, error) {
 	}
 	z, err := gzip.NewReader(r)
 	if err != nil {
-		return nil, fault.New(f.name+" is not whole", "its gzip header: "+err.Error(), "")
+		return nil, fault.New(f.name+" is not whole", "its gzip header: "+err.Error(), "copy it again; gzip -t tells whether it is whole")
 	}
 	return z, nil
 }

@@ -38,7 +38,7 @@ func (f *File) detect(asked string) (format, error) {
 	head := make([]byte, peek)
 	n, err := io.ReadFull(r, head)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return "", fault.New("cannot read "+f.name, plainCause(err), "")
+		return "", fault.New("cannot read "+f.name, plainCause(err), "gzip -t tells whether a compressed file is whole")
 	}
 	return f.formatOf(head[:n])
 }
@@ -47,7 +47,7 @@ func (f *File) formatOf(head []byte) (format, error) {
 	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(bom)), " \t\r\n")
 	switch {
 	case len(text) == 0:
-		return "", fault.New(f.name+" is empty", "", "")
+		return "", fault.New(f.name+" is empty", "there is nothing in it to import", "record it again: "+supported+" can be imported")
 	case text[0] == '{':
 		return formatHAR, nil
 	case isGorHead(text):

@@ -203,7 +203,7 @@ func (g *gorReader) verdict() error {
 		return g.file.incomplete(g.stats, fmt.Sprintf("%s could not be read whole, the first at byte %d", counted(g.stats.Broken, "payload"), g.firstAt),
 			g.first.Error(), g.first)
 	case g.stats.Exchanges == 0:
-		return g.file.incomplete(g.stats, "there is no request in it", "", nil)
+		return g.file.incomplete(g.stats, "there is no request in it", "an exchange is a request with or without its response", nil)
 	}
 	return nil
 }
