@@ -176,9 +176,8 @@ func (s *Shop) addToCart(w http.ResponseWriter, r *http.Request) {
 	}
 	who := session(r)
 	s.mu.Lock()
-	lines := append(s.carts[who], line)
-	s.carts[who] = lines[max(0, len(lines)-20):]
-	count := len(lines)
+	s.carts[who] = append(s.carts[who][max(0, len(s.carts[who])-19):], line)
+	count := len(s.carts[who])
 	s.mu.Unlock()
 	reply(w, r, http.StatusCreated, map[string]int{"lines": count})
 }
