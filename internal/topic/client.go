@@ -70,6 +70,20 @@ func (c Config) dialer() DialFunc {
 	return (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
 }
 
+// codecs are the compressions in the order of preference; the broker's version decides.
+func (c Config) codecs() (kgo.ProducerOpt, error) {
+	switch c.Compression {
+	case ZstdCompression, "":
+		return kgo.ProducerBatchCompression(kgo.ZstdCompression().WithLevel(1), kgo.Lz4Compression(), kgo.NoCompression()), nil
+	case Lz4Compression:
+		return kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()), nil
+	case NoCompression:
+		return kgo.ProducerBatchCompression(kgo.NoCompression()), nil
+	default:
+		return nil, fault.BadUsage("bad compression "+quote(string(c.Compression)), "it must be zstd, lz4 or none", "")
+	}
+}
+
 // backoff is how long the client waits before attempt n: short, since a broker that comes back should be found at once.
 func backoff(n int) time.Duration {
 	d := min(500*time.Millisecond, 25*time.Millisecond<<min(n, 10))

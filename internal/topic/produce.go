@@ -23,13 +23,17 @@ const produceTimeout = 10 * time.Second
 
 // NewProducer connects lazily: an error is about the configuration only.
 func NewProducer(cfg Config, topic string) (*Producer, error) {
+	codecs, err := cfg.codecs()
+	if err != nil {
+		return nil, err
+	}
 	opts, err := cfg.options("producer "+topic,
 		kgo.DefaultProduceTopicAlways(),
 		kgo.DefaultProduceTopic(topic),
 		kgo.MaxBufferedBytes(32<<20),
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchMaxBytes(defaultBatchMaxBytes),
-		kgo.ProducerBatchCompression(kgo.ZstdCompression().WithLevel(1), kgo.Lz4Compression(), kgo.NoCompression()),
+		codecs,
 		kgo.AllowIdempotentProduceCancellation(),
 		kgo.RecordDeliveryTimeout(produceTimeout),
 		kgo.ProduceRequestTimeout(5*time.Second),

@@ -26,6 +26,9 @@ const (
 	purgeEvery = 2 * time.Second
 	// lostCause is how long a flush is worth trying when Kafka was away before it.
 	lostCause = time.Second
+
+	sayBegin = "kafka does not take records; they wait in memory"
+	sayOver  = "kafka takes records again"
 )
 
 // pump feeds the client from the ring. One goroutine owns it.
@@ -46,12 +49,12 @@ type pump struct {
 	progress time.Time // when acks last rose, or the first record of an idle client was fed
 	stalled  bool      // seeking since acknowledgements fail to come
 
-	probed    chan error
+	probed    chan finding
 	probing   bool
 	nextProbe time.Time
-	tries     int  // failures since the last acknowledgement
-	heal      bool // the client must forget the topic
-	purged    time.Time
+	tries     int       // failures since the last acknowledgement
+	heal      bool      // the client must forget the topic
+	purged    time.Time // when it last did
 
 	draining time.Time // when to give up flushing; zero: not flushing
 	buf      []slot
@@ -60,7 +63,7 @@ type pump struct {
 func newPump(w *Writer, client *kgo.Client) *pump {
 	return &pump{
 		w: w, client: client, admin: newAdmin(w.cfg.Config, client),
-		window: firstBytes, probed: make(chan error, 1), buf: make([]slot, 0, chunk),
+		window: firstBytes, probed: make(chan finding, 1), buf: make([]slot, 0, chunk),
 	}
 }
 
@@ -79,7 +82,8 @@ func (p *pump) run(ctx context.Context) {
 		p.look(now)
 		if p.shouldProbe(now) {
 			p.probing = true
-			probes.Go(func() { p.probed <- p.probe(probing) })
+			purge := p.heal && p.w.flying.Load() == 0 && now.Sub(p.purged) >= purgeEvery
+			probes.Go(func() { p.probed <- p.probe(probing, purge) })
 		}
 		p.feed(now)
 		if !p.draining.IsZero() {
@@ -91,9 +95,9 @@ func (p *pump) run(ctx context.Context) {
 		select {
 		case <-p.w.ring.wake:
 		case <-timer.C:
-		case err := <-p.probed:
+		case found := <-p.probed:
 			p.probing = false
-			p.heard(time.Now(), err)
+			p.heard(time.Now(), found)
 		case <-ended:
 			ended = nil
 			p.drain(time.Now())
@@ -108,7 +112,7 @@ func (p *pump) look(now time.Time) {
 		p.stalled, p.tries = false, 0
 		p.opened()
 		p.window = p.w.cfg.BufferBytes
-		p.w.trouble.over(p.w.cfg.logger(), now)
+		p.w.trouble.over(p.w.cfg.logger(), now, sayOver)
 	}
 	if err, heal := p.w.failures.take(); err != nil {
 		p.heal = p.heal || heal
@@ -120,7 +124,7 @@ func (p *pump) look(now time.Time) {
 		p.seek(now, errors.New("no acknowledgement"))
 	}
 	if p.stalled {
-		p.w.trouble.sayIfLong(p.w.cfg.logger(), now)
+		p.w.trouble.sayIfLong(p.w.cfg.logger(), now, sayBegin)
 	}
 }
 
@@ -146,48 +150,59 @@ func (p *pump) shouldProbe(now time.Time) bool {
 	return !p.open && !p.probing && !now.Before(p.nextProbe)
 }
 
+// finding is what a probe found: err nil, all is well. purged: the client has forgotten the topic.
+type finding struct {
+	err    error
+	purged bool
+}
+
 // probe asks whether Kafka answers and the topic is there, and sees to the topic. It runs beside the pump, and only while
-// the pump feeds nothing.
-func (p *pump) probe(ctx context.Context) error {
-	if err := p.admin.ping(ctx, probeTimeout); err != nil {
-		return err
+// the pump feeds nothing; with purge, nothing is on its way either.
+func (p *pump) probe(ctx context.Context, purge bool) (found finding) {
+	if found.err = p.admin.ping(ctx, probeTimeout); found.err != nil {
+		return found
 	}
-	if p.heal && p.w.flying.Load() == 0 && time.Since(p.purged) >= purgeEvery {
+	if purge {
 		p.client.PurgeTopicsFromProducing(p.w.cfg.Topic)
-		p.purged, p.heal = time.Now(), false
-		p.w.cfg.logger().Warn("kafka topic was deleted or made anew: writing to the new one", "topic", p.w.cfg.Topic)
+		found.purged = true
 	}
 	bounded, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if err := p.admin.Ensure(bounded, p.w.cfg.Ensure); err != nil {
-		return err
+	if found.err = p.admin.Ensure(bounded, p.w.cfg.Ensure); found.err != nil {
+		return found
 	}
 	meta, err := p.admin.adm.Metadata(bounded, p.w.cfg.Topic)
 	if err == nil {
 		err = meta.Topics[p.w.cfg.Topic].Err
 	}
 	if err != nil {
-		return fmt.Errorf("topic %s: %w", p.w.cfg.Topic, err)
+		found.err = fmt.Errorf("topic %s: %w", p.w.cfg.Topic, err)
 	}
-	return nil
+	return found
 }
 
 // heard takes in what a probe found.
-func (p *pump) heard(now time.Time, err error) {
+func (p *pump) heard(now time.Time, found finding) {
+	if found.purged {
+		p.heal, p.purged = false, now
+		p.w.cfg.logger().Warn("kafka topic was deleted or made anew: writing to the new one", "topic", p.w.cfg.Topic)
+	}
 	switch {
 	case p.open: // an acknowledgement was quicker
-	case err != nil:
+	case found.err != nil:
 		p.tries++
 		p.nextProbe = now.Add(p.pause())
-		p.w.trouble.begin(now, err)
-		p.w.trouble.say(p.w.cfg.logger(), now)
+		p.w.trouble.begin(now, found.err)
+		p.w.trouble.say(p.w.cfg.logger(), now, sayBegin)
 	case p.heal || p.stalled && p.w.flying.Load() > 0:
 		// Kafka answers, but what the client has must end first, one way or the other.
 		p.nextProbe = now.Add(p.pause())
 	default:
-		p.stalled = false
+		p.stalled, p.progress = false, now
 		p.opened()
-		p.progress = now
+		if records, _ := p.w.Pending(); records == 0 { // nothing to prove it by
+			p.w.trouble.over(p.w.cfg.logger(), now, sayOver)
+		}
 	}
 }
 

@@ -19,9 +19,21 @@ type Config struct {
 	Logger     *slog.Logger          // nil: nothing is logged
 	Registerer prometheus.Registerer // nil: no metrics
 
+	Compression Compression // of what is written; default ZstdCompression
+
 	// Dialer replaces the network, for tests. nil: TCP.
 	Dialer DialFunc
 }
+
+// Compression is how batches are compressed.
+type Compression string
+
+// The compressions.
+const (
+	ZstdCompression Compression = "zstd" // at its fastest level; lz4 for brokers older than 2.1
+	Lz4Compression  Compression = "lz4"
+	NoCompression   Compression = "none"
+)
 
 // Names are the topics of one prefix.
 type Names struct {

@@ -30,19 +30,19 @@ func (t *trouble) begin(now time.Time, cause error) {
 	t.cause = cause
 }
 
-func (t *trouble) say(log *slog.Logger, now time.Time) {
+func (t *trouble) say(log *slog.Logger, now time.Time, what string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.since.IsZero() || t.said {
 		return
 	}
 	t.said = true
-	log.Warn("kafka does not take records; they wait in memory", "for", now.Sub(t.since).Round(time.Millisecond), "cause", t.cause)
+	log.Warn(what, "for", now.Sub(t.since).Round(time.Millisecond), "cause", t.cause)
 }
 
-func (t *trouble) sayIfLong(log *slog.Logger, now time.Time) {
+func (t *trouble) sayIfLong(log *slog.Logger, now time.Time, what string) {
 	if since, _ := t.get(); !since.IsZero() && now.Sub(since) >= sayAfter {
-		t.say(log, now)
+		t.say(log, now, what)
 	}
 }
 
@@ -55,12 +55,12 @@ func (t *trouble) clearIfUnsaid() {
 	}
 }
 
-// over ends trouble: records are acknowledged again.
-func (t *trouble) over(log *slog.Logger, now time.Time) {
+// over ends trouble, and says so to whom it was said.
+func (t *trouble) over(log *slog.Logger, now time.Time, what string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.said {
-		log.Info("kafka takes records again", "after", now.Sub(t.since).Round(time.Millisecond))
+		log.Info(what, "after", now.Sub(t.since).Round(time.Millisecond))
 	}
 	t.since, t.cause, t.said = time.Time{}, nil, false
 }

@@ -44,6 +44,9 @@ const (
 	defaultBatchMaxBytes = 1_000_012
 )
 
+// endTimeout bounds the wait for a closed client's callbacks, which are due at once.
+const endTimeout = 10 * time.Second
+
 // Writer writes records to one topic and never makes anyone wait. Records wait in a ring that drops its oldest; one
 // goroutine, Run, feeds the Kafka client from there, and stops as soon as acknowledgements fail to come, so that in an
 // outage records stay in the ring, from where they can still be sent or be dropped for newer ones, and not in the client,
@@ -100,6 +103,10 @@ func NewWriter(cfg WriterConfig) (*Writer, error) {
 
 func (w *Writer) options() ([]kgo.Opt, error) {
 	c := w.cfg
+	codecs, err := c.codecs()
+	if err != nil {
+		return nil, err
+	}
 	opts := []kgo.Opt{
 		kgo.DefaultProduceTopicAlways(),
 		kgo.DefaultProduceTopic(c.Topic),
@@ -109,7 +116,7 @@ func (w *Writer) options() ([]kgo.Opt, error) {
 		kgo.MaxBufferedBytes(int(2*c.BufferBytes + int64(c.BatchMaxBytes))),
 		kgo.MaxBufferedRecords(int(2*c.BufferBytes/slotOverhead + 1024)),
 		kgo.ProducerBatchMaxBytes(c.BatchMaxBytes),
-		kgo.ProducerBatchCompression(kgo.ZstdCompression().WithLevel(1), kgo.Lz4Compression(), kgo.NoCompression()),
+		codecs,
 		// The pump lingers; the client only has to wait until a burst has been handed over.
 		kgo.ProducerLinger(min(max(c.Linger/8, time.Millisecond), 25*time.Millisecond)),
 		kgo.RecordDeliveryTimeout(c.DeliveryTimeout),
@@ -209,11 +216,18 @@ func (w *Writer) Run(ctx context.Context) error {
 func (w *Writer) end(client *kgo.Client) {
 	w.closing.Store(true)
 	left := w.ring.close()
-	client.Close() // ends every record the client has
-	for w.flying.Load() > 0 {
-		<-w.ring.wake
-	}
 	w.dropAll(left, Shutdown)
+	client.Close() // ends every record the client has
+	timer := time.NewTimer(endTimeout)
+	defer timer.Stop()
+	for w.flying.Load() > 0 {
+		select {
+		case <-w.ring.wake:
+		case <-timer.C:
+			w.cfg.logger().Error("kafka client was closed and keeps records", "records", w.flying.Load())
+			return
+		}
+	}
 }
 
 func setDefault[T comparable](v *T, d T) {
