@@ -72,8 +72,8 @@ func summary() *report.Summary {
 		}
 		s.Add(o)
 	}
-	s.Skip("filter", 12_001)
-	s.Skip("truncated_request", 869)
+	s.Count(traffic.Skipped, "filter", 12_001)
+	s.Count(traffic.Skipped, "truncated_request", 869)
 	for range 804 {
 		s.Add(&traffic.Outcome{Result: traffic.Refused, Reason: "write_not_allowed"})
 	}

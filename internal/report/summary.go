@@ -114,21 +114,19 @@ func coarse() *hdrhistogram.Histogram  { return hdrhistogram.New(1, histogramTop
 // Route returns the route that an outcome of this request belongs to, for Outcome.Route.
 func (s *Summary) Route(target []byte) string { return s.routes.Template(target) }
 
-// Skip counts exchanges that a rule left out without an outcome of their own.
-func (s *Summary) Skip(reason string, n int64) { s.count(traffic.Skipped, reason, n) }
+// Count adds exchanges that were left out without an outcome of their own.
+func (s *Summary) Count(result traffic.Result, reason string, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.results[result] += n
+	s.reason(result, reason, n)
+}
 
 // Resumed counts exchanges that an earlier start of this run had finished.
 func (s *Summary) Resumed(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resumed += n
-}
-
-func (s *Summary) count(result traffic.Result, reason string, n int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.results[result] += n
-	s.reason(result, reason, n)
 }
 
 func (s *Summary) reason(result traffic.Result, reason string, n int64) {
@@ -324,6 +322,13 @@ func (s *Summary) Counts() Counts {
 		TargetP50: quantile(s.service, 50), TargetP99: quantile(s.service, 99),
 		LastCapture: s.captured.last,
 	}
+}
+
+// Achieved returns the speed so far: captured time to the time it took. 0: too few requests to tell.
+func (s *Summary) Achieved() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.speed().Achieved
 }
 
 func quantile(h *hdrhistogram.Histogram, percent float64) time.Duration {
