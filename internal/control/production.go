@@ -9,9 +9,10 @@ import (
 
 // Address is one host:port that a tap reported as production.
 type Address struct {
-	HostPort string
+	HostPort string // as the tap was given it: ":8080" is every address of its machine
 	HostID   string // machine of the tap: a loopback address is production only there
-	Origin   string // for people: "upstream of tap gateway-2"
+	Host     string // that machine's name; may be empty
+	Origin   string // for people: "the upstream of tap gateway-2"
 	Reported time.Time
 }
 
@@ -24,11 +25,14 @@ func (s *State) Production() []Address {
 		if name == "" {
 			name = fmt.Sprintf("%.4x", t.Report.GetTapId())
 		}
-		for _, a := range t.Report.GetUpstream() {
-			all = append(all, Address{a, t.Report.GetHostId(), "upstream of tap " + name, t.Time})
+		at := Address{HostID: t.Report.GetHostId(), Host: t.Report.GetHost(), Reported: t.Time}
+		for _, at.HostPort = range t.Report.GetUpstream() {
+			at.Origin = "the upstream of tap " + name
+			all = append(all, at)
 		}
-		for _, a := range t.Report.GetListen() {
-			all = append(all, Address{a, t.Report.GetHostId(), "listen address of tap " + name, t.Time})
+		for _, at.HostPort = range t.Report.GetListen() {
+			at.Origin = "the listen address of tap " + name
+			all = append(all, at)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Address) int { return strings.Compare(a.HostPort, b.HostPort) })

@@ -20,7 +20,7 @@ func apply(s *control.State, offset int64, r control.Record) { s.Apply(offset, [
 
 func report(id byte, name string, wait time.Duration, listen, upstream string) *reprisev1.TapReport {
 	return &reprisev1.TapReport{
-		TapId: []byte{id, id}, Name: name, HostId: "machine-1", ResponseWaitNano: uint64(wait),
+		TapId: []byte{id, id}, Name: name, Host: "shop-1", HostId: "machine-1", ResponseWaitNano: uint64(wait),
 		Listen: []string{listen}, Upstream: []string{upstream},
 	}
 }
@@ -54,10 +54,10 @@ func TestProductionNamesWhereEachAddressComesFrom(t *testing.T) {
 	apply(&s, 1, by("tap").Report(report(1, "gateway-2", time.Second, "10.0.0.9:8080", "10.0.0.2:80")))
 	apply(&s, 2, by("tap").Report(report(0xab, "", time.Second, "10.0.0.8:8080", "10.0.0.2:80")))
 	require.Equal(t, []control.Address{
-		{"10.0.0.2:80", "machine-1", "upstream of tap abab", noon},
-		{"10.0.0.2:80", "machine-1", "upstream of tap gateway-2", noon},
-		{"10.0.0.8:8080", "machine-1", "listen address of tap abab", noon},
-		{"10.0.0.9:8080", "machine-1", "listen address of tap gateway-2", noon},
+		{"10.0.0.2:80", "machine-1", "shop-1", "the upstream of tap abab", noon},
+		{"10.0.0.2:80", "machine-1", "shop-1", "the upstream of tap gateway-2", noon},
+		{"10.0.0.8:8080", "machine-1", "shop-1", "the listen address of tap abab", noon},
+		{"10.0.0.9:8080", "machine-1", "shop-1", "the listen address of tap gateway-2", noon},
 	}, s.Production())
 }
 
