@@ -1,41 +1,246 @@
-// Package redact replaces secrets and personal data in recorded exchanges by keyed pseudonyms before anything is stored.
+// Package redact replaces secrets and personal data in recorded exchanges by keyed pseudonyms before anything is
+// stored. A pseudonym keeps the type, the shape and the length of its value, and is the same wherever the value stands,
+// so that sessions and logins still join. What is redacted is listed in the record by location; a second redaction
+// skips what is listed.
+//
+// It fails closed: a body that cannot be redacted is removed, and an exchange whose headers cannot be is not to be
+// stored. It does not read XML elements or protobuf fields by name, and leaves client addresses as they are.
 package redact
 
-import "github.com/reprise-io/reprise/internal/traffic"
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/reprise-io/reprise/internal/traffic"
+)
 
 // Options configure a Redactor.
 type Options struct {
 	Key   []byte // pseudonym key; empty: a random one, so that nothing joins with another process
-	KeyID string // name of the key in the record; empty: derived from the key, never revealing it
+	KeyID string // name of the key in the record; empty: derived from the key, which it does not reveal
 	Rules *Rules // nil: DefaultRules
 }
 
-// Rules is the rule set as data.
-type Rules struct{ Version uint32 }
+// Redactor redacts exchanges. It is safe for concurrent use.
+type Redactor struct {
+	rules   *Rules
+	key     []byte
+	keyID   string
+	digest  []byte
+	keys    *keyMatcher
+	words   *keyMatcher
+	headers map[string]headerAction
+	detect  detector
+	passes  sync.Pool
+}
 
-// Redactor is safe for concurrent use.
-type Redactor struct{ digest []byte }
+// New compiles a rule set. Without a key it takes a random one.
+func New(o Options) (*Redactor, error) {
+	r := &Redactor{rules: o.Rules, key: bytes.Clone(o.Key), keyID: o.KeyID, headers: map[string]headerAction{}}
+	if r.rules == nil {
+		r.rules = DefaultRules()
+	}
+	if len(r.key) == 0 {
+		r.key = make([]byte, 32)
+		rand.Read(r.key) // never fails
+	}
+	if r.keyID == "" {
+		mac := hmac.New(sha256.New, r.key)
+		mac.Write([]byte("key id"))
+		r.keyID = hex.EncodeToString(mac.Sum(nil)[:4])
+	}
+	canonical, err := json.Marshal(r.rules)
+	if err != nil {
+		return nil, fmt.Errorf("redaction rules: %w", err)
+	}
+	sum := sha256.Sum256(append(canonical, r.keyID...))
+	r.digest = sum[:16]
+	r.keys = newKeyMatcher(r.rules.Keys)
+	r.words = newKeyMatcher([]KeyRule{r.rules.Words})
+	r.detect = newDetector(r.rules.Detectors)
+	for _, h := range r.rules.Headers {
+		for _, name := range h.Names {
+			r.headers[name] = headerAction{h.Action, h.Name}
+		}
+	}
+	r.passes.New = func() any { return newPass(r) }
+	return r, nil
+}
 
-// New compiles the rules.
-func New(o Options) (*Redactor, error) { return &Redactor{}, nil }
-
-// Digest identifies the rule set and the key.
+// Digest identifies the rules and the key: records with the same digest need no second redaction. It must not be
+// written to.
 func (r *Redactor) Digest() []byte { return r.digest }
 
-// Exchange redacts x in place.
-func (r *Redactor) Exchange(x *traffic.Exchange) error { return nil }
+// KeyID is the name of the key as it stands in every redaction.
+func (r *Redactor) KeyID() string { return r.keyID }
 
-// Response redacts an answer in place and returns the flags to set.
-func (r *Redactor) Response(res *traffic.Response) (traffic.Flags, error) { return 0, nil }
+// Exchange redacts x in place: it replaces slices and never writes into them. It appends to x.Redactions, skips the
+// locations that are listed there, and sets x.RulesDigest. A body that cannot be redacted is removed, its size kept and
+// x flagged. With an error the exchange must not be stored: its headers, or redaction itself, failed.
+func (r *Redactor) Exchange(x *traffic.Exchange) error {
+	return r.run(func(p *pass) error {
+		p.list(x.Redactions)
+		p.message = "request"
+		q := &x.Request
+		p.authority(q.Authority, 0)
+		q.Authority = p.apply(q.Authority)
+		p.target(q.Target, string(q.Method) == "CONNECT")
+		q.Target = p.apply(q.Target)
+		p.fields(q.Headers, inHeader)
+		p.fields(q.Trailers, inTrailer)
+		body, ok := p.body(q.Body, q.Headers)
+		if !ok {
+			x.Flags |= traffic.RedactionFailed | traffic.RedactionFailedRequest
+			q.BodySize = max(q.BodySize, int64(len(q.Body)))
+		}
+		q.Body = body
+		if x.Response != nil {
+			x.Flags |= p.response(x.Response)
+		}
+		if p.err != nil {
+			return p.err
+		}
+		if len(p.found) > 0 {
+			x.Redactions = append(slices.Clip(x.Redactions), p.found...)
+		}
+		x.RulesDigest = r.digest
+		return nil
+	})
+}
 
-// Pseudonym returns the keyed pseudonym of a value.
-func (r *Redactor) Pseudonym(domain string, value []byte) []byte { return nil }
+// Response redacts an answer in place, as Exchange does, and returns the flags that it earned: RedactionFailed when its
+// body was removed. With an error the answer must not be stored or shown.
+func (r *Redactor) Response(res *traffic.Response) (flags traffic.Flags, err error) {
+	err = r.run(func(p *pass) error {
+		flags = p.response(res)
+		return p.err
+	})
+	return flags, err
+}
 
-// Path returns the redacted path of a raw request target.
-func (r *Redactor) Path(target []byte) []byte { return nil }
+func (p *pass) response(res *traffic.Response) (flags traffic.Flags) {
+	p.message = "response"
+	p.fields(res.Headers, inHeader)
+	p.fields(res.Trailers, inTrailer)
+	body, ok := p.body(res.Body, res.Headers)
+	if !ok {
+		flags = traffic.RedactionFailed
+		res.BodySize = max(res.BodySize, int64(len(res.Body)))
+	}
+	res.Body = body
+	return flags
+}
 
-// Text returns v with the values that the detectors find replaced.
-func (r *Redactor) Text(v []byte) []byte { return v }
+// Text returns v, or a copy with the values replaced that stand in it, for snippets outside an exchange: as a JSON or URL
+// value, else by the detectors.
+func (r *Redactor) Text(v []byte) []byte {
+	return r.alone(v, func(p *pass) {
+		p.push(scope{kind: inText, index: -1})
+		p.value(v, 0)
+	})
+}
 
-// SessionCookie returns the value of the first cookie of x whose name looks like a session's.
-func SessionCookie(x *traffic.Exchange) ([]byte, bool) { return nil, false }
+// Path returns the redacted path of a raw request target, without its query: the same that Exchange leaves in the
+// target. Call it before Exchange, or use PathOf on the redacted target: a pseudonym would be replaced again.
+func (r *Redactor) Path(target []byte) []byte {
+	path := PathOf(target)
+	return r.alone(path, func(p *pass) { p.path(path, 0) })
+}
+
+// PathOf returns the path of a request target, without query and fragment; "*" and authority forms stay whole.
+func PathOf(target []byte) []byte {
+	if i := bytes.IndexAny(target, "?#"); i >= 0 {
+		target = target[:i]
+	}
+	if path := pathStart(target); path < len(target) {
+		return target[path:]
+	} else if path > 0 {
+		return []byte("/")
+	}
+	return target
+}
+
+// alone runs walk over a value that is no part of an exchange. When that fails nothing of the value is left.
+func (r *Redactor) alone(v []byte, walk func(*pass)) (out []byte) {
+	err := r.run(func(p *pass) error {
+		p.message = "text"
+		walk(p)
+		if p.err == nil {
+			out = p.apply(v)
+		}
+		return p.err
+	})
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+// Pseudonym returns the pseudonym of a value in a domain. In the domains of the kinds ("secret", "cn-mobile", "cn-id",
+// "card", "email") it has the value's shape; the value must then be of that kind. In any other it is 32 hexadecimal
+// digits, so that short values do not collide.
+func (r *Redactor) Pseudonym(domain string, value []byte) (out []byte) {
+	if len(value) == 0 {
+		return nil
+	}
+	err := r.run(func(p *pass) error {
+		for k := Secret; k <= Email; k++ {
+			if k.String() != domain {
+				continue
+			}
+			s, ok := newDetector([]Kind{k}).next(value, 0)
+			if k == Mobile || k == IDNumber || k == Card {
+				if !ok || s.from != 0 || s.to != len(value) {
+					k = Secret
+				}
+			}
+			out = make([]byte, len(value))
+			p.write(out, k, value)
+			return nil
+		}
+		out = p.opaque(domain, value)
+		return nil
+	})
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+// run gives work a pass. A panic in it is an error: what was being redacted must not be stored.
+func (r *Redactor) run(work func(*pass) error) (err error) {
+	p := r.passes.Get().(*pass)
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("redact: internal error: %v", v) // and the pass is not used again
+			return
+		}
+		p.rest()
+		r.passes.Put(p)
+	}()
+	p.begin()
+	return work(p)
+}
+
+// rest drops what points into the exchange that was redacted.
+func (p *pass) rest() {
+	clear(p.scopes[:cap(p.scopes)])
+	clear(p.frames[:cap(p.frames)])
+	clear(p.edits[:cap(p.edits)])
+	if cap(p.edits) > 1024 {
+		p.edits = nil
+	}
+	if cap(p.found) > 1024 {
+		p.found = nil
+	}
+	if p.codecs.plain.Cap() > 1<<20 {
+		p.codecs = codecs{}
+	}
+}

@@ -1,0 +1,148 @@
+package redact
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// coding is a content coding that can be taken off and put on again.
+type coding uint8
+
+const (
+	identity coding = iota
+	gzipped
+	zlibbed
+	deflated
+	zstandard
+)
+
+// A body may decode to maxPlain bytes, and to no more than slack + maxRatio times its size.
+const (
+	maxPlain = 8 << 20
+	maxRatio = 256
+	slack    = 64 << 10
+)
+
+var errTooLarge = errors.New("decodes to too much")
+
+// codecs keeps decoders and encoders for reuse.
+type codecs struct {
+	unzip *gzip.Reader
+	zip   *gzip.Writer
+	plain bytes.Buffer
+}
+
+// contentCoding returns the coding of a body. known is false for one that cannot be decoded here, such as br, and for
+// several.
+func contentCoding(headers []traffic.Field) (c coding, known bool) {
+	for i := range headers {
+		if !traffic.EqualName(headers[i].Name, "Content-Encoding") {
+			continue
+		}
+		for token := range bytes.SplitSeq(headers[i].Value, []byte(",")) {
+			token = bytes.TrimSpace(token)
+			var next coding
+			switch {
+			case len(token) == 0, traffic.EqualName(token, "identity"), traffic.EqualName(token, "none"):
+				continue
+			case traffic.EqualName(token, "gzip"), traffic.EqualName(token, "x-gzip"):
+				next = gzipped
+			case traffic.EqualName(token, "deflate"):
+				next = zlibbed
+			case traffic.EqualName(token, "zstd"):
+				next = zstandard
+			}
+			if next == identity || c != identity {
+				return identity, false
+			}
+			c = next
+		}
+	}
+	return c, true
+}
+
+// sniffCoding knows compressed content that no header declares: an uploaded file.
+func sniffCoding(b []byte) coding {
+	switch {
+	case bytes.HasPrefix(b, []byte("\x1f\x8b\x08")):
+		return gzipped
+	case bytes.HasPrefix(b, []byte("\x28\xb5\x2f\xfd")):
+		return zstandard
+	}
+	return identity
+}
+
+// decode returns the decoded body, valid until the next call, and the coding that it really had. A body that was cut
+// gives what can be decoded of it.
+func (c *codecs) decode(k coding, b []byte) (plain []byte, as coding, err error) {
+	var r io.Reader
+	switch k {
+	case gzipped:
+		if c.unzip == nil {
+			c.unzip = new(gzip.Reader)
+		}
+		r, err = c.unzip, c.unzip.Reset(bytes.NewReader(b))
+	case zlibbed: // "deflate" is zlib, but some send it raw
+		if r, err = zlib.NewReader(bytes.NewReader(b)); errors.Is(err, zlib.ErrHeader) {
+			k, r, err = deflated, flate.NewReader(bytes.NewReader(b)), nil
+		}
+	case zstandard:
+		var z *zstd.Decoder
+		z, err = zstd.NewReader(bytes.NewReader(b), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPlain),
+			zstd.WithDecoderMaxWindow(maxPlain), zstd.WithDecoderLowmem(true))
+		if err == nil {
+			defer z.Close()
+			r = z
+		}
+	}
+	if err != nil {
+		return nil, k, err
+	}
+	limit := min(maxPlain, slack+maxRatio*len(b))
+	c.plain.Reset()
+	n, err := c.plain.ReadFrom(io.LimitReader(r, int64(limit)+1))
+	if n > int64(limit) {
+		return nil, k, errTooLarge
+	}
+	if err != nil && !(errors.Is(err, io.ErrUnexpectedEOF) && n > 0) {
+		return nil, k, err
+	}
+	return c.plain.Bytes(), k, nil
+}
+
+// encode puts a coding on.
+func (c *codecs) encode(k coding, plain []byte) ([]byte, error) {
+	var out bytes.Buffer
+	var w io.WriteCloser
+	var err error
+	switch k {
+	case gzipped:
+		if c.zip == nil {
+			c.zip, err = gzip.NewWriterLevel(&out, gzip.BestSpeed)
+		} else {
+			c.zip.Reset(&out)
+		}
+		w = c.zip
+	case zlibbed:
+		w, err = zlib.NewWriterLevel(&out, zlib.BestSpeed)
+	case deflated:
+		w, err = flate.NewWriter(&out, flate.BestSpeed)
+	case zstandard:
+		w, err = zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err = w.Write(plain); err == nil {
+		err = w.Close()
+	}
+	return out.Bytes(), err
+}

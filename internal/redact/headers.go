@@ -1,0 +1,196 @@
+package redact
+
+import (
+	"bytes"
+
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// headerAction is what the rules say about a field name.
+type headerAction struct {
+	action Action
+	rule   string
+}
+
+// maxActions bounds the field names whose action is remembered.
+const maxActions = 1024
+
+// fields redacts a header or trailer block in place. Only an error of the pass can come out of it: then the exchange
+// must not be stored.
+func (p *pass) fields(fields []traffic.Field, kind scopeKind) {
+	if len(fields) == 0 {
+		return
+	}
+	p.push(scope{kind: kind, fields: fields})
+	at := len(p.scopes) - 1
+	p.cookies = 0
+	for i := range fields {
+		f := &fields[i]
+		if len(f.Value) == 0 {
+			continue
+		}
+		a, ok := p.actions[string(f.Name)]
+		if !ok {
+			a = p.action(f.Name)
+		}
+		if a.action == Keep {
+			continue
+		}
+		s := &p.scopes[at]
+		s.name, s.index, s.hashed = f.Name, i, false
+		p.field(a, f.Value)
+		if len(p.edits) > 0 {
+			f.Value = p.apply(f.Value)
+		}
+	}
+	p.pop()
+}
+
+func (p *pass) field(a headerAction, v []byte) {
+	switch a.action {
+	case Scan:
+		p.value(v, 0)
+	case Credential:
+		if p.claim(a.rule, "", -1) {
+			p.whole(Secret, v, 0)
+		}
+	case Authorization:
+		p.authorization(a.rule, v)
+	case Cookie:
+		p.cookieList(a.rule, v)
+	case SetCookie:
+		p.setCookie(a.rule, v)
+	case URL:
+		p.url(v, 0)
+	}
+}
+
+// action decides about a field name and remembers it.
+func (p *pass) action(name []byte) headerAction {
+	lower := string(bytes.ToLower(name))
+	a, ok := p.r.headers[lower]
+	if !ok {
+		// "X-Api-Key-Id": every word may be the last one of a credential's name.
+		for i := 1; i <= len(lower); i++ {
+			if i < len(lower) && (isLetter(lower[i]) || isDigit(lower[i])) {
+				continue
+			}
+			if p.r.words.match([]byte(lower[:i])).rule != nil {
+				a = headerAction{Credential, p.r.rules.Words.Name}
+				break
+			}
+		}
+	}
+	if len(p.actions) >= maxActions {
+		clear(p.actions)
+	}
+	p.actions[string(name)] = a
+	return a
+}
+
+// authorization keeps the scheme, and where parameters follow it their names: Digest, AWS4-HMAC-SHA256, OAuth. What is
+// no name=value is replaced.
+func (p *pass) authorization(rule string, v []byte) {
+	if !p.claim(rule, "", -1) {
+		return
+	}
+	scheme, rest, ok := bytes.Cut(v, []byte(" "))
+	if !ok || len(scheme) > 32 || bytes.IndexByte(scheme, '=') >= 0 {
+		scheme, rest = nil, v
+	}
+	base := len(v) - len(rest)
+	if len(scheme) == 0 || !isParameters(rest) {
+		p.credential(rest, base)
+		return
+	}
+	for len(rest) > 0 {
+		piece, after, _ := bytes.Cut(rest, []byte(","))
+		name := bytes.IndexByte(piece, '=') + 1
+		value := piece[name:]
+		quoted := len(value) > 1 && value[0] == '"' && value[len(value)-1] == '"'
+		if quoted {
+			p.credential(value[1:len(value)-1], base+name+1)
+		} else {
+			p.credential(value, base+name)
+		}
+		base += len(rest) - len(after)
+		rest = after
+	}
+}
+
+// credential replaces a value apart from the spaces around it.
+func (p *pass) credential(v []byte, base int) {
+	trimmed := bytes.TrimLeft(v, " \t")
+	base += len(v) - len(trimmed)
+	trimmed = bytes.TrimRight(trimmed, " \t")
+	if len(trimmed) > 0 {
+		p.whole(Secret, trimmed, base)
+	}
+}
+
+// isParameters reports whether v is a list of name=value with commas between, and no base64 with = at its end.
+func isParameters(v []byte) bool {
+	for len(v) > 0 {
+		piece, rest, _ := bytes.Cut(v, []byte(","))
+		name, value, ok := bytes.Cut(bytes.TrimSpace(piece), []byte("="))
+		if !ok || len(bytes.Trim(value, "=")) == 0 || !isToken(name) {
+			return false
+		}
+		v = rest
+	}
+	return true
+}
+
+// isToken reports whether name may be a parameter's name.
+func isToken(name []byte) bool {
+	for _, c := range name {
+		if !isLetter(c) && !isDigit(c) && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return len(name) > 0 && len(name) <= 32
+}
+
+// cookieList replaces the value of every cookie of a Cookie field. The cookies of a message are counted together: HTTP/2
+// clients send them in several fields.
+func (p *pass) cookieList(rule string, v []byte) {
+	for base := 0; base < len(v); p.cookies++ {
+		end := bytes.IndexByte(v[base:], ';')
+		if end < 0 {
+			end = len(v)
+		} else {
+			end += base
+		}
+		p.cookie(scope{kind: inCookie, index: p.cookies}, rule, v[base:end], base)
+		base = end + 1
+	}
+}
+
+func (p *pass) setCookie(rule string, v []byte) {
+	pair, attributes, _ := bytes.Cut(v, []byte(";"))
+	field := p.scopes[len(p.scopes)-1]
+	p.cookie(scope{kind: inSetCookie, index: field.index, fields: field.fields}, rule, pair, 0)
+	p.scan(attributes, len(v)-len(attributes))
+}
+
+// cookie replaces the value of name=value, which begins at base; without a name all of it is value. Its own scope takes
+// the place of the field's.
+func (p *pass) cookie(s scope, rule string, pair []byte, base int) {
+	name, value, named := bytes.Cut(pair, []byte("="))
+	if !named {
+		name, value = nil, pair
+	}
+	nameAt, valueAt := base, base+len(pair)-len(value)
+	s.name = bytes.TrimLeft(name, " \t")
+	nameAt += len(name) - len(s.name)
+	top := &p.scopes[len(p.scopes)-1]
+	field := *top
+	*top = s
+	p.ownName(&top.name, &top.hashed, nameAt)
+	v := bytes.TrimLeft(value, " \t")
+	valueAt += len(value) - len(v)
+	if v = bytes.TrimRight(v, " \t"); len(v) > 0 && p.claim(rule, "", -1) {
+		p.percented(v, valueAt)
+	}
+	*top = field
+}

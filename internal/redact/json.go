@@ -1,0 +1,242 @@
+package redact
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+)
+
+// maxJSONDepth bounds the objects and arrays inside each other; what is deeper is not redacted but removed.
+const maxJSONDepth = 512
+
+// frame is an open object or array. The first frame of a document stands for what is around it.
+type frame struct {
+	key     []byte // of the current member
+	index   int    // of the current item; first frame: of the document in a stream
+	rule    keyHit // for the current value
+	outer   keyHit // for every value inside
+	array   bool
+	keyed   bool
+	escaped bool // key is raw
+	hashed  bool // key is ~! and its hash
+}
+
+// json walks src, which begins at base, in one pass over its bytes. It asks for no valid JSON: a document may be cut
+// anywhere, there may be several, keys may stand twice, without quotes or in single ones, and bytes may be no UTF-8. All
+// that is not punctuation goes through the detectors. outer is the rule for the document as a whole.
+func (p *pass) json(src []byte, base int, outer keyHit) {
+	first := len(p.frames)
+	p.frames = append(p.frames, frame{index: -1, rule: outer, outer: outer})
+	p.push(scope{kind: inJSON, index: first})
+	w := walker{pass: p, src: src, base: base, first: first}
+	w.run()
+	p.pop()
+	p.frames = p.frames[:first]
+}
+
+// walker is the state of one walk.
+type walker struct {
+	*pass
+	src   []byte
+	base  int
+	first int
+}
+
+func (w *walker) run() {
+	src := w.src
+	top := &w.frames[len(w.frames)-1]
+	for i := 0; i < len(src); {
+		switch c := src[i]; c {
+		case ' ', '\t', '\n', '\r', ':':
+			i++
+		case ',':
+			if top.array {
+				top.index++
+			} else {
+				top.keyed, top.rule = false, top.outer
+			}
+			i++
+		case '{', '[':
+			if len(w.frames)-w.first > maxJSONDepth {
+				w.err = errTooDeep
+				return
+			}
+			w.count(top)
+			w.frames = append(w.frames, frame{rule: top.rule, outer: top.rule, array: c == '['})
+			top = &w.frames[len(w.frames)-1]
+			i++
+		case '}', ']':
+			if len(w.frames) > w.first+1 {
+				w.frames = w.frames[:len(w.frames)-1]
+				top = &w.frames[len(w.frames)-1]
+			}
+			i++
+		case '"', '\'':
+			i = w.text(top, i, c)
+			top = &w.frames[len(w.frames)-1] // a document inside the string may have moved the frames
+		default:
+			i = w.bare(top, i)
+		}
+	}
+}
+
+// count numbers the documents of a stream.
+func (w *walker) count(top *frame) {
+	if len(w.frames) == w.first+1 && !top.keyed {
+		top.index++
+	}
+}
+
+// text handles a string that begins with the quote at i, and returns where it ends.
+func (w *walker) text(top *frame, i int, quote byte) int {
+	i++
+	end, escaped := stringEnd(w.src, i, quote)
+	s := w.src[i:end]
+	next := end + 1
+	after := next
+	for after < len(w.src) && isSpace(w.src[after]) {
+		after++
+	}
+	if after < len(w.src) && w.src[after] == ':' {
+		w.key(top, s, i, escaped)
+		return after + 1
+	}
+	w.count(top)
+	if len(s) == 0 || top.rule.rule == nil && len(s) < shortestNested {
+		return next
+	}
+	if !escaped {
+		w.leaf(top, s, w.base+i)
+		return next
+	}
+	mark := len(w.edits)
+	v := unescapeJSON(w.take(len(s))[:0], s)
+	w.leaf(top, v, 0)
+	w.encodeJSON(s, w.base+i, mark, v)
+	return next
+}
+
+func (w *walker) leaf(top *frame, v []byte, base int) {
+	if top.rule.rule != nil {
+		w.secret(top.rule, v, base)
+		return
+	}
+	w.value(v, base)
+}
+
+// key makes s, which begins at i, the key of the current member.
+func (w *walker) key(top *frame, s []byte, i int, escaped bool) {
+	top.key, top.keyed, top.escaped, top.hashed = s, true, escaped, false
+	top.rule = top.outer
+	v := s
+	if escaped {
+		v = unescapeJSON(w.take(len(s))[:0], s)
+		top.key, top.escaped = v, false
+	}
+	if hit := w.r.keys.match(v); hit.rule != nil {
+		top.rule = hit
+	}
+	if len(v) < shortest {
+		return
+	}
+	if !escaped {
+		w.ownName(&top.key, &top.hashed, w.base+i)
+		return
+	}
+	mark := len(w.edits)
+	w.ownName(&top.key, &top.hashed, 0)
+	w.encodeJSON(s, w.base+i, mark, v)
+}
+
+// bare handles what stands outside strings: numbers, literals, keys without quotes, comments and what is no JSON.
+func (w *walker) bare(top *frame, i int) int {
+	src, end := w.src, i
+	comment := src[i] == '/' && i+1 < len(src) && (src[i+1] == '/' || src[i+1] == '*')
+	if comment {
+		end = commentEnd(src, i)
+	} else {
+		end = bareEnd(src, i+1)
+	}
+	v := src[i:end]
+	for len(v) > 1 && isSpace(v[len(v)-1]) {
+		v = v[:len(v)-1]
+	}
+	if comment {
+		w.scan(v, w.base+i)
+		return end
+	}
+	if end < len(src) && src[end] == ':' && !isDigit(v[0]) && len(v) <= maxName {
+		w.key(top, v, i, false)
+		return end + 1
+	}
+	w.count(top)
+	number := isNumber(v)
+	if top.rule.rule == nil || number && top.rule.textOnly {
+		w.scan(v, w.base+i)
+		return end
+	}
+	switch string(v) {
+	case "true", "false", "null", "undefined", "NaN":
+		return end
+	}
+	if e := bytes.IndexAny(v, "eE"); number && e > 0 {
+		v = v[:e] // the exponent stays
+	}
+	w.secret(top.rule, v, w.base+i)
+	return end
+}
+
+// bareEnd returns where what stands outside strings ends: at punctuation or a quote.
+func bareEnd(src []byte, i int) int {
+	for ; i < len(src); i++ {
+		switch src[i] {
+		case ',', '}', ']', ':', '"', '{', '[', '\n':
+			return i
+		}
+	}
+	return i
+}
+
+func commentEnd(src []byte, i int) int {
+	end, skip := []byte("\n"), 1
+	if src[i+1] == '*' {
+		end, skip = []byte("*/"), 2
+	}
+	if n := bytes.Index(src[i+2:], end); n >= 0 {
+		return i + 2 + n + skip
+	}
+	return len(src)
+}
+
+// stringEnd returns where the quote that ends a string stands (len(src) when it was cut) and whether there are
+// backslashes before it.
+func stringEnd(src []byte, i int, quote byte) (end int, escaped bool) {
+	quotes, backslashes := uint64(quote)*ones, uint64('\\')*ones
+	for i < len(src) {
+		if i+8 <= len(src) {
+			word := binary.LittleEndian.Uint64(src[i:])
+			hit := zeroBytes(word^quotes) | zeroBytes(word^backslashes)
+			if hit == 0 {
+				i += 8
+				continue
+			}
+			i += bits.TrailingZeros64(hit) / 8
+		}
+		switch src[i] {
+		case quote:
+			return i, escaped
+		case '\\':
+			escaped = true
+			i++
+		}
+		i++
+	}
+	return len(src), escaped
+}
+
+const ones = 0x0101010101010101
+
+// zeroBytes sets the high bit of the lowest zero byte in w; bits above it mean nothing.
+func zeroBytes(w uint64) uint64 { return (w - ones) &^ w & (ones << 7) }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

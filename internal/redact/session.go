@@ -1,0 +1,45 @@
+package redact
+
+import (
+	"bytes"
+
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// SessionCookie returns the value of the first cookie of x's request whose name looks like a session's. Read it before
+// Exchange, and keep only its pseudonym: Pseudonym("session", value).
+func SessionCookie(x *traffic.Exchange) ([]byte, bool) {
+	for i := range x.Request.Headers {
+		f := &x.Request.Headers[i]
+		if !traffic.EqualName(f.Name, "Cookie") {
+			continue
+		}
+		for pair := range bytes.SplitSeq(f.Value, []byte(";")) {
+			name, value, ok := bytes.Cut(pair, []byte("="))
+			if value = bytes.TrimSpace(value); ok && len(value) > 0 && isSession(bytes.TrimSpace(name)) {
+				return value, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// isSession knows JSESSIONID, PHPSESSID, ASP.NET_SessionId, laravel_session, connect.sid, session_id, SID and the like.
+func isSession(name []byte) bool {
+	for i := range name {
+		switch name[i] | 0x20 {
+		case 's':
+			if hasWord(name[i:], "sess") {
+				return true
+			}
+			if len(name)-i == 3 && hasWord(name[i:], "sid") && (i == 0 || !isLetter(name[i-1])) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func hasWord(v []byte, word string) bool {
+	return len(v) >= len(word) && traffic.EqualName(v[:len(word)], word)
+}
