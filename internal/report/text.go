@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -43,7 +44,7 @@ func (r *Report) Text(w io.Writer) error {
 		r.answersLine(line)
 	}
 	if r.Late > 0 {
-		line("late", "%s left out (%s)", Number(r.Late), reasons(r.LateWhy))
+		line("late", "%s left out (%s)", Number(r.Late), Reasons(r.LateWhy))
 	}
 	if r.SentLate > 0 {
 		line("late", "%s sent late (policy send), worst %s", Number(r.SentLate), millis(r.Lateness.Max))
@@ -136,11 +137,11 @@ func (r *Report) differLines(line liner) {
 			say("… %s more", plural(int64(len(r.Differences)-i), "place"))
 			break
 		}
-		say("%s   %s %s in %s of %s answers%s", d.Route, strings.TrimPrefix(d.Path, "/"), what(d.Kind), Number(d.Count),
+		say("%s   %s %s in %s of %s answers%s", Printable(d.Route), Printable(strings.TrimPrefix(d.Path, "/")), what(d.Kind), Number(d.Count),
 			Number(d.Compared), d.Example.text())
 	}
 	for _, slow := range r.slower() {
-		say("%s   p99 %s → %s", slow.Route, millis(slow.Recorded.P99), millis(slow.Service.P99))
+		say("%s   p99 %s → %s", Printable(slow.Route), millis(slow.Recorded.P99), millis(slow.Service.P99))
 	}
 }
 
@@ -182,6 +183,9 @@ func (r *Report) slower() []Route {
 
 // Printable shows bytes from the wire on a terminal: control characters and what is no UTF-8 are escaped.
 func Printable(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool { return r == '\\' || r == utf8.RuneError || !strconv.IsPrint(r) }) < 0 {
+		return s
+	}
 	q := strconv.Quote(s)
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
@@ -208,10 +212,11 @@ func counted(byReason map[string]int64) string {
 	if total == 0 {
 		return "0"
 	}
-	return Number(total) + " (" + reasons(byReason) + ")"
+	return Number(total) + " (" + Reasons(byReason) + ")"
 }
 
-func reasons(byReason map[string]int64) string {
+// Reasons writes counts by reason, most first.
+func Reasons(byReason map[string]int64) string {
 	parts := make([]string, 0, len(byReason))
 	for _, r := range byCount(byReason) {
 		parts = append(parts, strings.ReplaceAll(r.name, "_", " ")+" "+Number(r.count))

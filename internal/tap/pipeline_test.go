@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -174,7 +175,7 @@ func TestSamplingKeepsSessionsWhole(t *testing.T) {
 	require.NoError(t, err)
 	var batch []proxy.Captured
 	for i := range 600 {
-		batch = append(batch, exchange("GET", "/", string(rune('a'+i%200))+"-session"))
+		batch = append(batch, exchange("GET", "/", fmt.Sprintf("session-%03d", i%200)))
 	}
 	k := &keeper{}
 	p := run(t, PipelineConfig{Sample: share, Redactor: shout{}}, k, batch)

@@ -29,14 +29,17 @@ const (
 	Unexpected                  // bytes behind a request that closes, or that asked to switch and has no answer yet
 	Switched                    // what follows is another protocol
 	Cut                         // the connection ended inside the message
+	NoMemory                    // a header block in several parts, and no budget for it
+	Faults                      // how many there are, with the 0
 )
 
 // String returns a short name, fit for a metric label.
 func (f Fault) String() string {
 	names := [...]string{
 		"none", "not_http", "tls", "http2", "malformed", "header_too_large", "ambiguous", "unexpected", "switched", "cut",
+		"memory", "other",
 	}
-	return names[min(int(f), len(names)-1)]
+	return names[min(f, Faults)]
 }
 
 type state uint8

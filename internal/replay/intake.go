@@ -1,0 +1,274 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/topic"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+const (
+	// drainTimeout bounds how long what is being fired may hold up the end, or a rebalance.
+	drainTimeout = 10 * time.Second
+
+	// pollRecords is how many records are decoded in one go.
+	pollRecords = 2048
+)
+
+// intake reads the assigned partitions, has their records sifted and puts what is to be fired into the look-ahead.
+type intake struct {
+	windows map[int32]topic.Range
+	live    bool
+	sieve   *sieve
+	ahead   *lookAhead
+	out     *outcomes
+	volley  *volley
+	metrics *metrics
+	items   *items
+	log     *slog.Logger
+	reader  *topic.GroupReader
+	count   atomic.Int64 // records of the run that were read
+
+	mu       sync.Mutex
+	assigned map[int32]*partition
+	bound    chan struct{} // closed when reader is set: callbacks come as soon as it is made
+	first    chan struct{} // closed by the first assignment
+	once     sync.Once
+}
+
+// chunk is what one fetch brought of one partition.
+type chunk struct {
+	part    *partition
+	records []topic.Record
+}
+
+// read polls until ctx ends, spreading the partitions over some workers, each of which keeps their order.
+func (t *intake) read(ctx context.Context, workers int) error {
+	chunks := make([]chan chunk, workers)
+	var wg sync.WaitGroup
+	for i := range chunks {
+		chunks[i] = make(chan chunk, 1)
+		wg.Go(func() {
+			var d traffic.Decoder
+			for c := range chunks[i] {
+				t.sift(c, &d)
+			}
+		})
+	}
+	defer wg.Wait()
+	defer func() {
+		for _, c := range chunks {
+			close(c)
+		}
+	}()
+	stop := context.AfterFunc(ctx, t.ahead.close)
+	defer stop()
+	for t.ahead.awaitRoom() {
+		batch, err := t.reader.Poll(ctx)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was asked to end
+		}
+		if err != nil {
+			return err
+		}
+		for _, b := range batch.Partitions {
+			p := t.partition(b.Partition)
+			if p == nil {
+				continue
+			}
+			select {
+			case chunks[int(b.Partition)%workers] <- chunk{p, b.Records}:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		t.reader.AllowRebalance() // what is queued asks whether its partition is still ours
+	}
+	return nil
+}
+
+func (t *intake) partition(id int32) *partition {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.assigned[id]
+}
+
+// all returns the partitions that are assigned now.
+func (t *intake) all() []*partition {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]*partition, 0, len(t.assigned))
+	for _, p := range t.assigned {
+		all = append(all, p)
+	}
+	return all
+}
+
+// sift decides about the records of one fetch.
+func (t *intake) sift(c chunk, d *traffic.Decoder) {
+	now := time.Now()
+	todo, resumed, ended := c.part.take(c.records)
+	read := int64(len(todo)) + resumed
+	t.count.Add(read)
+	t.metrics.read.Add(float64(read))
+	if resumed > 0 {
+		t.metrics.resumed.Add(float64(resumed))
+		t.out.summary.Resumed(resumed)
+	}
+	var upTo time.Time
+	fit := make([]*item, 0, len(todo))
+	counted := make(map[judgement]int64)
+	done := make([]int64, 0, 16)
+	for i := range todo {
+		r := &todo[i]
+		it := t.items.get()
+		it.part, it.offset = c.part, r.Offset
+		j := t.sieve.sift(r, it, d, now)
+		if it.x.CaptureTime.After(upTo) && j.result != traffic.BadRecord {
+			upTo = it.x.CaptureTime
+		}
+		switch {
+		case j.result == 0:
+			fit = append(fit, it)
+			continue
+		case j.result == traffic.Refused || j.result == traffic.BadRecord:
+			if c.part.begin() {
+				t.out.leftOut(it, j, 1)
+			}
+		default:
+			counted[j]++
+			done = append(done, r.Offset)
+		}
+		t.items.put(it)
+	}
+	c.part.done(0, done...)
+	for j, n := range counted {
+		t.out.counted(j.result, j.reason, n)
+	}
+	if t.live && !upTo.IsZero() {
+		t.metrics.fetched.Observe(max(0, now.Sub(upTo).Seconds()))
+	}
+	if !t.ahead.add(c.part, fit, upTo, ended) {
+		for _, it := range fit {
+			t.discard(it)
+		}
+	}
+	if ended {
+		t.reader.Pause(c.part.id)
+	}
+}
+
+// discard gives up an item that has not left the look-ahead.
+func (t *intake) discard(it *item) {
+	t.volley.sender.Recycle(it.shot)
+	t.items.put(it)
+}
+
+// onAssigned opens partitions before their first records come.
+func (t *intake) onAssigned(_ context.Context, parts map[int32]topic.Position) {
+	for id, at := range parts {
+		window, ok := t.windows[id]
+		switch {
+		case ok:
+		case t.live:
+			window.End = -1 // created since: all of it is live
+		default:
+			window = topic.Range{Start: at.Offset, End: at.Offset} // no part of the run
+		}
+		p, err := newPartition(id, window, at)
+		if err != nil {
+			t.log.Warn("the committed metadata cannot be read: some exchanges may be fired again", "partition", id, "error", err)
+		}
+		t.ahead.open(p)
+		t.mu.Lock()
+		t.assigned[id] = p
+		t.mu.Unlock()
+		t.log.Debug("partition assigned", "partition", id, "offset", at.Offset, "end", window.End)
+	}
+	t.once.Do(func() { close(t.first) })
+}
+
+// onRevoked lets what is being fired end, commits and gives the partitions up.
+func (t *intake) onRevoked(ctx context.Context, ids []int32) {
+	<-t.bound
+	ctx, cancel := context.WithTimeout(ctx, 2*drainTimeout)
+	defer cancel()
+	parts := t.giveUp(ids)
+	drained := time.After(drainTimeout)
+	for _, p := range parts {
+		select {
+		case <-p.leave():
+		case <-drained:
+			t.log.Warn("partition revoked with requests in flight: they will be fired again", "partition", p.id)
+		case <-ctx.Done():
+		}
+	}
+	if err := t.commit(ctx, parts); err != nil {
+		t.log.Warn("commit on revoke failed: some exchanges may be fired again", "error", err)
+	}
+	t.forget(ids)
+}
+
+// onLost gives the partitions up without a commit: they are someone else's already.
+func (t *intake) onLost(ids []int32) {
+	t.giveUp(ids)
+	t.forget(ids)
+	t.log.Warn("partitions lost: what was in flight of them will be fired again", "partitions", fmt.Sprint(ids))
+}
+
+// giveUp makes nothing more of the partitions be fired.
+func (t *intake) giveUp(ids []int32) []*partition {
+	parts := make([]*partition, 0, len(ids))
+	for _, id := range ids {
+		if p := t.partition(id); p != nil {
+			p.leave()
+			t.ahead.remove(p, t.discard)
+			parts = append(parts, p)
+		}
+	}
+	return parts
+}
+
+func (t *intake) forget(ids []int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, id := range ids {
+		delete(t.assigned, id)
+	}
+}
+
+// commit stores how far the partitions are, where that is news.
+func (t *intake) commit(ctx context.Context, parts []*partition) error {
+	at := make(map[int32]topic.Position, len(parts))
+	for _, p := range parts {
+		if pos, news := p.position(); news {
+			at[p.id] = pos
+		}
+	}
+	if len(at) == 0 {
+		return nil
+	}
+	if err := t.reader.Commit(ctx, at); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if pos, ok := at[p.id]; ok {
+			p.committedAt(pos)
+		}
+	}
+	return nil
+}
+
+// progress returns how much of the assigned windows is behind the watermarks.
+func (t *intake) progress() (done, of int64) {
+	for _, p := range t.all() {
+		d, n := p.progress()
+		done, of = done+d, of+n
+	}
+	return done, of
+}

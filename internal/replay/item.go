@@ -1,0 +1,54 @@
+package replay
+
+import (
+	"sync"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/fire"
+	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// item is one exchange on its way from the topic to the target.
+type item struct {
+	step   schedule.Step[*item] // its place in the order; Value is the item itself
+	x      traffic.Exchange     // aliases the fetched batch
+	part   *partition
+	offset int64
+	shot   *fire.Shot // nil in a plan
+	due    time.Time  // zero: as soon as possible
+	bytes  int
+	begun  bool   // counted by part as being fired: the pacing thread may have written it
+	conn   []byte // backs step.Connection
+}
+
+// items keeps used items, with the slices they hold, for the next ones. The zero value is ready.
+type items struct{ pool sync.Pool }
+
+func (p *items) get() *item {
+	if it, ok := p.pool.Get().(*item); ok {
+		return it
+	}
+	it := new(item)
+	it.step.Value = it
+	return it
+}
+
+func (p *items) put(it *item) {
+	it.part, it.shot, it.due, it.begun = nil, nil, time.Time{}, false
+	p.pool.Put(it)
+}
+
+// prepareStep says where the exchange stands in its session.
+func (it *item) prepareStep() {
+	x := &it.x
+	it.step.Session, it.step.Connection, it.step.Capture, it.step.End = x.Session, nil, x.CaptureTime, time.Time{}
+	if len(x.Connection.ID) > 0 {
+		// Connections are numbered by each tap.
+		it.conn = append(append(it.conn[:0], x.ID[:16]...), x.Connection.ID...)
+		it.step.Connection = it.conn
+	}
+	if x.Response != nil && x.Response.Duration > 0 {
+		it.step.End = x.CaptureTime.Add(x.Response.Duration)
+	}
+}

@@ -1,0 +1,220 @@
+// Package replay fires recorded exchanges at a target and tells how it went. It joins the stages:
+//
+//	read (group) → decode, filter, redact, guard → look-ahead (merge) → pace → order → fire → compare → outcome → commit
+//
+// What it keeps: one time base for a run and absolute deadlines; an offset is committed only when the outcomes of all
+// before it are stored; one bad record never blocks a partition; nothing is fired that a guard refuses. What it does
+// not: several replicas share a run's partitions and schedule, but every one reports for itself.
+package replay
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/topic"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// Defaults that the command line shows.
+const (
+	DefaultLag       = 3 * time.Second
+	DefaultMaxStale  = time.Minute
+	DefaultOrderWait = 10 * time.Second
+	DefaultTimeout   = 30 * time.Second
+	DefaultLateAfter = time.Second
+	DefaultLookAhead = 64 << 20
+	// DefaultConcurrency is for paced replay; DefaultMaxConcurrency for --speed max, where more connections than the target
+	// has cores only make everything slower.
+	DefaultConcurrency    = 256
+	DefaultMaxConcurrency = 64
+)
+
+// LatePolicy is what is done with a request whose time has passed.
+type LatePolicy string
+
+// The policies of --late.
+const (
+	SendLate LatePolicy = "send"
+	DropLate LatePolicy = "drop"
+)
+
+// ResultsPolicy is which outcomes are written to the results topic.
+type ResultsPolicy string
+
+// The policies of --results. Each holds what the next one holds.
+const (
+	AllResults  ResultsPolicy = "all"
+	DiffResults ResultsPolicy = "diff"   // answers that differ, and errors
+	ErrResults  ResultsPolicy = "errors" // failed, late and bad records
+	NoResults   ResultsPolicy = "none"
+)
+
+// Options say what to replay, where to and how. Zero values are defaults unless said otherwise.
+type Options struct {
+	Kafka  topic.Config
+	Prefix string // of the topics; required
+
+	Run     string // required
+	Live    bool
+	Restart bool
+
+	Target        *url.URL // http or https; required
+	AllowTarget   []string // required
+	NotProduction []string
+	HostID        string   // of this machine, as taps report theirs
+	AllowWrites   []string // filters
+
+	From, To time.Time // capture times, From ≤ t ≤ To; zero: no bound
+	// Asked is what was typed for From and To: what a run is compared by, as "now-1h" is another time at each start.
+	AskedFrom, AskedTo string
+	Speed              float64 // 0: as fast as it can; live: not used
+
+	Lag      time.Duration // live: how far behind capture
+	MaxStale time.Duration // live: older ones are not fired
+	Duration time.Duration // live: end by itself after that; 0: never
+
+	Filter           []string // all must match
+	Include, Exclude []string // any
+	SetHeaders       []traffic.Field
+	RemoveHeaders    []string
+	Host             string // "", "recorded" or a name
+
+	Order       schedule.OrderMode
+	OrderWait   time.Duration
+	Late        LatePolicy
+	LateAfter   time.Duration // how late is late, for DropLate and for what the report calls sent late
+	Concurrency int
+	Timeout     time.Duration // of one attempt
+	Retries     int
+	Results     ResultsPolicy
+	LookAhead   int64 // bytes
+
+	RedactKey []byte
+	RandomKey bool // RedactKey was drawn at random: nothing joins with other processes
+
+	Logger     *slog.Logger          // nil: nothing is logged
+	Registerer prometheus.Registerer // nil: no metrics
+	Talk       io.Writer             // lines for people; nil: none
+	// Ready is called once partitions are assigned and the schedule stands; nil: nobody asks.
+	Ready func()
+}
+
+// check fills the defaults in and returns a *fault.Error about what cannot be.
+func (o *Options) check() error {
+	if err := control.CheckRunName(o.Run); err != nil {
+		return fault.BadUsage(err.Error(), "", "--run monday-2")
+	}
+	if o.Target == nil || o.Target.Host == "" || o.Target.Scheme != "http" && o.Target.Scheme != "https" {
+		return fault.BadUsage("no target to fire at", "", "--target http://HOST:PORT --allow-target HOST:PORT")
+	}
+	if len(o.AllowTarget) == 0 {
+		return fault.BadUsage("the target is not allowed yet", "whoever replays has to say twice where to",
+			"--allow-target "+o.Target.Host)
+	}
+	if !o.From.IsZero() && !o.To.IsZero() && o.To.Before(o.From) {
+		return fault.BadUsage(fmt.Sprintf("--to %s is before --from %s", o.To.Format(time.RFC3339), o.From.Format(time.RFC3339)), "",
+			"exchange the two")
+	}
+	if o.Speed < 0 {
+		return fault.BadUsage(fmt.Sprintf("bad speed %v", o.Speed), "want a number above 0, or max", "--speed 2")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Talk == nil {
+		o.Talk = io.Discard
+	}
+	if o.Live {
+		o.Speed = 1
+		setDefault(&o.Lag, DefaultLag)
+		setDefault(&o.MaxStale, DefaultMaxStale)
+		if o.MaxStale <= o.Lag {
+			return fault.BadUsage(fmt.Sprintf("--max-stale %s is not above --lag %s", o.MaxStale, o.Lag),
+				"everything would be too old when its time comes", "--max-stale "+(o.Lag+time.Minute).String())
+		}
+	}
+	setDefault(&o.OrderWait, DefaultOrderWait)
+	setDefault(&o.Timeout, DefaultTimeout)
+	setDefault(&o.LateAfter, DefaultLateAfter)
+	setDefault(&o.LookAhead, DefaultLookAhead)
+	if o.Concurrency <= 0 {
+		o.Concurrency = DefaultConcurrency
+		if o.Speed == 0 {
+			o.Concurrency = DefaultMaxConcurrency
+		}
+	}
+	if o.Late == "" {
+		o.Late = SendLate
+	}
+	if o.Late != SendLate && o.Late != DropLate {
+		return fault.BadUsage("bad --late "+strconv.Quote(string(o.Late)), "want send or drop", "--late send")
+	}
+	if o.Results == "" {
+		o.Results = AllResults
+	}
+	if !slices.Contains([]ResultsPolicy{AllResults, DiffResults, ErrResults, NoResults}, o.Results) {
+		return fault.BadUsage("bad --results "+strconv.Quote(string(o.Results)), "want all, diff, errors or none", "--results diff")
+	}
+	return nil
+}
+
+func setDefault[T time.Duration | int64](v *T, d T) {
+	if *v <= 0 {
+		*v = d
+	}
+}
+
+// canonical is everything that makes a run what it is, beside what has a field of its own in the run's record, in one
+// text. Header values are left out: they may be credentials, and these may be renewed before a run is resumed.
+func (o *Options) canonical() string {
+	var b strings.Builder
+	put := func(name string, values ...string) {
+		for _, v := range values {
+			if v != "" {
+				fmt.Fprintf(&b, "%s=%q\n", name, v)
+			}
+		}
+	}
+	put("from", o.AskedFrom)
+	put("to", o.AskedTo)
+	put("filter", sorted(o.Filter)...)
+	put("include", sorted(o.Include)...)
+	put("exclude", sorted(o.Exclude)...)
+	put("allow-writes", sorted(o.AllowWrites)...)
+	for _, f := range o.SetHeaders {
+		put("set-header", string(f.Name))
+	}
+	put("remove-header", sorted(o.RemoveHeaders)...)
+	put("host", o.Host)
+	put("order", o.Order.String())
+	put("late", string(o.Late))
+	return b.String()
+}
+
+func sorted(s []string) []string {
+	s = slices.Clone(s)
+	slices.Sort(s)
+	return s
+}
+
+// address is the target as host:port.
+func (o *Options) address() string {
+	if o.Target.Port() != "" {
+		return o.Target.Host
+	}
+	if o.Target.Scheme == "https" {
+		return o.Target.Host + ":443"
+	}
+	return o.Target.Host + ":80"
+}

@@ -1,0 +1,344 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/fire"
+	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/topic"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+const (
+	planSamples    = 5
+	maxPlanSeconds = 1 << 20 // seconds of captured time that are told apart when looking for the peak
+	maxPlanRoutes  = 200
+)
+
+// Plan is what a run with the same options would do. Its JSON names are stable.
+type Plan struct {
+	Target  string `json:"target"`
+	Allowed bool   `json:"allowed"`           // a run would be let through to the target
+	Refusal string `json:"refusal,omitempty"` // why not
+	Try     string `json:"try,omitempty"`
+
+	Read       int64              `json:"read"`
+	Fire       int64              `json:"fire"`
+	Skipped    map[string]int64   `json:"skipped"`
+	Refused    map[string]int64   `json:"refused"`
+	BadRecords []report.BadRecord `json:"bad_records"`
+	BadTotal   int64              `json:"bad_records_total"`
+
+	Window   report.Window `json:"window"`          // capture times of what would be sent
+	Speed    float64       `json:"speed"`           // 0: as fast as it can
+	Seconds  float64       `json:"seconds"`         // how long it would take; 0 at full speed
+	PerSec   float64       `json:"per_second"`      // on average, at that speed
+	Peak     float64       `json:"peak_per_second"` // in the busiest captured second
+	Routes   []PlanRoute   `json:"routes"`          // most first
+	Examples []PlanExample `json:"examples"`        // the first that would be sent
+}
+
+// PlanRoute is one method and path template.
+type PlanRoute struct {
+	Route   string `json:"route"`
+	Fire    int64  `json:"fire"`
+	Refused int64  `json:"refused"`
+	Reason  string `json:"reason,omitempty"` // of the first refusal
+}
+
+// PlanExample is one request that would be sent.
+type PlanExample struct {
+	Time   time.Time `json:"time"`
+	Method string    `json:"method"`
+	Target string    `json:"target"`
+	ID     string    `json:"id"`
+}
+
+// planner adds decisions up.
+type planner struct {
+	plan    *Plan
+	summary *report.Summary // for its routes
+	routes  map[string]*PlanRoute
+	seconds map[int64]int64
+}
+
+// MakePlan reads what a run with these options would read and decides as it would. It sends nothing and writes nothing.
+func MakePlan(ctx context.Context, o Options) (*Plan, error) {
+	if o.Run == "" {
+		o.Run = "plan"
+	}
+	o.Live = false
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	s, err := newSieve(&o)
+	if err != nil {
+		return nil, err
+	}
+	writes, err := compileWrites(o.AllowWrites)
+	if err != nil {
+		return nil, err
+	}
+	admin, err := topic.NewAdmin(o.Kafka)
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	if err := admin.Ping(ctx); err != nil {
+		return nil, err
+	}
+	names := topic.NamesOf(o.Prefix)
+	window, err := admin.Window(ctx, names.Exchanges, o.From)
+	if err != nil {
+		return nil, err
+	}
+	reg := &registry{cfg: o.Kafka, admin: admin, name: names.Control}
+	if topics, err := admin.List(ctx); err != nil {
+		return nil, err
+	} else if slices.Contains(topics, names.Control) {
+		if err := reg.catchUp(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p := &planner{
+		plan: &Plan{
+			Target: o.address(), Speed: o.Speed, Skipped: map[string]int64{}, Refused: map[string]int64{},
+			BadRecords: []report.BadRecord{}, Routes: []PlanRoute{}, Examples: []PlanExample{},
+			Window: report.Window{Partitions: len(window)},
+		},
+		summary: report.NewSummary(report.Run{}, time.Now()), routes: map[string]*PlanRoute{}, seconds: map[int64]int64{},
+	}
+	if err := p.guard(ctx, &o, s, reg.production(), writes); err != nil {
+		return nil, err
+	}
+	if s.sender != nil {
+		defer s.sender.Close()
+	}
+	if err := p.read(ctx, &o, names.Exchanges, window, s); err != nil {
+		return nil, err
+	}
+	return p.end(), nil
+}
+
+// guard asks whether the target would be let through. When it would not, the exchanges are judged as if it were.
+func (p *planner) guard(ctx context.Context, o *Options, s *sieve, production []fire.Address, writes []fire.Matcher) error {
+	cfg := fire.GuardConfig{
+		Target: o.Target, Allow: o.AllowTarget, Production: production, NotProduction: o.NotProduction, HostID: o.HostID,
+		AllowWrites: writes, Logger: o.Logger,
+	}
+	g, err := fire.NewGuard(ctx, cfg)
+	p.plan.Allowed = err == nil
+	if err != nil {
+		f, ok := errors.AsType[*fault.Error](err)
+		if !ok {
+			return err
+		}
+		p.plan.Refusal, p.plan.Try = f.Error(), f.Try
+		cfg.Production, cfg.Allow = nil, []string{o.Target.Host}
+		if g, err = fire.NewGuard(ctx, cfg); err != nil {
+			return nil //nolint:nilerr // the target is unknown altogether: what it would refuse is as well
+		}
+	}
+	s.guard = g
+	s.sender, err = fire.NewSender(fire.SenderConfig{
+		Target: o.Target, Guard: g, Run: o.Run, Host: o.Host, SetHeaders: o.SetHeaders, RemoveHeaders: o.RemoveHeaders,
+	})
+	return err
+}
+
+func (p *planner) read(ctx context.Context, o *Options, name string, window map[int32]topic.Range, s *sieve) error {
+	from, to := make(map[int32]int64, len(window)), make(map[int32]int64, len(window))
+	for id, r := range window {
+		if r.Start < r.End {
+			from[id], to[id] = r.Start, r.End
+		}
+	}
+	if len(from) == 0 {
+		return nothing(name, o.From)
+	}
+	reader, err := topic.NewAssignReader(topic.AssignConfig{Config: o.Kafka, Topic: name, From: from, To: to})
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	it := new(item)
+	var decoder traffic.Decoder
+	for {
+		batch, err := reader.Poll(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		batch.Each(func(r *topic.Record) {
+			p.add(r, &it.x, s.sift(r, it, &decoder, time.Time{}))
+			if it.shot != nil {
+				s.sender.Recycle(it.shot)
+				it.shot = nil
+			}
+		})
+	}
+}
+
+func (p *planner) add(r *topic.Record, x *traffic.Exchange, j judgement) {
+	p.plan.Read++
+	switch j.result {
+	case 0:
+		p.fire(x)
+	case traffic.Skipped:
+		p.plan.Skipped[j.reason]++
+	case traffic.Refused:
+		p.plan.Refused[j.reason]++
+		route := p.route(x)
+		route.Refused++
+		if route.Reason == "" {
+			route.Reason = j.reason
+		}
+	case traffic.BadRecord:
+		p.plan.BadTotal++
+		if len(p.plan.BadRecords) < 100 {
+			p.plan.BadRecords = append(p.plan.BadRecords, report.BadRecord{Partition: r.Partition, Offset: r.Offset, Reason: j.detail})
+		}
+	}
+}
+
+func (p *planner) fire(x *traffic.Exchange) {
+	p.plan.Fire++
+	p.route(x).Fire++
+	w := &p.plan.Window
+	if w.From.IsZero() || x.CaptureTime.Before(w.From) {
+		w.From = x.CaptureTime
+	}
+	if x.CaptureTime.After(w.To) {
+		w.To = x.CaptureTime
+	}
+	second := x.CaptureTime.Unix()
+	if _, known := p.seconds[second]; known || len(p.seconds) < maxPlanSeconds {
+		p.seconds[second]++
+	}
+	// The first ones by capture time; partitions come one after the other.
+	e := PlanExample{x.CaptureTime, string(x.Request.Method), string(x.Request.Target), x.ID.String()}
+	at, _ := slices.BinarySearchFunc(p.plan.Examples, e, func(a, b PlanExample) int { return a.Time.Compare(b.Time) })
+	if at < planSamples {
+		p.plan.Examples = slices.Insert(p.plan.Examples, at, e)
+		p.plan.Examples = p.plan.Examples[:min(len(p.plan.Examples), planSamples)]
+	}
+}
+
+func (p *planner) route(x *traffic.Exchange) *PlanRoute {
+	key := string(x.Request.Method) + " " + p.summary.Route(x.Request.Target)
+	if _, known := p.routes[key]; !known && len(p.routes) >= maxPlanRoutes {
+		key = report.OtherRoute
+	}
+	r := p.routes[key]
+	if r == nil {
+		r = &PlanRoute{Route: key}
+		p.routes[key] = r
+	}
+	return r
+}
+
+func (p *planner) end() *Plan {
+	plan := p.plan
+	for _, r := range p.routes {
+		plan.Routes = append(plan.Routes, *r)
+	}
+	slices.SortFunc(plan.Routes, func(a, b PlanRoute) int {
+		if d := b.Fire + b.Refused - a.Fire - a.Refused; d != 0 {
+			return int(d)
+		}
+		return strings.Compare(a.Route, b.Route)
+	})
+	if captured := plan.Window.To.Sub(plan.Window.From).Seconds(); plan.Speed > 0 && captured > 0 {
+		plan.Seconds = captured / plan.Speed
+		plan.PerSec = float64(plan.Fire) / plan.Seconds
+		var peak int64
+		for _, n := range p.seconds {
+			peak = max(peak, n)
+		}
+		plan.Peak = max(float64(peak)*plan.Speed, plan.PerSec)
+	}
+	return plan
+}
+
+// JSON returns the plan as one line.
+func (p *Plan) JSON() []byte {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return []byte("{}") // no field can fail
+	}
+	return b
+}
+
+// Text writes the plan for people.
+func (p *Plan) Text(w io.Writer) error {
+	var b strings.Builder
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-10s %s\n", label, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintf(&b, "plan: nothing was sent\n")
+	if p.Allowed {
+		line("target", "%s   allowed", p.Target)
+	} else {
+		line("target", "%s   REFUSED: %s", p.Target, p.Refusal)
+		if p.Try != "" {
+			line("", "try %s", p.Try)
+		}
+	}
+	line("records", "%s in %d partitions", report.Number(p.Read), p.Window.Partitions)
+	line("fire", "%s   skip %s   refuse %s", report.Number(p.Fire), reasonText(p.Skipped), reasonText(p.Refused))
+	if p.Fire > 0 {
+		line("captured", "%s – %s UTC", p.Window.From.UTC().Format(time.DateTime), p.Window.To.UTC().Format(time.DateTime))
+	}
+	switch {
+	case p.Speed == 0:
+		line("speed", "max: as fast as the target takes it")
+	case p.Seconds > 0:
+		line("speed", "%s   %s   %.0f/s on average, %.0f/s in the busiest second", schedule.FormatSpeed(p.Speed),
+			(time.Duration(p.Seconds * float64(time.Second))).Round(100*time.Millisecond), p.PerSec, p.Peak)
+	}
+	if p.BadTotal > 0 {
+		line("bad", "%s records could not be read", report.Number(p.BadTotal))
+		for _, bad := range p.BadRecords[:min(len(p.BadRecords), 5)] {
+			line("", "partition %d offset %d: %s", bad.Partition, bad.Offset, bad.Reason)
+		}
+	}
+	label := "routes"
+	for i, r := range p.Routes {
+		if i == 12 {
+			line("", "… %d more", len(p.Routes)-i)
+			break
+		}
+		what := "fire " + report.Number(r.Fire)
+		if r.Refused > 0 {
+			what += "   refuse " + report.Number(r.Refused) + " (" + strings.ReplaceAll(r.Reason, "_", " ") + ")"
+		}
+		line(label, "%-32s %s", report.Printable(r.Route), what)
+		label = ""
+	}
+	label = "first"
+	for _, e := range p.Examples {
+		line(label, "%s  %s %s", e.Time.UTC().Format("15:04:05.000"), report.Printable(e.Method), report.Printable(e.Target))
+		label = ""
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func reasonText(by map[string]int64) string {
+	total := report.Total(by)
+	if total == 0 {
+		return "0"
+	}
+	return report.Number(total) + " (" + report.Reasons(by) + ")"
+}

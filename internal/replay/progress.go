@@ -1,0 +1,115 @@
+package replay
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/schedule"
+)
+
+// talkEvery is how often a line of progress is written.
+const talkEvery = 5 * time.Second
+
+// load samples what held the run up. It is used by one goroutine.
+type load struct {
+	samples, saturated, starved int64
+	lastFired                   int64
+	lastTold                    time.Time
+}
+
+// sample notes whether every sender was at work, and whether there was nothing read that could have been sent.
+func (l *load) sample(saturated, starved bool) {
+	l.samples++
+	if saturated {
+		l.saturated++
+	}
+	if starved {
+		l.starved++
+	}
+}
+
+// limitedBy says what kept the run from the speed it was asked for; empty: nothing.
+func (r *run) limitedBy() string {
+	l, o := &r.load, r.opts
+	achieved := r.summary.Achieved()
+	if l.samples == 0 || achieved == 0 || !o.Live && o.Speed > 0 && achieved >= 0.98*o.Speed || o.Live && l.saturated*10 < l.samples {
+		return ""
+	}
+	share := func(n int64) int64 { return n * 100 / l.samples }
+	switch {
+	case share(l.saturated) >= 10 && l.saturated >= l.starved:
+		return fmt.Sprintf("target (concurrency %d reached for %d %% of the run)", o.Concurrency, share(l.saturated))
+	case share(l.starved) >= 10:
+		return fmt.Sprintf("reading from Kafka (nothing to send for %d %% of the run)", share(l.starved))
+	case r.volley.order.Expired() > 0:
+		return fmt.Sprintf("order (%s requests waited longer than --order-wait for those before them)", report.Number(int64(r.volley.order.Expired())))
+	}
+	return "replayer"
+}
+
+// announce says once what is going to happen.
+func (r *run) announce(base schedule.Base) {
+	o := r.opts
+	if o.Live {
+		fmt.Fprintf(o.Talk, "live %s: following %s %s behind capture, target %s\n", o.Run, r.names.Exchanges, o.Lag, o.address())
+		return
+	}
+	var records int64
+	for _, w := range r.intake.windows {
+		records += w.End - w.Start
+	}
+	how := "first request " + base.Wall.Format(time.TimeOnly)
+	if o.Speed == 0 {
+		how = "at once"
+	}
+	fmt.Fprintf(o.Talk, "run %s: %s records in %d partitions, speed %s, target %s, %s\n", o.Run, report.Number(records),
+		len(r.intake.windows), schedule.FormatSpeed(o.Speed), o.address(), how)
+	if done, _ := r.intake.progress(); done > 0 {
+		fmt.Fprintf(o.Talk, "  resumed: %s records are done\n", report.Number(done))
+	}
+}
+
+// tell writes one line about how it goes.
+func (r *run) tell() {
+	c := r.summary.Counts()
+	now := time.Now()
+	since := now.Sub(r.load.lastTold)
+	if r.load.lastTold.IsZero() {
+		since = now.Sub(r.started)
+	}
+	sent := c.Fired + c.Failed
+	rate := float64(sent-r.load.lastFired) / since.Seconds()
+	r.load.lastFired, r.load.lastTold = sent, now
+
+	var b strings.Builder
+	if done, of := r.intake.progress(); of > 0 {
+		fmt.Fprintf(&b, " %3d %%", done*100/of)
+	}
+	fmt.Fprintf(&b, "  fired %s  %s/s", report.Number(c.Fired), report.Number(int64(rate+0.5)))
+	if r.opts.Live && !c.LastCapture.IsZero() {
+		fmt.Fprintf(&b, "  lag %.1f s", now.Sub(c.LastCapture).Seconds())
+	}
+	if r.opts.Live || r.opts.Speed > 0 {
+		fmt.Fprintf(&b, "  lateness p50 %s p99 %s", millis(c.LatenessP50), millis(c.LatenessP99))
+	}
+	fmt.Fprintf(&b, "  target p50 %s p99 %s  in flight %d", millis(c.TargetP50), millis(c.TargetP99), r.volley.busy.Load())
+	for _, n := range []struct {
+		name  string
+		count int64
+	}{{"failed", c.Failed}, {"skipped", c.Skipped}, {"refused", c.Refused}, {"late", c.Late}, {"bad", c.Bad}} {
+		if n.count > 0 {
+			fmt.Fprintf(&b, "  %s %s", n.name, report.Number(n.count))
+		}
+	}
+	fmt.Fprintln(r.opts.Talk, b.String())
+}
+
+func millis(d time.Duration) string {
+	ms := float64(d) / float64(time.Millisecond)
+	if ms < 10 {
+		return fmt.Sprintf("%.1f ms", ms)
+	}
+	return fmt.Sprintf("%.0f ms", ms)
+}

@@ -1,0 +1,464 @@
+package replay
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/compare"
+	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/fire"
+	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/topic"
+	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
+)
+
+const (
+	// commitEvery, with the time an outcome takes to be stored, bounds what a crash repeats beside what was in flight.
+	commitEvery = 100 * time.Millisecond
+
+	// The first request of a run is due that much after the first assignment.
+	headStart = 2 * time.Second
+
+	askOthersEvery = time.Second     // how far the partitions of other replicas are
+	guardEvery     = 5 * time.Second // whether taps report the target as production by now
+	closingTimeout = 5 * time.Second // of each last word to Kafka
+	tapSlack       = time.Second     // a record may stand that much later in its partition than the taps' response wait
+)
+
+// errTargetRecorded ends a run in which too much was recorded at the target itself.
+var errTargetRecorded = errors.New("too many exchanges were recorded at the target itself")
+
+// maxRecordedAtTarget is the share of the last thousand exchanges above which that is so.
+const maxRecordedAtTarget = 0.01
+
+// run is one process's work on one run.
+type run struct {
+	opts       *Options
+	admin      *topic.Admin
+	registry   *registry
+	generation *control.Generation
+	group      string
+	names      topic.Names
+	guard      *fire.Guard
+	sender     *fire.Sender
+	sieve      *sieve
+	summary    *report.Summary
+	metrics    *metrics
+	items      items
+
+	ahead   *lookAhead
+	volley  *volley
+	results *results // nil: none are stored
+	intake  *intake
+	load    load
+	started time.Time
+}
+
+// Run replays until the run's end, or live until ctx ends. It returns the report also with an error, once there is
+// something to tell: context.Cause(ctx) after a clean drain when ctx has ended, a *fault.Error for what a person can
+// mend. A run that did not finish is resumed by calling Run with the same options.
+func Run(ctx context.Context, o Options) (*report.Report, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	r := &run{opts: &o, names: topic.NamesOf(o.Prefix), started: time.Now()}
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer r.admin.Close()
+	defer r.sender.Close()
+	return r.play(ctx)
+}
+
+// prepare does everything that can fail before something is sent.
+func (r *run) prepare(ctx context.Context) (err error) {
+	o := r.opts
+	if r.sieve, err = newSieve(o); err != nil {
+		return err
+	}
+	writes, err := compileWrites(o.AllowWrites)
+	if err != nil {
+		return err
+	}
+	if r.admin, err = topic.NewAdmin(o.Kafka); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			r.admin.Close()
+		}
+	}()
+	if err = r.admin.Ping(ctx); err != nil {
+		return err
+	}
+	if _, err = r.admin.Describe(ctx, r.names.Exchanges); err != nil {
+		return err
+	}
+	if err = r.admin.Ensure(ctx, []topic.Spec{topic.ControlSpec(r.names)}); err != nil {
+		return err
+	}
+	r.registry = &registry{cfg: o.Kafka, admin: r.admin, name: r.names.Control, writer: writer()}
+	if err = r.registry.catchUp(ctx); err != nil {
+		return err
+	}
+	r.guard, err = fire.NewGuard(ctx, fire.GuardConfig{
+		Target: o.Target, Allow: o.AllowTarget, Production: r.registry.production(), NotProduction: o.NotProduction,
+		HostID: o.HostID, AllowWrites: writes, Logger: o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	if wait := r.registry.state.MaxResponseWait(); o.Live && o.Lag <= wait {
+		o.Logger.Warn("the lag is not above the taps' response wait: answers that come late may be replayed out of order",
+			"lag", o.Lag, "response_wait", wait, "try", "--lag "+(wait+tapSlack).String())
+	}
+	if o.RandomKey {
+		o.Logger.Warn("no --redact-key: fields that the tap has redacted are left out of the comparison",
+			"try", "the --redact-key of the tap")
+	}
+	r.generation, err = agree(ctx, o, r.registry, r.names.Exchanges, r.sieve.digest)
+	if err != nil {
+		return err
+	}
+	// The times of the run's record are the ones that count when a run is resumed.
+	o.From, o.To = fromNano(r.generation.Spec.GetFromUnixNano()), fromNano(r.generation.Spec.GetToUnixNano())
+	r.sieve.from, r.sieve.to = o.From, o.To
+	return r.build()
+}
+
+// build makes the stages; nothing runs yet.
+func (r *run) build() (err error) {
+	o := r.opts
+	r.sender, err = fire.NewSender(fire.SenderConfig{
+		Target: o.Target, Guard: r.guard, Run: o.Run, Host: o.Host, SetHeaders: o.SetHeaders, RemoveHeaders: o.RemoveHeaders,
+		Timeout: o.Timeout, Concurrency: o.Concurrency, Retries: o.Retries,
+	})
+	if err != nil {
+		return err
+	}
+	spec := r.generation.Spec
+	r.group = group(o.Prefix, o.Run, r.generation.Number)
+	r.sieve.guard, r.sieve.sender = r.guard, r.sender
+	r.metrics = newMetrics(o.Registerer)
+	r.summary = report.NewSummary(report.Run{
+		Name: o.Run, Generation: r.generation.Number, Live: o.Live, Target: o.address(), Speed: spec.GetSpeed(),
+		Partitions: len(spec.GetPartitions()), SentLateAfter: o.LateAfter,
+	}, r.started)
+	out := &outcomes{
+		run: o.Run, policy: o.Results, summary: r.summary, metrics: r.metrics, redactor: r.sieve.redactor,
+		comparer: compare.Comparer{KeyID: r.sieve.redactor.KeyID()},
+	}
+	if o.Results != NoResults {
+		if r.results, err = newResults(o.Kafka, r.names, o.Logger); err != nil {
+			return err
+		}
+		out.results = r.results
+	}
+	r.ahead = newLookAhead(schedule.MergeConfig{
+		Window: r.registry.state.MaxResponseWait() + tapSlack, MaxBytes: o.LookAhead, Live: o.Live,
+	})
+	r.volley = newVolley(o, r.sender, out, r.metrics, &r.items)
+	if r.results != nil {
+		r.results.relieve = r.volley.relieve
+	}
+	r.intake = &intake{
+		windows: windows(spec), live: o.Live, sieve: r.sieve, ahead: r.ahead, out: out, volley: r.volley, metrics: r.metrics,
+		items: &r.items, log: o.Logger, assigned: make(map[int32]*partition),
+		bound: make(chan struct{}), first: make(chan struct{}),
+	}
+	r.metrics.inFlight = func() float64 { return float64(r.volley.busy.Load()) }
+	r.metrics.lookAheadBytes = func() float64 { return float64(r.ahead.bytes() + r.volley.outBytes.Load()) }
+	r.metrics.reordered = func() float64 { return float64(r.ahead.reordered()) }
+	return nil
+}
+
+// play runs the stages until the end, then takes them down so that nothing that was answered is forgotten:
+// stop reading and releasing → let what is in flight end → store the outcomes → commit → leave the group.
+func (r *run) play(ctx context.Context) (*report.Report, error) {
+	stages, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	hard, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	storing, stored := context.WithCancel(context.WithoutCancel(ctx))
+	defer stored()
+
+	if err := r.join(); err != nil {
+		return nil, err
+	}
+	var front, back sync.WaitGroup
+	if r.results != nil {
+		back.Go(func() {
+			if err := r.results.run(storing); err != nil {
+				stop(err)
+			}
+		})
+	}
+	front.Go(func() { r.volley.run(stages, hard) })
+	front.Go(func() {
+		if err := r.intake.read(stages, runtime.GOMAXPROCS(0)); err != nil {
+			stop(err)
+		}
+	})
+	pacer, err := r.begin(stages, &front, stop)
+	if err == nil {
+		err = r.watch(stages)
+	}
+	stop(err)
+	r.volley.stopping.Store(true)
+	drained := time.AfterFunc(drainTimeout, cut)
+	front.Wait()
+	if pacer != nil {
+		for _, it := range pacer.Drain() {
+			r.volley.unload(it)
+		}
+	}
+	r.volley.drain(hard)
+	drained.Stop()
+	stored()
+	back.Wait()
+	return r.end(ctx, err)
+}
+
+// join makes this process a member of the run's group.
+func (r *run) join() (err error) {
+	start := make(map[int32]int64)
+	for id, w := range r.intake.windows {
+		start[id] = w.Start
+	}
+	r.intake.reader, err = topic.NewGroupReader(topic.GroupConfig{
+		Config: r.opts.Kafka, Group: r.group, Topic: r.names.Exchanges, Start: start,
+		Fetch:      topic.FetchBounds{MaxRecords: pollRecords},
+		OnAssigned: r.intake.onAssigned, OnRevoked: r.intake.onRevoked, OnLost: r.intake.onLost,
+	})
+	close(r.intake.bound) // callbacks may have come already
+	return err
+}
+
+// begin waits for partitions and the time base, and starts releasing.
+func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.CancelCauseFunc) (*schedule.Pacer[*item], error) {
+	o := r.opts
+	var first time.Time
+	if r.generation.Base == nil && !o.Live && o.Speed > 0 {
+		var err error
+		window := r.registry.state.MaxResponseWait() + tapSlack
+		if first, err = epoch(ctx, o.Kafka, r.names.Exchanges, r.intake.windows, r.sieve, window); err != nil {
+			return nil, err
+		}
+	}
+	select {
+	case <-r.intake.first:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	now := time.Now()
+	base := schedule.Base{Capture: now, Wall: now.Add(o.Lag), Speed: 1} // live: the same delay for all, no epoch
+	if !o.Live {
+		wall := now
+		if o.Speed > 0 {
+			wall = now.Add(headStart)
+		}
+		var err error
+		if base, err = decideBase(ctx, o, r.registry, r.generation, first, wall); err != nil {
+			return nil, err
+		}
+		base = base.Anchor(now)
+	}
+	rel := &releaser{ahead: r.ahead, volley: r.volley, reader: r.intake.reader, base: base, live: o.Live, lag: o.Lag}
+	if o.Live || o.Speed > 0 {
+		rel.pacer = schedule.NewPacer(maxOutPaced, r.volley.hand)
+		front.Go(func() {
+			if err := rel.pacer.Run(ctx); err != nil {
+				stop(err)
+			}
+		})
+	}
+	front.Go(func() {
+		if err := rel.run(ctx); err != nil {
+			stop(err)
+		}
+	})
+	r.announce(base)
+	if o.Ready != nil {
+		o.Ready()
+	}
+	return rel.pacer, nil
+}
+
+// watch commits, and looks after the run until it has finished (nil) or cannot go on.
+func (r *run) watch(ctx context.Context) error {
+	commit := time.NewTicker(commitEvery)
+	defer commit.Stop()
+	guard := time.NewTicker(guardEvery)
+	defer guard.Stop()
+	talk := time.NewTicker(talkEvery)
+	defer talk.Stop()
+	var over <-chan time.Time
+	if r.opts.Duration > 0 {
+		over = time.After(r.opts.Duration)
+	}
+	var asked time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-over:
+			return nil
+		case <-talk.C:
+			r.tell()
+		case <-guard.C:
+			if err := r.lookForProduction(ctx); err != nil {
+				return err
+			}
+		case now := <-commit.C:
+			r.load.sample(r.volley.saturated(), r.ahead.empty())
+			if r.guard.AuthorityIsTargetShare() > maxRecordedAtTarget {
+				return r.recordedAtTarget()
+			}
+			if err := r.intake.commit(ctx, r.intake.all()); err != nil && ctx.Err() == nil {
+				r.opts.Logger.Warn("commit failed and is tried again", "error", err)
+				continue
+			}
+			done, others := r.mineDone()
+			if !done {
+				continue
+			}
+			if others && now.Sub(asked) < askOthersEvery {
+				continue
+			}
+			asked = now
+			if !others || r.othersDone(ctx) {
+				return nil
+			}
+		}
+	}
+}
+
+// mineDone reports whether everything assigned is done, and whether others have partitions of the run.
+func (r *run) mineDone() (done, others bool) {
+	if r.opts.Live {
+		return false, false
+	}
+	mine := r.intake.all()
+	for _, p := range mine {
+		if !p.complete() {
+			return false, false
+		}
+	}
+	for id := range r.intake.windows {
+		if r.intake.partition(id) == nil {
+			return true, true
+		}
+	}
+	return true, false
+}
+
+// othersDone reports whether the partitions that other replicas have are done as well.
+func (r *run) othersDone(ctx context.Context) bool {
+	at, err := r.admin.Committed(ctx, r.group, r.names.Exchanges)
+	if err != nil {
+		r.opts.Logger.Warn("cannot see how far the other replicas are", "error", err)
+		return false
+	}
+	for id, w := range r.intake.windows {
+		if r.intake.partition(id) == nil && w.Start < w.End && at[id].Offset < w.End {
+			return false
+		}
+	}
+	return true
+}
+
+// lookForProduction refuses to go on when a tap has reported the target since the start.
+func (r *run) lookForProduction(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, closingTimeout)
+	defer cancel()
+	if err := r.registry.catchUp(ctx); err != nil {
+		if ctx.Err() == nil {
+			r.opts.Logger.Warn("cannot read what taps report; going on with what is known", "error", err)
+		}
+		return nil
+	}
+	return r.guard.SetProduction(ctx, r.registry.production())
+}
+
+func (r *run) recordedAtTarget() error {
+	return &fault.Error{
+		What:  fmt.Sprintf("stopped: %v", errTargetRecorded),
+		Cause: fmt.Sprintf("more than %.0f %% of the last 1,000 name %s, which makes it look like production", 100*maxRecordedAtTarget, r.opts.address()),
+		Try:   "if that address is not production: --not-production " + r.opts.address() + ", and the same command again resumes the run",
+		Err:   errTargetRecorded,
+	}
+}
+
+// end says the last words: final commit, leaving the group, the end of the run and its report.
+func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
+	last := func(what string, do func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTimeout)
+		defer cancel()
+		if err := do(ctx); err != nil {
+			r.opts.Logger.Warn(what+" failed", "error", err)
+		}
+	}
+	if mine := r.intake.all(); len(mine) > 0 {
+		last("last commit", func(ctx context.Context) error { return r.intake.commit(ctx, mine) })
+	}
+	r.intake.reader.Close()
+
+	state := finished
+	switch {
+	case err == nil && r.opts.Live:
+		state = stopped
+	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		state = stopped
+	case err != nil:
+		state = failed
+	}
+	rep := r.summary.Report(report.End{
+		State: state, LimitedBy: r.limitedBy(), Read: r.intake.count.Load(), Reordered: int64(r.ahead.reordered()), Time: time.Now(),
+	})
+	end := &reprisev1.RunEnd{Run: r.opts.Run, Generation: r.generation.Number, State: state, Report: rep.JSON()}
+	last("writing the end of the run", func(ctx context.Context) error {
+		return r.registry.write(ctx, r.registry.author().End(end))
+	})
+	return rep, err
+}
+
+func fromNano(ns uint64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(ns)).UTC()
+}
+
+// compileWrites compiles the rules of --allow-writes.
+func compileWrites(sources []string) ([]fire.Matcher, error) {
+	all := make([]fire.Matcher, 0, len(sources))
+	for _, src := range sources {
+		f, err := filter.Compile(src)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+// writer names this process in its proposals; no other has the same name.
+func writer() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("replayer %s pid %d %s", host, os.Getpid(), hex.EncodeToString(b[:]))
+}

@@ -1,0 +1,192 @@
+package replay
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/fire"
+	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/topic"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// The reasons that the sieve itself gives.
+const (
+	outsideWindow   = "outside_window"   // captured before --from or after --to
+	filtered        = "filter"           // by --filter, --include, --exclude
+	filterFailed    = "filter_error"     // an expression could not be evaluated for it
+	redactionFailed = "redaction_failed" // its header block could not be redacted
+	corrupt         = "corrupt"
+	noCaptureTime   = "no_capture_time"
+	stale           = "stale" // live: older than --max-stale
+	tooLate         = "late"  // --late drop
+)
+
+// sieve decides what becomes of each record before its time comes. It is safe for concurrent use.
+type sieve struct {
+	from, to time.Time
+	maxStale time.Duration // 0: nothing is stale
+	filters  []*filter.Filter
+	set      *filter.Set // nil: everything
+	redactor *redact.Redactor
+	digest   []byte
+	guard    *fire.Guard  // nil: not asked
+	sender   *fire.Sender // nil: nothing is prepared
+}
+
+// newSieve compiles the filters.
+func newSieve(o *Options) (*sieve, error) {
+	s := &sieve{from: o.From, to: o.To}
+	if o.Live {
+		s.maxStale = o.MaxStale
+	}
+	for _, src := range o.Filter {
+		f, err := filter.Compile(src)
+		if err != nil {
+			return nil, err
+		}
+		s.filters = append(s.filters, f)
+	}
+	if len(o.Include)+len(o.Exclude) > 0 {
+		set, err := filter.CompileSet(o.Include, o.Exclude)
+		if err != nil {
+			return nil, err
+		}
+		s.set = set
+	}
+	r, err := redact.New(redact.Options{Key: o.RedactKey})
+	if err != nil {
+		return nil, err
+	}
+	s.redactor, s.digest = r, r.Digest()
+	return s, nil
+}
+
+// judgement is what the sieve found. The zero value lets the exchange through.
+type judgement struct {
+	result traffic.Result // 0: to be fired
+	reason string
+	detail string
+}
+
+// sift reads a record into it and decides. The decoder must not be used by others meanwhile. Whatever the judgement,
+// it.x is what could be read; without one, it is ready to be fired.
+func (s *sieve) sift(r *topic.Record, it *item, d *traffic.Decoder, now time.Time) judgement {
+	if j := s.wanted(r, it, d, now); j.result != 0 {
+		return j
+	}
+	return s.safe(it)
+}
+
+// wanted is the part of sift that asks neither guard nor target.
+func (s *sieve) wanted(r *topic.Record, it *item, d *traffic.Decoder, now time.Time) judgement {
+	if j := s.unread(r, it, now); j.result != 0 {
+		return j
+	}
+	x := &it.x
+	if err := d.Decode(r.Value, x); err != nil {
+		j := judgement{traffic.BadRecord, corrupt, err.Error()}
+		// The headers may still tell which one it was.
+		*x = traffic.Exchange{}
+		if id, err := traffic.ParseID(string(r.Header(traffic.HeaderID))); err == nil {
+			x.ID = id
+		}
+		return j
+	}
+	if x.CaptureTime.IsZero() {
+		return judgement{traffic.BadRecord, noCaptureTime, "the exchange has no capture time"}
+	}
+	if j := s.byTime(x.CaptureTime, now); j.result != 0 {
+		return j
+	}
+	if bad := x.Flags.Unreplayable(); bad != 0 {
+		return judgement{result: traffic.Skipped, reason: flagReason(bad)}
+	}
+	return s.byRule(x)
+}
+
+// unread decides from the record's Kafka headers, where they tell.
+func (s *sieve) unread(r *topic.Record, it *item, now time.Time) judgement {
+	headers := s.set != nil && s.set.HeaderOnly()
+	if !headers && s.from.IsZero() && s.to.IsZero() && s.maxStale == 0 {
+		return judgement{}
+	}
+	var m traffic.Meta
+	if traffic.ParseMeta(r.Headers, &m) != nil {
+		return judgement{} // the record itself will tell
+	}
+	it.x.ID, it.x.CaptureTime = m.ID, m.CaptureTime
+	if j := s.byTime(m.CaptureTime, now); j.result != 0 {
+		return j
+	}
+	if headers {
+		keep, _ := s.set.KeepHeaders(filter.Meta{
+			Method: string(m.Method), Path: string(m.Path), Status: m.Status, Flags: m.Flags, Time: m.CaptureTime,
+		})
+		if !keep {
+			return judgement{result: traffic.Skipped, reason: filtered}
+		}
+	}
+	return judgement{}
+}
+
+func (s *sieve) byTime(capture, now time.Time) judgement {
+	if !s.from.IsZero() && capture.Before(s.from) || !s.to.IsZero() && capture.After(s.to) {
+		return judgement{result: traffic.Skipped, reason: outsideWindow}
+	}
+	if s.maxStale > 0 && now.Sub(capture) > s.maxStale {
+		return judgement{result: traffic.Late, reason: stale}
+	}
+	return judgement{}
+}
+
+func (s *sieve) byRule(x *traffic.Exchange) judgement {
+	for _, f := range s.filters {
+		switch ok, err := f.Match(x); {
+		case err != nil:
+			return judgement{result: traffic.Skipped, reason: filterFailed}
+		case !ok:
+			return judgement{result: traffic.Skipped, reason: filtered}
+		}
+	}
+	if s.set != nil {
+		if keep, _ := s.set.Keep(x); !keep {
+			return judgement{result: traffic.Skipped, reason: filtered}
+		}
+	}
+	return judgement{}
+}
+
+// safe redacts again what other rules or another key redacted, asks the guard and builds the request.
+func (s *sieve) safe(it *item) judgement {
+	x := &it.x
+	if !bytes.Equal(x.RulesDigest, s.digest) || len(s.digest) == 0 {
+		if err := s.redactor.Exchange(x); err != nil {
+			return judgement{result: traffic.Refused, reason: redactionFailed}
+		}
+		if bad := x.Flags.Unreplayable(); bad != 0 {
+			return judgement{result: traffic.Skipped, reason: flagReason(bad)}
+		}
+	}
+	if s.guard != nil {
+		if reason, ok := s.guard.Admit(x); !ok {
+			return judgement{result: traffic.Refused, reason: reason}
+		}
+	}
+	it.bytes = x.Size()
+	if s.sender != nil {
+		shot, reason := s.sender.Prepare(x, fire.Mark{})
+		if shot == nil {
+			return judgement{result: traffic.Refused, reason: reason}
+		}
+		it.shot = shot
+		it.bytes += len(shot.Bytes())
+	}
+	it.prepareStep()
+	return judgement{}
+}
+
+// flagReason names the first of the marks that keep an exchange from being replayed.
+func flagReason(f traffic.Flags) string { return strings.ToLower((f & -f).String()) }

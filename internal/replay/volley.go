@@ -1,0 +1,232 @@
+package replay
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/fire"
+	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+const (
+	// Most exchanges between the look-ahead and their answers. Those that wait for their time or for a sender are among
+	// them; without a schedule nothing has to wait long, and fewer keep the caches warm.
+	maxOutPaced = 65536
+	maxOutMax   = 4096
+
+	// How late the pacing thread may be and still write requests itself.
+	writeItself = time.Millisecond
+
+	// How often held requests are looked at. --order-wait is seconds.
+	expireEvery = 50 * time.Millisecond
+)
+
+// volley fires what is due: the order gate, the queue behind it and the senders.
+type volley struct {
+	opts    *Options
+	sender  *fire.Sender
+	order   *schedule.Order[*item]
+	outcome *outcomes
+	metrics *metrics
+	items   *items
+
+	queue    chan *item // never full: it has room for all that may be out
+	maxOut   int64
+	maxBytes int64
+	out      atomic.Int64 // exchanges that have left the look-ahead and are not answered
+	outBytes atomic.Int64
+	busy     atomic.Int64 // senders at work
+	wanting  atomic.Bool  // the releaser waits for relief
+	relief   chan struct{}
+	stopping atomic.Bool // what is not being fired yet is given up
+}
+
+func newVolley(o *Options, sender *fire.Sender, out *outcomes, m *metrics, pool *items) *volley {
+	v := &volley{
+		opts: o, sender: sender, outcome: out, metrics: m, items: pool,
+		order:  schedule.NewOrder[*item](schedule.OrderConfig{Mode: o.Order, Wait: o.OrderWait}),
+		maxOut: maxOutPaced, maxBytes: max(o.LookAhead/4, 1<<20), relief: make(chan struct{}, 1),
+	}
+	if o.Speed == 0 {
+		v.maxOut = maxOutMax
+	}
+	// Steps that Expire let go may come back a second time from nowhere: every item is in the queue at most once.
+	v.queue = make(chan *item, v.maxOut+releaseBatch)
+	return v
+}
+
+// full reports whether nothing more may leave the look-ahead. Then relief gets a token when that has changed.
+func (v *volley) full() bool {
+	if !v.over() {
+		return false
+	}
+	v.wanting.Store(true)
+	if v.over() { // asked again: the last answer may have come before wanting was set
+		return true
+	}
+	v.wanting.Store(false)
+	return false
+}
+
+func (v *volley) over() bool {
+	return v.out.Load() >= v.maxOut || v.outBytes.Load() > v.maxBytes || v.outcome.behind()
+}
+
+// reserve counts an exchange that leaves the look-ahead; unload or its answer gives the room back.
+func (v *volley) reserve(it *item) {
+	v.out.Add(1)
+	v.outBytes.Add(int64(it.bytes))
+}
+
+// unload gives up an exchange that was reserved. It is not done: who reads it next fires it.
+func (v *volley) unload(it *item) {
+	if it.begun {
+		it.part.abandon(1)
+	}
+	v.release(it)
+	v.sender.Recycle(it.shot)
+	v.items.put(it)
+}
+
+func (v *volley) release(it *item) {
+	v.out.Add(-1)
+	v.outBytes.Add(-int64(it.bytes))
+	v.relieve()
+}
+
+// relieve wakes the releaser if it waits and may go on.
+func (v *volley) relieve() {
+	if v.wanting.Load() && !v.over() && v.wanting.CompareAndSwap(true, false) {
+		select {
+		case v.relief <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// hand takes an exchange whose moment has come. It runs on the pacing thread and never blocks. Where it can, it writes
+// the request itself: waking a sender to do so would be most of the delay. When it is behind already, it leaves that
+// to the senders, of which there are more.
+func (v *volley) hand(it *item) {
+	now := time.Now()
+	if !v.order.Admit(&it.step, now) {
+		return
+	}
+	if now.Sub(it.due) < writeItself && !v.stopping.Load() && it.part.begin() {
+		it.begun = true
+		v.sender.Begin(it.shot)
+	}
+	v.queue <- it
+}
+
+// load takes exchanges that have no moment of their own.
+func (v *volley) load(batch []*item) {
+	now := time.Now()
+	for _, it := range batch {
+		if v.order.Admit(&it.step, now) {
+			v.queue <- it
+		}
+	}
+}
+
+// run fires until ctx ends; what is being fired then goes on until hard ends.
+func (v *volley) run(ctx, hard context.Context) {
+	var wg sync.WaitGroup
+	for range v.opts.Concurrency {
+		wg.Go(func() { v.serve(ctx, hard) })
+	}
+	tick := time.NewTicker(expireEvery)
+	defer tick.Stop()
+	var free []*schedule.Step[*item]
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case now := <-tick.C:
+			free, _ = v.order.Expire(now, free[:0])
+			for _, s := range free {
+				v.queue <- s.Value
+			}
+		}
+	}
+	wg.Wait()
+}
+
+func (v *volley) serve(ctx, hard context.Context) {
+	var free []*schedule.Step[*item]
+	for {
+		select {
+		case <-ctx.Done():
+			v.drain(hard)
+			return
+		case it := <-v.queue:
+			free = v.answer(hard, it, free[:0])
+			for _, s := range free {
+				v.queue <- s.Value
+			}
+		}
+	}
+}
+
+// answer sees one exchange through, and appends to free the steps that may follow it.
+func (v *volley) answer(hard context.Context, it *item, free []*schedule.Step[*item]) []*schedule.Step[*item] {
+	v.one(hard, it)
+	free = v.order.Done(&it.step, free)
+	v.release(it)
+	v.items.put(it)
+	return free
+}
+
+// drain sees through what in the queue was written already, and gives up the rest.
+func (v *volley) drain(hard context.Context) {
+	for {
+		select {
+		case it := <-v.queue:
+			if it.begun {
+				v.answer(hard, it, nil)
+			} else {
+				v.unload(it)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// one fires one exchange, unless it may not be any more.
+func (v *volley) one(hard context.Context, it *item) {
+	defer v.sender.Recycle(it.shot)
+	if !it.begun {
+		if v.stopping.Load() || !it.part.begin() {
+			return
+		}
+		if reason := v.late(it, time.Now()); reason != "" {
+			v.outcome.leftOut(it, judgement{result: traffic.Late, reason: reason}, 1)
+			return
+		}
+	}
+	v.busy.Add(1)
+	answer := v.sender.Fire(hard, it.shot)
+	v.busy.Add(-1)
+	if hard.Err() != nil && answer.Response == nil {
+		it.part.abandon(1)
+		return
+	}
+	v.outcome.answered(it, &answer)
+}
+
+// late returns why it is too late for an exchange; empty: it is not.
+func (v *volley) late(it *item, now time.Time) string {
+	switch {
+	case v.opts.Live && now.Sub(it.x.CaptureTime) > v.opts.MaxStale:
+		return stale
+	case v.opts.Late == DropLate && !it.due.IsZero() && now.Sub(it.due) > v.opts.LateAfter:
+		return tooLate
+	}
+	return ""
+}
+
+// saturated reports whether every sender is at work.
+func (v *volley) saturated() bool { return v.busy.Load() >= int64(v.opts.Concurrency) }
