@@ -76,7 +76,7 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	if o.Run == "" {
 		o.Run = "plan"
 	}
-	o.Live = false
+	o.Live, o.planning = false, true
 	if err := o.check(); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/reprise-io/reprise/cmd/internal/cli"
+	"github.com/reprise-io/reprise/internal/admin"
+	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/report"
+)
+
+func newRunCommand() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use:   "run --target URL --allow-target HOST[:PORT]",
+		Short: "Replay a recorded window at its own, half, double or full speed",
+		Long: `Replay a recorded window at its own, half, double or full speed.
+
+The window, the options and the schedule are fixed in the run's record when it starts. The same command again resumes
+a run that was stopped or killed: it keeps the old schedule, so what has become overdue is sent late (--late).
+What a crash repeats was in flight or sent in the last 200 ms, and carries the same Reprise-Exchange-Id.`,
+		Example: `  replayer run --target http://preprod:8080 --allow-target preprod:8080
+  replayer run --run build-481 --target http://preprod:8080 --allow-target preprod:8080 --from yesterday --speed 2
+  replayer run --target http://preprod:8080 --allow-target preprod:8080 --speed max --filter 'GET /api/**'
+  replayer run --target http://preprod:8080 --allow-target preprod:8080 --allow-writes 'POST /cart' --results diff`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.run == "" {
+				o.run = "run-" + time.Now().UTC().Format("20060102-150405")
+			}
+			return o.play(c.Context(), false)
+		},
+	}
+	fs := c.Flags()
+	o.addTarget(fs)
+	o.addWindow(fs)
+	o.addFiring(fs)
+	return c
+}
+
+func newLiveCommand() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use:   "live --target URL --allow-target HOST[:PORT]",
+		Short: "Follow production at a fixed distance",
+		Long: `Follow production at a fixed distance, until it is interrupted.
+
+It begins now, or where it was stopped. What is older than --max-stale is counted and not sent; a shorter backlog is
+worked off at twice the recorded speed, never in a storm.`,
+		Example: `  replayer live --target http://preprod:8080 --allow-target preprod:8080
+  replayer live --target http://preprod:8080 --allow-target '*.preprod.internal' --lag 10s --admin :9102
+  replayer live --target http://preprod:8080 --allow-target preprod:8080 --duration 10m -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return o.play(c.Context(), true) },
+	}
+	fs := c.Flags()
+	o.addTarget(fs)
+	fs.DurationVar(&o.lag, "lag", replay.DefaultLag, "how far behind the capture; above the taps' --response-wait")
+	fs.DurationVar(&o.maxStale, "max-stale", replay.DefaultMaxStale, "what is older is counted and not sent")
+	fs.DurationVar(&o.duration, "duration", 0, "end by itself after that; 0: never")
+	o.addFiring(fs)
+	fs.Lookup("run").DefValue = "live"
+	o.run = "live"
+	return c
+}
+
+func newPlanCommand() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use:   "plan --target URL --allow-target HOST[:PORT]",
+		Short: "Tell what a run would send and refuse; send nothing",
+		Long: `Tell what a run with the same options would send, skip and refuse, how long it would take and how fast it would be.
+It sends nothing, writes nothing and joins no group. It ends with code 0 also when the target would be refused.`,
+		Example: `  replayer plan --target http://preprod:8080 --allow-target preprod:8080
+  replayer plan --target http://preprod:8080 --allow-target preprod:8080 --from now-1h --speed 5 -o json`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return o.plan(c.Context()) },
+	}
+	fs := c.Flags()
+	o.addTarget(fs)
+	o.addWindow(fs)
+	o.output.Flag(fs, cli.Table, cli.JSON)
+	return c
+}
+
+// play is run and live.
+func (o *options) play(ctx context.Context, live bool) error {
+	r, err := o.resolve()
+	if err != nil {
+		return err
+	}
+	mode, err := o.output.Resolve(os.Stdout)
+	if err != nil {
+		return err
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	var ready atomic.Bool
+	r.Live, r.Registerer, r.Kafka.Registerer, r.Ready = live, reg, reg, func() { ready.Store(true) }
+	if o.Admin != "" {
+		srv, err := admin.Listen(admin.Options{Listen: o.Admin, Pprof: o.Pprof, Gatherer: reg, Ready: ready.Load, Logger: r.Logger})
+		if err != nil {
+			return err
+		}
+		// Served until the last figures are told.
+		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+		ended := make(chan error, 1)
+		go func() { ended <- srv.Run(serving) }()
+		defer func() {
+			stop()
+			if err := <-ended; err != nil {
+				r.Logger.Warn("admin server", "error", err)
+			}
+		}()
+	}
+	rep, err := replay.Run(ctx, r)
+	if rep != nil {
+		if werr := writeReport(rep, mode); err == nil {
+			err = werr
+		}
+		if rep.State != "finished" && !live {
+			fmt.Fprintf(os.Stderr, "the same command with --run %s resumes it\n", r.Run)
+		}
+	}
+	return err
+}
+
+func writeReport(rep *report.Report, mode string) error {
+	if mode == cli.JSON {
+		_, err := os.Stdout.Write(append(rep.JSON(), '\n'))
+		return err
+	}
+	return rep.Text(os.Stdout)
+}
+
+func (o *options) plan(ctx context.Context) error {
+	r, err := o.resolve()
+	if err != nil {
+		return err
+	}
+	mode, err := o.output.Resolve(os.Stdout)
+	if err != nil {
+		return err
+	}
+	plan, err := replay.MakePlan(ctx, r)
+	if err != nil {
+		return err
+	}
+	if mode == cli.JSON {
+		_, err := os.Stdout.Write(append(plan.JSON(), '\n'))
+		return err
+	}
+	return plan.Text(os.Stdout)
+}

@@ -1,0 +1,55 @@
+// Command replayer fires recorded traffic at pre-production: live behind production, later, slower or faster.
+package main
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/reprise-io/reprise/cmd/internal/cli"
+)
+
+func main() {
+	tune()
+	os.Exit(cli.Main(newRoot()))
+}
+
+// tune sets what the pacing loop needs: a thread that wakes at its deadline still needs a P to run on, even when all
+// cores are at work. And garbage is collected less often: the live heap is small, so that costs little memory.
+func tune() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.NumCPU() + 1)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(300)
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "replayer",
+		Short: "Replay recorded traffic at pre-production, on time",
+		Long: `Replay recorded traffic at pre-production: live behind production, later, slower or faster.
+
+Nothing is sent unless the target is named and allowed, and it is never production. Writes are refused unless a rule
+allows them. Every request is marked, and a tap ignores marked requests.
+
+` + cli.ExitCodes,
+		Example: `  # What would be sent, and what refused? Sends nothing.
+  replayer plan --target http://preprod:8080 --allow-target preprod:8080
+
+  # Yesterday's noon, twice as fast
+  replayer run --target http://preprod:8080 --allow-target preprod:8080 \
+      --from 2026-11-22T12:00:00Z --to 2026-11-22T12:15:00Z --speed 2
+
+  # Three seconds behind production, until Ctrl-C
+  replayer live --target http://preprod:8080 --allow-target preprod:8080
+
+  # The same command again resumes a run that was stopped; --restart begins it anew
+  replayer run --run build-481 --target http://preprod:8080 --allow-target preprod:8080`,
+	}
+	root.AddCommand(newRunCommand(), newLiveCommand(), newPlanCommand())
+	return root
+}

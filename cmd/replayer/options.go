@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/reprise-io/reprise/cmd/internal/cli"
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/tap"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// options are the flags of the three commands.
+type options struct {
+	cli.Shared
+	output cli.Output
+
+	run                       string
+	target                    string
+	allowTarget               []string
+	notProduction             []string
+	allowWrites               []string
+	filter, include, exclude  []string
+	setHeaders, removeHeaders []string
+	host                      string
+	order                     string
+	orderWait                 time.Duration
+	late                      string
+	lateAfter                 time.Duration
+	concurrency               int
+	timeout                   time.Duration
+	retries                   int
+	results                   string
+	lookAhead                 cli.Bytes
+
+	from, to, speed string
+	restart         bool
+
+	lag, maxStale, duration time.Duration
+}
+
+// addTarget adds what all commands share: where to, and what of the recording.
+func (o *options) addTarget(fs *pflag.FlagSet) {
+	o.AddKafka(fs)
+	o.AddRedactKey(fs)
+	o.AddLog(fs)
+	fs.StringVar(&o.target, "target", "", "where to send the requests: http://HOST:PORT")
+	fs.StringArrayVar(&o.allowTarget, "allow-target", nil, "a target that may be fired at: HOST[:PORT], or *.preprod.internal (repeatable)")
+	fs.StringArrayVar(&o.notProduction, "not-production", nil, "an address HOST:PORT in the recording that is the target and yet not production (repeatable)")
+	fs.StringArrayVar(&o.allowWrites, "allow-writes", nil, "send these too, beside GET, HEAD and OPTIONS: 'POST /api/**' (repeatable)")
+	fs.StringArrayVar(&o.filter, "filter", nil, `only what matches: 'GET /api/**' or 'status >= 500 && path startsWith "/api"' (repeatable: all must match)`)
+	fs.StringArrayVar(&o.include, "include", nil, "only what matches one of these (repeatable)")
+	fs.StringArrayVar(&o.exclude, "exclude", nil, "nothing that matches one of these (repeatable)")
+	fs.StringArrayVar(&o.setHeaders, "set-header", nil, "'Name: value' to set in every request (repeatable)")
+	fs.StringArrayVar(&o.removeHeaders, "remove-header", nil, "a header to remove from every request (repeatable)")
+	fs.StringVar(&o.host, "host", "", "Host header: recorded, or a name; default: the target's")
+}
+
+// addFiring adds how to send.
+func (o *options) addFiring(fs *pflag.FlagSet) {
+	o.AddAdmin(fs)
+	fs.StringVar(&o.order, "order", "session", "keep the order within each session, connection, or none")
+	fs.DurationVar(&o.orderWait, "order-wait", replay.DefaultOrderWait, "the longest that a request waits for those before it")
+	fs.StringVar(&o.late, "late", string(replay.SendLate), "what to do with requests whose time has passed: send or drop")
+	fs.DurationVar(&o.lateAfter, "late-after", replay.DefaultLateAfter, "how much after its due time a request is late")
+	fs.IntVar(&o.concurrency, "concurrency", 0, fmt.Sprintf("most requests in flight; default %d, at --speed max %d",
+		replay.DefaultConcurrency, replay.DefaultMaxConcurrency))
+	fs.DurationVar(&o.timeout, "timeout", replay.DefaultTimeout, "for a whole answer, of one attempt")
+	fs.IntVar(&o.retries, "retries", 0, "try again so many times when the target could not be reached; retries change the load")
+	fs.StringVar(&o.results, "results", string(replay.AllResults), "outcomes to store: all, diff (answers that differ, and errors), errors or none")
+	o.lookAhead = replay.DefaultLookAhead
+	fs.Var(&o.lookAhead, "look-ahead", "bytes of recorded traffic to read ahead, such as 64MiB")
+	fs.StringVar(&o.run, "run", "", "name of the run, by which it is resumed and told apart")
+	fs.BoolVar(&o.restart, "restart", false, "begin the run of that name anew")
+	o.output.Flag(fs, cli.Table, cli.JSON)
+}
+
+// addWindow adds which part of the recording, and how fast.
+func (o *options) addWindow(fs *pflag.FlagSet) {
+	fs.StringVar(&o.from, "from", "", "first capture time: RFC 3339, now-1h, yesterday; default: the oldest record")
+	fs.StringVar(&o.to, "to", "", "last capture time; default: now")
+	fs.StringVar(&o.speed, "speed", "1", "0.5, 1, 2, 5 times the recorded speed, or max")
+}
+
+// resolve makes the options of internal/replay of the flags.
+func (o *options) resolve() (r replay.Options, err error) {
+	now := time.Now()
+	r = replay.Options{
+		Prefix: o.TopicPrefix, Run: o.run, Restart: o.restart,
+		AllowTarget: o.allowTarget, NotProduction: o.notProduction, AllowWrites: o.allowWrites, HostID: tap.HostID(),
+		AskedFrom: o.from, AskedTo: o.to,
+		Lag: o.lag, MaxStale: o.maxStale, Duration: o.duration,
+		Filter: o.filter, Include: o.include, Exclude: o.exclude, RemoveHeaders: o.removeHeaders, Host: o.host,
+		OrderWait: o.orderWait, Late: replay.LatePolicy(o.late), LateAfter: o.lateAfter, Concurrency: o.concurrency,
+		Timeout: o.timeout, Retries: o.retries, Results: replay.ResultsPolicy(o.results), LookAhead: int64(o.lookAhead),
+		Talk: os.Stderr,
+	}
+	if r.Logger, err = o.Logger(os.Stderr); err != nil {
+		return r, err
+	}
+	if r.Target, err = parseTarget(o.target); err != nil {
+		return r, err
+	}
+	if o.from != "" {
+		if r.From, err = cli.ParseTime(o.from, now); err != nil {
+			return r, err
+		}
+	}
+	if o.to != "" {
+		if r.To, err = cli.ParseTime(o.to, now); err != nil {
+			return r, err
+		}
+	}
+	if o.speed != "" {
+		if r.Speed, err = schedule.ParseSpeed(o.speed); err != nil {
+			return r, err
+		}
+	}
+	if o.order != "" {
+		if r.Order, err = schedule.ParseOrder(o.order); err != nil {
+			return r, err
+		}
+	}
+	for _, h := range o.setHeaders {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return r, fault.BadUsage(fmt.Sprintf("bad --set-header %q", h), "want 'Name: value'", "--set-header 'X-Test: 1'")
+		}
+		r.SetHeaders = append(r.SetHeaders, traffic.Field{Name: []byte(strings.TrimSpace(name)), Value: []byte(strings.TrimSpace(value))})
+	}
+	if r.RedactKey, r.RandomKey, err = o.Key(); err != nil {
+		return r, err
+	}
+	r.Kafka = o.Topic("replayer", r.Logger)
+	return r, nil
+}
+
+func parseTarget(s string) (*url.URL, error) {
+	const try = "--target http://preprod.internal:8080 --allow-target preprod.internal:8080"
+	if s == "" {
+		return nil, fault.BadUsage("no --target given", "", try)
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil, u.Host == "", u.Scheme != "http" && u.Scheme != "https":
+		return nil, fault.BadUsage(fmt.Sprintf("bad --target %q", s), "want http://HOST:PORT or https://HOST:PORT", try)
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return nil, fault.BadUsage(fmt.Sprintf("bad --target %q", u.Redacted()), "paths come from the recording: only scheme, host and port are wanted", try)
+	}
+	return u, nil
+}
