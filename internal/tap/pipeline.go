@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/reprise-io/reprise/internal/capture/proxy"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
+	"github.com/reprise-io/reprise/internal/wire"
 )
 
 // redactor makes an exchange fit to be stored.
@@ -53,7 +53,7 @@ type Pipeline struct {
 	limit    limiter
 
 	mu     sync.Mutex
-	queue  [][]proxy.Captured // bounded by the budget that its exchanges hold
+	queue  [][]wire.Captured // bounded by the budget that its exchanges hold
 	closed bool
 	wake   chan struct{}
 }
@@ -74,7 +74,7 @@ func (p *Pipeline) Counters() *Counters { return &p.counters }
 
 // Offer takes a batch of exchanges over and returns at once. Their bytes are given back to the budget when they are
 // encoded or given up.
-func (p *Pipeline) Offer(batch []proxy.Captured) {
+func (p *Pipeline) Offer(batch []wire.Captured) {
 	p.counters.seen.Add(uint64(len(batch)))
 	batch = slices.Clone(batch) // the slice stays the source's
 	p.mu.Lock()
@@ -143,7 +143,7 @@ func (p *Pipeline) work(ctx context.Context) {
 	}
 }
 
-func (p *Pipeline) take() []proxy.Captured {
+func (p *Pipeline) take() []wire.Captured {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.queue) == 0 {
@@ -158,7 +158,7 @@ func (p *Pipeline) take() []proxy.Captured {
 	return batch
 }
 
-func (p *Pipeline) giveUp(batch []proxy.Captured, reason string) {
+func (p *Pipeline) giveUp(batch []wire.Captured, reason string) {
 	p.counters.dropped.add(reason, uint64(len(batch)))
 	for i := range batch {
 		p.cfg.Budget.Release(batch[i].Bytes)
@@ -184,7 +184,7 @@ type worker struct {
 	records []*topic.Record
 }
 
-func (w *worker) handle(batch []proxy.Captured) {
+func (w *worker) handle(batch []wire.Captured) {
 	p := w.p
 	w.kept = w.kept[:0]
 	for i := range batch {

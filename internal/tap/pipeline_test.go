@@ -14,9 +14,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
-	"github.com/reprise-io/reprise/internal/capture/proxy"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
+	"github.com/reprise-io/reprise/internal/wire"
 )
 
 // keeper is a writer that acknowledges what result says.
@@ -51,14 +51,18 @@ func (s shout) Exchange(x *traffic.Exchange) error {
 	x.Request.Target = bytes.ToUpper(x.Request.Target)
 	return nil
 }
-func (shout) Digest() []byte                           { return []byte("digest") }
-func (shout) Pseudonym(domain string, v []byte) []byte { return append([]byte(domain+":"), bytes.ToUpper(v)...) }
+func (shout) Digest() []byte { return []byte("digest") }
+func (shout) Pseudonym(domain string, v []byte) []byte {
+	return append([]byte(domain+":"), bytes.ToUpper(v)...)
+}
 
 type only struct{ method string }
 
-func (o only) Keep(x *traffic.Exchange) (bool, string) { return string(x.Request.Method) == o.method, "method" }
+func (o only) Keep(x *traffic.Exchange) (bool, string) {
+	return string(x.Request.Method) == o.method, "method"
+}
 
-func exchange(method, target, session string) proxy.Captured {
+func exchange(method, target, session string) wire.Captured {
 	x := &traffic.Exchange{
 		CaptureTime: time.Now().UTC(),
 		Request: traffic.Request{
@@ -67,11 +71,11 @@ func exchange(method, target, session string) proxy.Captured {
 		},
 		Connection: traffic.Connection{ID: []byte("c1"), Sequence: 1},
 	}
-	return proxy.Captured{Exchange: x, Bytes: 1000}
+	return wire.Captured{Exchange: x, Bytes: 1000}
 }
 
 // run offers the batches to a pipeline and waits until it has worked them off.
-func run(t *testing.T, cfg PipelineConfig, k *keeper, batches ...[]proxy.Captured) *Pipeline {
+func run(t *testing.T, cfg PipelineConfig, k *keeper, batches ...[]wire.Captured) *Pipeline {
 	t.Helper()
 	cfg.Writer, cfg.Budget, cfg.Logger = k, NewBudget(1<<20), slog.New(slog.DiscardHandler)
 	if cfg.Sample == 0 {
@@ -108,7 +112,7 @@ func TestRedactsNumbersAndWrites(t *testing.T) {
 	k := &keeper{}
 	id := NewID()
 	run(t, PipelineConfig{TapID: id, Redactor: shout{}}, k,
-		[]proxy.Captured{exchange("GET", "/a?q=1", "s1"), exchange("GET", "/b", "s1")}, []proxy.Captured{exchange("GET", "/c", "s2")})
+		[]wire.Captured{exchange("GET", "/a?q=1", "s1"), exchange("GET", "/b", "s1")}, []wire.Captured{exchange("GET", "/c", "s2")})
 
 	require.Len(t, k.records, 3)
 	for i, target := range []string{"/A?Q=1", "/B", "/C"} {
@@ -134,9 +138,9 @@ func TestArithmeticCloses(t *testing.T) {
 		}
 		return topic.Result{State: topic.Acknowledged}
 	}}
-	var batches [][]proxy.Captured
+	var batches [][]wire.Captured
 	for range 10 {
-		batches = append(batches, []proxy.Captured{exchange("GET", "/a", "s"), exchange("POST", "/a", "s")})
+		batches = append(batches, []wire.Captured{exchange("GET", "/a", "s"), exchange("POST", "/a", "s")})
 	}
 	p := run(t, PipelineConfig{Filter: only{"GET"}, Redactor: shout{}, Workers: 3}, k, batches...)
 	p.Shed("marked", 4)
@@ -155,7 +159,7 @@ func TestArithmeticCloses(t *testing.T) {
 func TestWhatCannotBeRedactedIsNeverWritten(t *testing.T) {
 	for _, fail := range []string{"error", "panic"} {
 		k := &keeper{}
-		p := run(t, PipelineConfig{Redactor: shout{fail}}, k, []proxy.Captured{exchange("GET", "/a", "s")})
+		p := run(t, PipelineConfig{Redactor: shout{fail}}, k, []wire.Captured{exchange("GET", "/a", "s")})
 		require.Empty(t, k.records, fail)
 		require.EqualValues(t, map[string]uint64{"redaction": 1}, p.Counters().Report().GetDropped())
 	}
@@ -165,7 +169,7 @@ func TestOfferAfterTheEndIsCounted(t *testing.T) {
 	k := &keeper{}
 	p := run(t, PipelineConfig{}, k)
 	p.cfg.Budget.TryAcquire(1000)
-	p.Offer([]proxy.Captured{exchange("GET", "/a", "s")})
+	p.Offer([]wire.Captured{exchange("GET", "/a", "s")})
 	require.EqualValues(t, map[string]uint64{"shutdown": 1}, p.Counters().Report().GetDropped())
 	require.Zero(t, p.cfg.Budget.Used())
 }
@@ -173,7 +177,7 @@ func TestOfferAfterTheEndIsCounted(t *testing.T) {
 func TestSamplingKeepsSessionsWhole(t *testing.T) {
 	share, err := ParseShare("30%")
 	require.NoError(t, err)
-	var batch []proxy.Captured
+	var batch []wire.Captured
 	for i := range 600 {
 		batch = append(batch, exchange("GET", "/", fmt.Sprintf("session-%03d", i%200)))
 	}
@@ -221,7 +225,7 @@ func TestCaptureTimeAheadIsSetToNow(t *testing.T) {
 	c := exchange("GET", "/", "s")
 	c.Exchange.CaptureTime = time.Now().Add(time.Hour)
 	k := &keeper{}
-	run(t, PipelineConfig{}, k, []proxy.Captured{c})
+	run(t, PipelineConfig{}, k, []wire.Captured{c})
 	x := decoded(t, k.records[0])
 	require.True(t, x.Flags.Has(traffic.ClockAhead))
 	require.False(t, x.CaptureTime.After(time.Now()))

@@ -1,0 +1,315 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/reprise-io/reprise/internal/wire"
+)
+
+const (
+	arenaSize   = 1 << 20 // what one batch can read before it is parsed
+	eventsBatch = 256
+	// Finished exchanges leave when there are this many or the oldest has waited this long.
+	offerCount = 64
+	offerAfter = 5 * time.Millisecond
+)
+
+// What epoll's data says beside a connection's slot and side.
+const (
+	listenData = -1
+	wakeData   = -2
+)
+
+// loop serves its share of the connections. Everything in it belongs to the goroutine of run.
+type loop struct {
+	p      *Proxy
+	epoll  int
+	wakeFD int
+	events []unix.EpollEvent
+
+	arena    []byte
+	used     int
+	glances  []glance
+	recorder *wire.Recorder
+	lost     [wire.Losses]int64 // as told to the sink
+	opaque   int64              // as told to the stats
+	offered  time.Time
+
+	conns      []*conn // by slot
+	free       []int32
+	open       int
+	generation int32
+	serial     uint64
+	prefix     []byte // of connection ids
+
+	listening   bool
+	acceptAgain time.Time // when to listen again; zero: nothing keeps it from it
+	complained  time.Time
+	deadline    time.Time // of draining; zero: not draining
+}
+
+// glance is what was seen of a connection while it was served, to be read out afterwards.
+type glance struct {
+	conn *conn
+	kind kind
+	data []byte // in the arena
+	at   time.Time
+}
+
+type kind uint8
+
+const (
+	clientData kind = iota
+	serverData
+	clientEnd
+	serverEnd
+	over
+	abortedByClient
+)
+
+func dataOf(side int) kind { return clientData + kind(side) }
+func endOf(side int) kind  { return clientEnd + kind(side) }
+
+func newLoop(p *Proxy, n int) (*loop, error) {
+	l := &loop{
+		p: p, epoll: -1, wakeFD: -1, events: make([]unix.EpollEvent, eventsBatch), arena: make([]byte, arenaSize),
+		recorder: wire.NewRecorder(wire.RecorderConfig{
+			Source: p.source(), BodyMax: p.cfg.BodyMax, ResponseWait: p.cfg.ResponseWait, MarkHeader: p.cfg.MarkHeader,
+			Budget: p.cfg.Budget,
+		}),
+	}
+	var start [6]byte
+	_, _ = rand.Read(start[:]) // never fails
+	l.prefix = fmt.Appendf(hex.AppendEncode(nil, start[:]), "-%d-", n)
+	var err error
+	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("epoll_create: %w", err)
+	}
+	if l.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		l.close()
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeData}
+	if err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, l.wakeFD, &event); err != nil {
+		l.close()
+		return nil, fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return l, nil
+}
+
+func (l *loop) close() {
+	for _, fd := range []*int{&l.epoll, &l.wakeFD} {
+		if *fd >= 0 {
+			_ = unix.Close(*fd)
+			*fd = -1
+		}
+	}
+}
+
+// wake may be called from any goroutine.
+func (l *loop) wake() {
+	_, _ = unix.Write(l.wakeFD, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+}
+
+// run serves until the proxy drains and no connection is left, or the time for that is over.
+func (l *loop) run() {
+	l.listen()
+	now := time.Now()
+	for {
+		n, err := unix.EpollWait(l.epoll, l.events, l.timeout(now))
+		if err != nil && err != unix.EINTR {
+			l.p.cfg.Logger.Error("epoll_wait failed", "error", err)
+			n = 0
+		}
+		now = time.Now()
+		for i := range max(n, 0) {
+			l.dispatch(&l.events[i], now)
+		}
+		l.readOut()
+		if !l.acceptAgain.IsZero() && !now.Before(l.acceptAgain) {
+			l.acceptAgain = time.Time{}
+			l.listen()
+		}
+		if l.p.draining.Load() && l.drained(now) {
+			l.offer(now)
+			return
+		}
+		l.hand(now)
+	}
+}
+
+func (l *loop) dispatch(event *unix.EpollEvent, now time.Time) {
+	switch event.Fd {
+	case listenData:
+		l.accept(now)
+	case wakeData:
+		var count [8]byte
+		_, _ = unix.Read(l.wakeFD, count[:])
+	default:
+		c := l.conns[event.Fd>>1]
+		if c != nil && c.generation == event.Pad { // else it was closed earlier in this batch
+			l.ready(c, int(event.Fd&1), event.Events)
+		}
+	}
+}
+
+// timeout is how long there is nothing to do unless something happens, in ms as epoll wants it.
+func (l *loop) timeout(now time.Time) int {
+	next := l.recorder.Expire(now)
+	sooner := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	if l.recorder.Ready() > 0 {
+		sooner(l.offered.Add(offerAfter))
+	}
+	sooner(l.acceptAgain)
+	sooner(l.deadline)
+	if next.IsZero() {
+		return -1
+	}
+	return int(max(0, next.Sub(now)+time.Millisecond-1) / time.Millisecond)
+}
+
+// listen takes new connections; several loops share the listener without all waking for one connection.
+func (l *loop) listen() {
+	if l.listening || l.p.draining.Load() {
+		return
+	}
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLEXCLUSIVE, Fd: listenData}
+	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, l.p.listenFD, &event); err != nil {
+		l.p.cfg.Logger.Error("cannot listen", "error", err)
+		return
+	}
+	l.listening = true
+}
+
+func (l *loop) unlisten() {
+	if l.listening {
+		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, l.p.listenFD, nil)
+		l.listening = false
+	}
+}
+
+// drained reports that the loop may end. When the time for draining is over it closes what is left.
+func (l *loop) drained(now time.Time) bool {
+	if l.deadline.IsZero() {
+		l.unlisten()
+		l.acceptAgain = time.Time{}
+		l.deadline = now.Add(max(l.p.cfg.DrainTimeout, 0))
+	}
+	if l.open > 0 && now.Before(l.deadline) {
+		return false
+	}
+	for _, c := range l.conns {
+		if c != nil {
+			l.drop(c, false)
+		}
+	}
+	l.readOut()
+	return true
+}
+
+// room is where the next chunk is read to.
+func (l *loop) room() []byte {
+	if len(l.arena)-l.used < chunk {
+		l.readOut()
+	}
+	return l.arena[l.used : l.used+chunk : l.used+chunk]
+}
+
+// keep keeps the first n bytes of room until they have been read out.
+func (l *loop) keep(n int) []byte {
+	data := l.arena[l.used : l.used+n : l.used+n]
+	l.used += n
+	return data
+}
+
+// note remembers what to read out later.
+func (l *loop) note(c *conn, k kind, data []byte) {
+	switch k {
+	case clientData:
+		l.p.stats.bytesIn.Add(int64(len(data)))
+	case serverData:
+		l.p.stats.bytesOut.Add(int64(len(data)))
+	}
+	if c.opaque && data != nil {
+		l.used -= len(data) // the last that was kept
+		return
+	}
+	l.glances = append(l.glances, glance{c, k, data, time.Now()})
+}
+
+// readOut parses what this batch has seen, in its order.
+func (l *loop) readOut() {
+	r := l.recorder
+	for i := range l.glances {
+		g := &l.glances[i]
+		d := &g.conn.dialog
+		switch g.kind {
+		case clientData:
+			r.Requests(d, g.data, g.at)
+		case serverData:
+			r.Responses(d, g.data, g.at)
+		case clientEnd:
+			r.ClientDone(d, g.at)
+		case serverEnd:
+			r.ServerDone(d, g.at)
+		case over:
+			r.Close(d, false, g.at)
+		case abortedByClient:
+			r.Close(d, true, g.at)
+		}
+		g.conn.opaque = d.Opaque()
+		*g = glance{}
+	}
+	l.glances, l.used = l.glances[:0], 0
+}
+
+// hand offers what is finished when it is time to.
+func (l *loop) hand(now time.Time) {
+	ready := l.recorder.Ready()
+	switch {
+	case ready == 0:
+		l.offered = now
+		l.count()
+	case ready >= offerCount, now.Sub(l.offered) >= offerAfter:
+		l.offer(now)
+	}
+}
+
+func (l *loop) offer(now time.Time) {
+	l.offered = now
+	if l.recorder.Ready() > 0 {
+		l.p.cfg.Sink.Offer(l.recorder.Take())
+	}
+	l.count()
+}
+
+// count tells what was not kept.
+func (l *loop) count() {
+	counts := &l.recorder.Counts
+	if counts.Lost != l.lost {
+		for loss, n := range counts.Lost {
+			if more := n - l.lost[loss]; more > 0 {
+				l.p.cfg.Sink.Shed(wire.Loss(loss).String(), int(more))
+			}
+		}
+		l.lost = counts.Lost
+	}
+	var opaque int64
+	for _, n := range counts.Opaque {
+		opaque += n
+	}
+	if opaque != l.opaque {
+		l.p.stats.opaque.Add(opaque - l.opaque)
+		l.p.stats.panics.Store(counts.Opaque[0])
+		l.opaque = opaque
+	}
+}

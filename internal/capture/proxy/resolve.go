@@ -1,0 +1,140 @@
+package proxy
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	resolveTimeout = 5 * time.Second
+	resolveEvery   = time.Second // at most, however many connections fail
+)
+
+// address is where to connect to, in the forms that are needed.
+type address struct {
+	family int
+	socket unix.Sockaddr
+	text   []byte // "ip:port"
+}
+
+// resolver keeps the upstream's addresses. The loops only load a pointer: looking a name up is done beside them.
+type resolver struct {
+	host, port string
+	log        *slog.Logger
+	addresses  atomic.Pointer[[]address] // nil: not resolved yet
+	again      chan struct{}
+}
+
+func newResolver(host, port string, log *slog.Logger) *resolver {
+	r := &resolver{host: host, port: port, log: log, again: make(chan struct{}, 1)}
+	if host == "" {
+		r.host = "127.0.0.1"
+	}
+	if ip, err := netip.ParseAddr(r.host); err == nil {
+		r.set([]netip.Addr{ip})
+	}
+	return r
+}
+
+// get returns the addresses, none when the name did not resolve yet.
+func (r *resolver) get() []address {
+	if a := r.addresses.Load(); a != nil {
+		return *a
+	}
+	return nil
+}
+
+// failed asks for a new look at the name.
+func (r *resolver) failed() {
+	select {
+	case r.again <- struct{}{}:
+	default:
+	}
+}
+
+// run looks the name up at once, and again whenever connecting fails, until ctx ends.
+func (r *resolver) run(ctx context.Context) {
+	if _, err := netip.ParseAddr(r.host); err == nil {
+		return
+	}
+	for {
+		r.lookUp(ctx)
+		select {
+		case <-time.After(resolveEvery):
+		case <-ctx.Done():
+			return
+		}
+		if r.addresses.Load() == nil {
+			continue
+		}
+		select {
+		case <-r.again:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *resolver) lookUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", r.host)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.log.Warn("cannot resolve the upstream's name; trying again", "error", err)
+		}
+		return
+	}
+	r.set(ips)
+}
+
+func (r *resolver) set(ips []netip.Addr) {
+	port, err := net.LookupPort("tcp", r.port) // numbers and well-known names: no network
+	if err != nil {
+		r.log.Error("bad upstream port", "port", r.port, "error", err)
+		return
+	}
+	all := make([]address, 0, len(ips))
+	for _, ip := range ips {
+		ip = ip.Unmap()
+		a := address{text: []byte(netip.AddrPortFrom(ip, uint16(port)).String())}
+		if ip.Is4() {
+			a.family, a.socket = unix.AF_INET, &unix.SockaddrInet4{Port: port, Addr: ip.As4()}
+		} else {
+			a.family, a.socket = unix.AF_INET6, &unix.SockaddrInet6{Port: port, Addr: ip.As16(), ZoneId: zone(ip.Zone())}
+		}
+		all = append(all, a)
+	}
+	r.addresses.Store(&all)
+}
+
+func zone(name string) uint32 {
+	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+		return uint32(n)
+	}
+	if iface, err := net.InterfaceByName(name); err == nil {
+		return uint32(iface.Index)
+	}
+	return 0
+}
+
+// textOf writes a peer's address as "ip:port".
+func textOf(sa unix.Sockaddr) []byte {
+	var a netip.AddrPort
+	switch s := sa.(type) {
+	case *unix.SockaddrInet4:
+		a = netip.AddrPortFrom(netip.AddrFrom4(s.Addr), uint16(s.Port))
+	case *unix.SockaddrInet6:
+		a = netip.AddrPortFrom(netip.AddrFrom16(s.Addr).Unmap(), uint16(s.Port))
+	default:
+		return nil
+	}
+	return a.AppendTo(make([]byte, 0, 48))
+}
