@@ -163,3 +163,20 @@ func taken(x *traffic.Exchange) string {
 	}
 	return duration(x.Response.Duration)
 }
+
+// WriteJSON writes v as one line, or indented in the form JSON.
+func WriteJSON(w io.Writer, form Form, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if form == JSON {
+		var out bytes.Buffer
+		if err := json.Indent(&out, b, "", "  "); err != nil {
+			return err
+		}
+		b = out.Bytes()
+	}
+	_, err = w.Write(append(b, '\n'))
+	return err
+}

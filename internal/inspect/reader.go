@@ -196,3 +196,7 @@ func (r *Reader) noteNothing(ctx context.Context, looked int64, q Query) {
 }
 
 func sortedNames(m map[string]int64) []string { return slices.Sorted(maps.Keys(m)) }
+
+// HasData reports whether what was read before err is an answer: all of it, or what is there when some records could not
+// be read.
+func HasData(err error) bool { return err == nil || fault.Code(err) == fault.Incomplete }
