@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +38,7 @@ its capture comes late, and a line on stderr says so. Times are in UTC.`,
 	return c
 }
 
-func (o *catOptions) run(ctx context.Context) (err error) {
+func (o *catOptions) run(ctx context.Context) error {
 	q, err := o.query(time.Now())
 	if err != nil {
 		return err
@@ -58,8 +57,8 @@ func (o *catOptions) run(ctx context.Context) (err error) {
 	}
 	defer reader.Close()
 	err = reader.Cat(ctx, q, printer.Print)
-	if inspect.HasData(err) {
-		err = errors.Join(err, printer.Close())
+	if !inspect.HasData(err) {
+		return written(err, printer.Flush())
 	}
-	return err
+	return written(err, printer.Close())
 }

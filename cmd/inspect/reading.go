@@ -23,7 +23,9 @@ type reading struct {
 
 func (o *reading) addFlags(fs *pflag.FlagSet, forms ...inspect.Form) {
 	o.AddKafka(fs)
-	o.LogLevel, o.LogFormat = "warn", "auto"
+	o.AddLog(fs)
+	o.LogLevel = "error" // what went wrong is said by the command itself
+	fs.Lookup("log-level").DefValue = o.LogLevel
 	names := make([]string, len(forms))
 	for i, f := range forms {
 		names[i] = string(f)
@@ -50,6 +52,15 @@ func (o *reading) reader() (*inspect.Reader, error) {
 		return nil, err
 	}
 	return inspect.NewReader(cfg, topic.NamesOf(o.TopicPrefix).Exchanges, talk)
+}
+
+// written chooses between what reading and what writing ended with: data that could not be written outweighs records
+// that could not be read.
+func written(reading, writing error) error {
+	if writing != nil && inspect.HasData(reading) {
+		return writing
+	}
+	return reading
 }
 
 // talk writes a line for a person.

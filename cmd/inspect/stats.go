@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"os"
 	"time"
 
@@ -58,7 +57,7 @@ func (o *statsOptions) run(ctx context.Context) error {
 		return err
 	}
 	if form == inspect.Table {
-		return errors.Join(err, inspect.WriteStats(os.Stdout, stats))
+		return written(err, inspect.WriteStats(os.Stdout, stats))
 	}
-	return errors.Join(err, inspect.WriteJSON(os.Stdout, form, stats))
+	return written(err, inspect.WriteJSON(os.Stdout, form, stats))
 }

@@ -79,7 +79,7 @@ func (s *stand) write(all ...*traffic.Exchange) {
 			key = x.ID[:]
 		}
 		records = append(records, &topic.Record{
-			Key: key, Value: traffic.AppendExchange(nil, x), Headers: traffic.AppendMeta([]topic.Header(nil), &meta), Time: x.CaptureTime,
+			Key: key, Value: traffic.AppendExchange(nil, x), Headers: traffic.AppendMeta([]topic.Header(nil), &meta), Time: time.Now(), // as an import does
 		})
 	}
 	_, err := topic.Produce(s.t.Context(), s.cfg, s.names.Exchanges, records...)
