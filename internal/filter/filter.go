@@ -1,49 +1,118 @@
-// Package filter decides which exchanges are wanted.
+// Package filter decides which exchanges are wanted. One language is used everywhere: expressions over an exchange
+// (`method == "POST" && path startsWith "/api"`), and the shorthand 'POST /api/**' for the most frequent ones.
+//
+// Expressions know these names:
+//
+//	method path status flags time            also told by a record's Kafka headers, so no decoding is needed
+//	host query target source session client server body   text
+//	size duration_ms                         bytes of the request body; milliseconds to the last response byte
+//	header("name") response_header("name")   first value of that field, "" without one
+//
+// A shorthand is METHOD[,METHOD…], a path glob, or both. In a glob * stands for anything within a segment, ? for one
+// character of it, and ** for any number of segments, none included: /api/** matches /api and /api/a/b. It is compared
+// with the path as it was sent, after dot segments are resolved as a server would: /api/../admin is /admin.
 package filter
 
 import (
+	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
+	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
 // Meta is what the Kafka headers of a record tell.
 type Meta struct {
 	Method, Path string
-	Status       int
+	Status       int // 0: no response
 	Flags        traffic.Flags
 	Time         time.Time
 }
 
 // Filter is one compiled rule; safe for concurrent use.
-type Filter struct{ src string }
+type Filter struct {
+	src        string
+	methods    []string // shorthand; nil: any
+	path       *glob    // shorthand; nil: any
+	expression *expression
+}
 
-// Compile compiles an expression or a shorthand.
-func Compile(src string) (*Filter, error) { return &Filter{src: src}, nil }
+// maxSource bounds a rule's length, in bytes.
+const maxSource = 16 << 10
 
-// Match reports whether x is matched.
-func (f *Filter) Match(x *traffic.Exchange) (bool, error) { return true, nil }
+// Compile compiles an expression or a shorthand. Errors are *fault.Error with code Usage.
+func Compile(src string) (*Filter, error) {
+	src = strings.TrimSpace(src)
+	switch {
+	case src == "":
+		return nil, fault.BadUsage("empty filter", "", `'GET /api/**', or an expression such as 'status >= 500'`)
+	case len(src) > maxSource:
+		return nil, fault.BadUsage(fmt.Sprintf("filter of %d bytes is too long", len(src)), fmt.Sprintf("at most %d are read", maxSource), "several filters")
+	}
+	f := &Filter{src: src}
+	if f.shorthand() {
+		return f, nil
+	}
+	var err error
+	f.expression, err = compile(src)
+	return f, err
+}
+
+// shorthand reads src as one, if it has the form of one.
+func (f *Filter) shorthand() bool {
+	// Compiled here and not once: filters are compiled at the start only.
+	form := regexp.MustCompile(`^(?:(\*|[A-Z]+(?:,[A-Z]+)*)(?:\s+|$))?(/\S*)?$`)
+	m := form.FindStringSubmatch(f.src)
+	if m == nil {
+		return false
+	}
+	if m[1] != "" && m[1] != "*" {
+		f.methods = strings.Split(m[1], ",")
+	}
+	if m[2] != "" {
+		g := newGlob(m[2])
+		f.path = &g
+	}
+	return true
+}
+
+// Match reports whether x is matched. An error means that the expression cannot be evaluated for x.
+func (f *Filter) Match(x *traffic.Exchange) (bool, error) {
+	if f.expression != nil {
+		return f.expression.match(x)
+	}
+	return f.matchBytes(x.Request.Method, pathOf(x.Request.Target)), nil
+}
 
 // HeaderOnly reports whether MatchHeaders decides.
-func (f *Filter) HeaderOnly() bool { return false }
+func (f *Filter) HeaderOnly() bool { return f.expression == nil || f.expression.headerOnly() }
 
-// MatchHeaders decides from the Kafka headers.
-func (f *Filter) MatchHeaders(m Meta) (bool, error) { return true, nil }
+// MatchHeaders decides from the Kafka headers; only where HeaderOnly says so.
+func (f *Filter) MatchHeaders(m Meta) (bool, error) {
+	if f.expression != nil {
+		return f.expression.matchMeta(m)
+	}
+	return f.matchBytes([]byte(m.Method), []byte(m.Path)), nil
+}
+
+func (f *Filter) matchBytes(method, path []byte) bool {
+	if f.methods != nil && !contains(f.methods, method) {
+		return false
+	}
+	return f.path == nil || f.path.match(string(path))
+}
+
+// contains compares without allocating.
+func contains(methods []string, method []byte) bool {
+	for _, m := range methods {
+		if m == string(method) {
+			return true
+		}
+	}
+	return false
+}
 
 // String returns the source.
 func (f *Filter) String() string { return f.src }
-
-// Set is a list of includes and a list of excludes.
-type Set struct{ include, exclude []*Filter }
-
-// CompileSet compiles both lists.
-func CompileSet(include, exclude []string) (*Set, error) { return &Set{}, nil }
-
-// Keep reports whether x is wanted, and the rule that decided.
-func (s *Set) Keep(x *traffic.Exchange) (bool, string) { return true, "" }
-
-// HeaderOnly reports whether KeepHeaders decides.
-func (s *Set) HeaderOnly() bool { return false }
-
-// KeepHeaders decides from the Kafka headers.
-func (s *Set) KeepHeaders(m Meta) (bool, string) { return true, "" }
