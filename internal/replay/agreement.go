@@ -38,9 +38,12 @@ func agree(ctx context.Context, o *Options, r *registry, exchanges string, diges
 				"a run is replayed once", "--restart to replay the same window again, or --run with another name")
 		}
 	}
+	if o.Live {
+		o.From = time.Now().Add(-o.Lag) // what was captured since is not due yet
+	}
 	want := o.spec(number, exchanges, digest)
 	if current == nil {
-		window, err := r.admin.Window(ctx, exchanges, windowStart(o))
+		window, err := r.admin.Window(ctx, exchanges, o.From)
 		if err != nil {
 			return nil, err
 		}
@@ -61,15 +64,6 @@ func agree(ctx context.Context, o *Options, r *registry, exchanges string, diges
 			"the options of then to resume it, --restart to begin anew with these, or --run with another name")
 	}
 	return current, nil
-}
-
-// windowStart is the time from which on offsets are wanted. A live replay begins now, less its lag: what was captured
-// in between is not due yet.
-func windowStart(o *Options) time.Time {
-	if o.Live {
-		return time.Now().Add(-o.Lag)
-	}
-	return o.From
 }
 
 func (o *Options) spec(generation uint32, exchanges string, digest []byte) *reprisev1.RunSpec {

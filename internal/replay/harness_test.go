@@ -107,8 +107,10 @@ func (s *stand) report(r *reprisev1.TapReport) {
 }
 
 // options are those of a run at full speed.
-func (s *stand) options(target *target) replay.Options {
-	u, err := url.Parse(target.server.URL)
+func (s *stand) options(target *target) replay.Options { return s.optionsFor(target.server.URL) }
+
+func (s *stand) optionsFor(target string) replay.Options {
+	u, err := url.Parse(target)
 	require.NoError(s.t, err)
 	return replay.Options{
 		Kafka: s.cfg, Prefix: "test", Run: "monday", Target: u, AllowTarget: []string{u.Host}, HostID: "here",

@@ -394,7 +394,7 @@ func (r *run) recordedAtTarget() error {
 	return &fault.Error{
 		What:  fmt.Sprintf("stopped: %v", errTargetRecorded),
 		Cause: fmt.Sprintf("more than %.0f %% of the last 1,000 name %s, which makes it look like production", 100*maxRecordedAtTarget, r.opts.address()),
-		Try:   "if that address is not production: --not-production " + r.opts.address() + ", and the same command again resumes the run",
+		Try:   "if that address is not production: the same command with --restart --not-production " + r.opts.address(),
 		Err:   errTargetRecorded,
 	}
 }

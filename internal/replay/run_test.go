@@ -1,15 +1,26 @@
 package replay_test
 
 import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
+	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
-func TestEverythingIsFiredOnce(t *testing.T) {
+func TestEverythingIsFiredOnceAndStored(t *testing.T) {
 	s, g := newStand(t, 4), newTarget(t)
 	all := s.some(500, time.Millisecond)
 	r := s.run(s.options(g))
@@ -17,19 +28,303 @@ func TestEverythingIsFiredOnce(t *testing.T) {
 	require.EqualValues(t, 500, r.Read)
 	require.EqualValues(t, 500, r.Answers.Same)
 	got := g.byID()
-	for _, x := range all {
-		require.Equal(t, 1, got[x.ID])
-	}
 	outcomes := s.outcomes()
 	require.Len(t, outcomes, 500)
-	for _, o := range outcomes {
+	for _, x := range all {
+		require.Equal(t, 1, got[x.ID])
+		o := outcomes[x.ID]
 		require.Len(t, o, 1)
 		require.Equal(t, traffic.Fired, o[0].Result)
 		require.Equal(t, traffic.Same, o[0].Verdict)
 		require.Equal(t, "/items/{id}", string(o[0].Route))
-		require.Nil(t, o[0].Answer)
+		require.Nil(t, o[0].Answer, "an answer that does not differ is not stored")
 	}
 	generation := s.state().Run("monday").Current()
 	require.Equal(t, "finished", generation.End.GetState())
-	require.EqualValues(t, r.JSON(), generation.End.GetReport())
+	require.Equal(t, string(r.JSON()), string(generation.End.GetReport()))
+}
+
+func TestScheduleAndOrderOverAllPartitions(t *testing.T) {
+	s, g := newStand(t, 6), newTarget(t)
+	start := time.Now().Add(-time.Hour)
+	all := make([]*traffic.Exchange, 300)
+	for i := range all {
+		all[i] = s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
+	}
+	shuffled := slices.Clone(all)
+	rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+	s.write(shuffled...) // partitions are not sorted by time
+	o := s.options(g)
+	o.Speed = 2
+	r := s.run(o)
+	require.EqualValues(t, 300, r.Fired)
+	require.Zero(t, r.Reordered)
+	require.InDelta(t, 2, r.Speed.Achieved, 0.1)
+	require.Equal(t, "nothing", r.LimitedBy)
+	require.Less(t, r.Lateness.P50, 20.0)
+	// Each is fired at its own moment: sorted by due time is sorted by capture time.
+	stored := s.outcomes()
+	first := stored[all[0].ID][0]
+	for i, x := range all {
+		due := stored[x.ID][0].DueTime.Sub(first.DueTime)
+		require.Equal(t, time.Duration(i)*5*time.Millisecond, due)
+	}
+}
+
+func TestSessionsKeepTheirOrder(t *testing.T) {
+	s, g := newStand(t, 3), newTarget(t)
+	g.answers(func(http.ResponseWriter, *http.Request) bool {
+		time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
+		return false
+	})
+	start := time.Now().Add(-time.Minute)
+	var all []*traffic.Exchange
+	for i := range 200 {
+		x := s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
+		x.Session = fmt.Appendf(nil, "user-%d", i%5)
+		all = append(all, x)
+	}
+	s.write(all...)
+	s.run(s.options(g)) // at full speed, over 64 connections
+	last := make(map[string]uint64)
+	for _, a := range g.all() {
+		session := fmt.Sprint((a.id.Seq() - 1) % 5)
+		require.Greater(t, a.id.Seq(), last[session], "session %s", session)
+		last[session] = a.id.Seq()
+	}
+	require.Len(t, g.all(), 200)
+}
+
+func TestBadRecordIsAnOutcomeAndBlocksNothing(t *testing.T) {
+	s, g := newStand(t, 1), newTarget(t)
+	s.some(20, time.Millisecond)
+	_, err := topic.Produce(t.Context(), s.cfg, s.names.Exchanges,
+		&topic.Record{Value: []byte("\xff\xff no exchange"), Time: time.Now()}, &topic.Record{Time: time.Now()})
+	require.NoError(t, err)
+	s.some(20, time.Millisecond)
+	r := s.run(s.options(g))
+	require.EqualValues(t, 40, r.Fired)
+	require.EqualValues(t, 2, r.BadTotal)
+	require.EqualValues(t, 20, min(r.BadRecords[0].Offset, r.BadRecords[1].Offset))
+	require.Contains(t, r.BadRecords[0].Reason, "corrupt")
+	bad := s.outcomes()[traffic.ID{}]
+	require.Len(t, bad, 2)
+	require.Equal(t, traffic.BadRecord, bad[0].Result)
+}
+
+func TestWhatIsNotFiredIsCountedByReason(t *testing.T) {
+	s, g := newStand(t, 2), newTarget(t)
+	start := time.Now().Add(-time.Minute)
+	post := s.exchange(start)
+	post.Request.Method = []byte("POST")
+	cart := s.exchange(start.Add(time.Millisecond))
+	cart.Request.Method, cart.Request.Target = []byte("POST"), []byte("/cart")
+	gap := s.exchange(start.Add(2 * time.Millisecond))
+	gap.Flags = traffic.Gap
+	early, late := s.exchange(start.Add(-time.Second)), s.exchange(start.Add(time.Hour))
+	hidden := s.exchange(start.Add(3 * time.Millisecond))
+	hidden.Request.Target = []byte("/health")
+	split := s.exchange(start.Add(4 * time.Millisecond))
+	split.Request.Target = []byte("/a\r\nX: y")
+	good := s.exchange(start.Add(5 * time.Millisecond))
+	s.write(post, cart, gap, early, late, hidden, split, good)
+
+	reg := prometheus.NewRegistry()
+	o := s.options(g)
+	o.From, o.To = start.Add(-time.Millisecond), start.Add(time.Minute)
+	o.Exclude = []string{"/health"}
+	o.AllowWrites = []string{"POST /cart"}
+	o.Registerer = reg
+	r := s.run(o)
+	require.EqualValues(t, 2, r.Fired)
+	require.Equal(t, map[string]int64{"gap": 1, "outside_window": 2, "filter": 1}, r.Skipped)
+	require.Equal(t, map[string]int64{"write_not_allowed": 1, "unsafe_bytes": 1}, r.Refused)
+	require.EqualValues(t, 8, r.Read)
+	for _, a := range g.all() {
+		require.Contains(t, []traffic.ID{cart.ID, good.ID}, a.id)
+	}
+	refused := s.outcomes()[post.ID]
+	require.Len(t, refused, 1, "what a guard refuses has an outcome")
+	require.Equal(t, "write_not_allowed", refused[0].Reason)
+	require.Empty(t, s.outcomes()[gap.ID], "what a rule leaves out has none")
+	n, err := testutil.GatherAndCount(reg, "reprise_replay_refused_total")
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, n, 7, "every reason has its series from the start")
+}
+
+func TestAnswersThatDifferAreStored(t *testing.T) {
+	s, g := newStand(t, 2), newTarget(t)
+	all := s.some(30, time.Millisecond)
+	g.answers(func(w http.ResponseWriter, r *http.Request) bool {
+		switch id, _ := traffic.ParseID(r.Header.Get("Reprise-Exchange-Id")); id {
+		case all[3].ID:
+			w.WriteHeader(http.StatusInternalServerError)
+		case all[5].ID:
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Set-Cookie", "session=topsecretvalue")
+			_, _ = w.Write([]byte(`{"item":"6","phone":"13800138000"}`))
+		default:
+			return false
+		}
+		return true
+	})
+	o := s.options(g)
+	o.Results = replay.DiffResults
+	r := s.run(o)
+	require.EqualValues(t, 28, r.Answers.Same)
+	require.EqualValues(t, 1, r.Answers.StatusChanged)
+	require.EqualValues(t, 1, r.Answers.BodyChanged)
+	outcomes := s.outcomes()
+	require.Len(t, outcomes, 2, "only what differs")
+	changed := outcomes[all[5].ID][0]
+	require.Equal(t, []string{"/item type", "/phone extra"}, []string{
+		changed.Differences[0].Path + " " + changed.Differences[0].Kind.String(),
+		changed.Differences[1].Path + " " + changed.Differences[1].Kind.String(),
+	})
+	require.NotNil(t, changed.Answer)
+	for _, leak := range []string{"13800138000", "topsecretvalue"} {
+		require.NotContains(t, fmt.Sprintf("%s %s %s", changed.Answer.Body, changed.Answer.Headers, changed.Differences), leak)
+	}
+}
+
+func TestFailuresHaveTheirReason(t *testing.T) {
+	s, g := newStand(t, 1), newTarget(t)
+	s.some(5, time.Millisecond)
+	g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			_ = c.Close()
+		}
+		return true
+	})
+	o := s.options(g)
+	o.Results = replay.ErrResults
+	r := s.run(o)
+	require.Zero(t, r.Fired)
+	require.Equal(t, map[string]int64{"closed": 5}, r.Failed)
+	require.Len(t, s.outcomes(), 5)
+}
+
+func TestNoResultsWritesNone(t *testing.T) {
+	s, g := newStand(t, 1), newTarget(t)
+	s.some(5, time.Millisecond)
+	o := s.options(g)
+	o.Results = replay.NoResults
+	require.EqualValues(t, 5, s.run(o).Fired)
+	admin, err := topic.NewAdmin(s.cfg)
+	require.NoError(t, err)
+	defer admin.Close()
+	topics, err := admin.List(t.Context())
+	require.NoError(t, err)
+	require.NotContains(t, topics, s.names.Results)
+}
+
+// fails asserts that a run cannot begin.
+func fails(t *testing.T, g *target, o replay.Options, code int, what ...string) {
+	t.Helper()
+	before := len(g.all())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := replay.Run(ctx, o)
+	var f *fault.Error
+	require.ErrorAs(t, err, &f)
+	require.Equal(t, code, fault.Code(err), err)
+	for _, w := range what {
+		require.Contains(t, f.What+" "+f.Cause+" "+f.Try, w)
+	}
+	require.NotEmpty(t, f.Try)
+	require.Len(t, g.all(), before, "nothing is sent")
+}
+
+func TestRunNameBelongsToOneSpec(t *testing.T) {
+	s, g := newStand(t, 2), newTarget(t)
+	s.some(10, time.Millisecond)
+	o := s.options(g)
+	s.run(o)
+	fails(t, g, o, fault.Usage, `"monday"`, "finished", "--restart")
+
+	s.some(5, time.Millisecond)
+	again := o
+	again.Restart = true
+	r := s.run(again)
+	require.EqualValues(t, 15, r.Fired, "a new window up to now")
+	require.EqualValues(t, 2, r.Generation)
+
+	// Unfinished, and asked for with another spec.
+	o.Run, o.Speed = "tuesday", 0.001
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err := replay.Run(ctx, o)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	for what, change := range map[string]func(*replay.Options){
+		"speed":      func(o *replay.Options) { o.Speed = 2 },
+		"options":    func(o *replay.Options) { o.AllowWrites = []string{"POST /cart"} },
+		"set-header": func(o *replay.Options) { o.SetHeaders = []traffic.Field{{Name: []byte("X-A"), Value: []byte("b")}} },
+		"target": func(o *replay.Options) {
+			u := *o.Target
+			u.Host = "localhost:1"
+			o.Target, o.AllowTarget = &u, []string{"localhost"}
+		},
+		"kind": func(o *replay.Options) { o.Live = true },
+		"key":  func(o *replay.Options) { o.RedactKey = []byte("another key of 16") },
+	} {
+		other := o
+		change(&other)
+		fails(t, g, other, fault.Usage, `"tuesday"`, what)
+	}
+}
+
+func TestCredentialsAreNotInTheRunsRecord(t *testing.T) {
+	s, g := newStand(t, 1), newTarget(t)
+	s.some(1, time.Millisecond)
+	o := s.options(g)
+	o.SetHeaders = []traffic.Field{{Name: []byte("Authorization"), Value: []byte("Bearer verysecret")}}
+	s.run(o)
+	s.each(s.names.Control, func(r *topic.Record) { require.NotContains(t, string(r.Value), "verysecret") })
+}
+
+func TestNothingToReplaySaysSo(t *testing.T) {
+	s, g := newStand(t, 2), newTarget(t)
+	fails(t, g, s.options(g), fault.Failure, s.names.Exchanges, "empty")
+	s.some(3, time.Millisecond)
+	o := s.options(g)
+	o.From = time.Now().Add(time.Hour)
+	fails(t, g, o, fault.Failure, "nothing")
+	o.Prefix = "nope"
+	fails(t, g, o, fault.Failure, "nope.exchanges")
+	require.Nil(t, s.state().Run("monday"), "no record of a run that never was")
+}
+
+func TestProductionIsRefused(t *testing.T) {
+	s, g := newStand(t, 1), newTarget(t)
+	s.some(3, time.Millisecond)
+	s.report(&reprisev1.TapReport{TapId: []byte{1}, Name: "gateway-2", HostId: "here", Upstream: []string{g.server.Listener.Addr().String()}})
+	o := s.options(g)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := replay.Run(ctx, o)
+	require.ErrorContains(t, err, "gateway-2")
+	require.NotZero(t, fault.Code(err))
+	require.Empty(t, g.all())
+	require.Nil(t, s.state().Run("monday"))
+	o.AllowTarget = []string{"other.example"}
+	fails(t, g, o, fault.Usage, "--allow-target")
+}
+
+func TestRecordedAtTheTargetStopsTheRun(t *testing.T) {
+	s, g := newStand(t, 1), newTarget(t)
+	start := time.Now().Add(-time.Minute)
+	var all []*traffic.Exchange
+	for i := range 100 {
+		x := s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
+		x.Request.Authority = []byte(g.server.Listener.Addr().String())
+		all = append(all, x)
+	}
+	s.write(all...)
+	o := s.options(g)
+	o.Speed = 1
+	fails(t, g, o, fault.Failure, "--not-production")
+
+	o.NotProduction, o.Restart = []string{g.server.Listener.Addr().String()}, true
+	require.EqualValues(t, 100, s.run(o).Fired)
 }

@@ -1,0 +1,123 @@
+package replay_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/topic"
+)
+
+var errSignal = errors.New("interrupted")
+
+// until ends the context once the target has seen n requests.
+func until(t *testing.T, g *target, n int) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for len(g.all()) < n && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel(errSignal)
+	}()
+	t.Cleanup(func() { cancel(nil); <-done })
+	return ctx
+}
+
+func TestStoppedRunIsResumedWithoutARepeat(t *testing.T) {
+	s, g := newStand(t, 3), newTarget(t)
+	all := s.some(400, 10*time.Millisecond)
+	o := s.options(g)
+	o.Speed = 2
+	r, err := replay.Run(until(t, g, 100), o)
+	require.ErrorIs(t, err, errSignal)
+	require.Equal(t, "stopped", r.State)
+	require.Less(t, r.Fired, int64(400))
+	require.Equal(t, "stopped", s.state().Run("monday").Current().End.GetState())
+
+	again := s.run(o)
+	require.EqualValues(t, 400, r.Fired+again.Fired)
+	got := g.byID()
+	for _, x := range all {
+		require.Equal(t, 1, got[x.ID], "a clean drain forgets nothing and repeats nothing")
+	}
+	// The old schedule goes on: what became overdue in between was sent late.
+	require.Positive(t, again.Lateness.Max)
+	require.Equal(t, s.state().Run("monday").Current().Number, uint32(1))
+}
+
+func TestKilledRunMissesNothingAndRepeatsLittle(t *testing.T) {
+	if os.Getenv(crashBrokers) != "" {
+		crash(t)
+		return
+	}
+	s, g := newStand(t, 4), newTarget(t)
+	all := s.some(1500, time.Millisecond)
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledRunMissesNothingAndRepeatsLittle$", "-test.timeout=60s")
+	child.Env = append(os.Environ(), crashBrokers+"="+strings.Join(s.cfg.Brokers, ","), crashTarget+"="+g.server.URL)
+	require.NoError(t, child.Start())
+	ctx := until(t, g, 500)
+	select {
+	case <-ctx.Done():
+	case <-time.After(40 * time.Second):
+	}
+	require.NoError(t, child.Process.Kill())
+	require.Error(t, child.Wait())
+	killed := len(g.all())
+	require.GreaterOrEqual(t, killed, 500)
+	require.Less(t, killed, 1500)
+
+	o := s.options(g)
+	o.Speed = 1
+	r := s.run(o)
+	got, repeats := g.byID(), 0
+	for _, x := range all {
+		require.Positive(t, got[x.ID], "exchange %d is missing", x.ID.Seq())
+		repeats += got[x.ID] - 1
+	}
+	// 1,000 a second: 200 ms and what was in flight, and as much again for a busy machine.
+	require.LessOrEqual(t, repeats, 450)
+	require.EqualValues(t, 1500+repeats, int64(killed)+r.Fired)
+	t.Logf("killed after %d, %d repeats, %d known from the commit's metadata", killed, repeats, r.Resumed)
+}
+
+const (
+	crashBrokers = "REPRISE_TEST_CRASH_BROKERS"
+	crashTarget  = "REPRISE_TEST_CRASH_TARGET"
+)
+
+// crash is the process that is killed.
+func crash(t *testing.T) {
+	t.Helper()
+	s := &stand{t: t, cfg: topic.Config{Brokers: strings.Split(os.Getenv(crashBrokers), ",")}, names: topic.NamesOf("test")}
+	o := s.optionsFor(os.Getenv(crashTarget))
+	o.Speed = 1
+	_, err := replay.Run(t.Context(), o)
+	require.NoError(t, err)
+}
+
+func TestLatePolicyDropLeavesOutWhatIsOverdue(t *testing.T) {
+	s, g := newStand(t, 2), newTarget(t)
+	s.some(300, 10*time.Millisecond)
+	o := s.options(g)
+	o.Speed, o.Late, o.LateAfter = 1, replay.DropLate, 200*time.Millisecond
+	first, err := replay.Run(until(t, g, 20), o)
+	require.ErrorIs(t, err, errSignal)
+	select { // the schedule goes on without us
+	case <-time.After(time.Second):
+	case <-t.Context().Done():
+	}
+	r := s.run(o)
+	require.Positive(t, r.Late)
+	require.Equal(t, r.Late, r.LateWhy["late"])
+	require.EqualValues(t, 300, first.Fired+r.Fired+r.Late)
+}
