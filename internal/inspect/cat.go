@@ -29,7 +29,7 @@ func (r *Reader) Cat(ctx context.Context, q Query, show func(Entry) error) error
 	}
 	c := &catalogue{
 		reader: r, choice: newChoice(q), show: show, limit: q.Limit, open: make(map[int32]int64),
-		merge: schedule.NewMerge[*topic.Record](schedule.MergeConfig{Window: mergeWindow, MaxBytes: mergeBytes}),
+		merge: newMerge(mergeBytes),
 	}
 	for p, s := range spans {
 		if s.Start < s.End {
@@ -50,6 +50,10 @@ func (r *Reader) Cat(ctx context.Context, q Query, show func(Entry) error) error
 		r.note(fmt.Sprintf("%s not in order of time", plural(int64(n), "exchange")))
 	}
 	return r.verdict()
+}
+
+func newMerge(most int64) *schedule.Merge[*topic.Record] {
+	return schedule.NewMerge[*topic.Record](schedule.MergeConfig{Window: mergeWindow, MaxBytes: most})
 }
 
 // catalogue sorts what is wanted of several partitions.
