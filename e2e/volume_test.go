@@ -50,6 +50,7 @@ func TestTapCapturesAtFullRate(t *testing.T) {
 	origin, _ := startSink(t, sink.Options{Count: true})
 	tap := startTap(t, prefix, origin.Addr())
 	tap.waitTopics(t, names)
+	tap.warm(t)
 	got, err := proc.Run(within(t, time.Minute), proc.Options{Path: "wrk", Args: []string{"-t1", "-c32", "-d4s", tap.url() + "/items/1"}})
 	require.NoError(t, err)
 	require.Zero(t, got.Code, got.Stderr)

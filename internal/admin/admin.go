@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -40,10 +41,14 @@ type Server struct {
 func Listen(o Options) (*Server, error) {
 	ln, err := net.Listen("tcp", o.Listen)
 	if err != nil {
-		return nil, &fault.Error{
+		f := &fault.Error{
 			What: fmt.Sprintf("cannot listen on --admin %s", o.Listen), Cause: err.Error(),
 			Try: "another address, or --admin 127.0.0.1:0 for a free port", Code: fault.Usage, Err: err,
 		}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			f.Code, f.Cause = fault.Failure, "the port is in use"
+		}
+		return nil, f
 	}
 	return &Server{listener: ln, server: &http.Server{
 		Handler:           handler(o),

@@ -73,5 +73,5 @@ func TestPortInUseNamesTheAddress(t *testing.T) {
 	url := start(t, admin.Options{})
 	_, err := admin.Listen(admin.Options{Listen: url[len("http://"):], Logger: slog.New(slog.DiscardHandler)})
 	require.ErrorContains(t, err, url[len("http://"):])
-	require.Equal(t, fault.Usage, fault.Code(err))
+	require.Equal(t, fault.Failure, fault.Code(err))
 }

@@ -174,7 +174,7 @@ func listen(address string) (*listener, error) {
 			What: "the embedded broker cannot listen on " + address, Cause: err.Error(), Try: "another address", Code: fault.Usage, Err: err,
 		}
 		if errors.Is(err, syscall.EADDRINUSE) {
-			f.Cause, f.Try = "the port is in use", "another port, or use the Kafka that listens there: leave the embedded one out"
+			f.Code, f.Cause, f.Try = fault.Failure, "the port is in use", "another port, or use the Kafka that listens there: leave the embedded one out"
 		}
 		return nil, f
 	}

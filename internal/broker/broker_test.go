@@ -85,7 +85,7 @@ func TestPortInUseIsSaid(t *testing.T) {
 	defer ln.Close()
 	_, err = broker.Start(broker.Options{Data: t.TempDir(), Listen: ln.Addr().String()})
 	require.ErrorContains(t, err, ln.Addr().String())
-	require.Equal(t, fault.Usage, fault.Code(err))
+	require.Equal(t, fault.Failure, fault.Code(err))
 }
 
 func TestAdvertisesAnAddressThatClientsCanUse(t *testing.T) {

@@ -36,8 +36,8 @@ type Options struct {
 
 // The memory is parted once: what is being captured or waits for a worker, what waits for Kafka, what is on its way.
 const (
-	captureShare = 2 // of 4
-	ringShare    = 1
+	captureShare = 3 // of 8
+	ringShare    = 4
 	bufferShare  = 1
 )
 
@@ -62,14 +62,14 @@ type Source struct {
 
 // New builds a tap; it neither connects nor starts anything.
 func New(o Options) (*Tap, error) {
-	t := &Tap{opts: o, id: NewID(), budget: NewBudget(o.MemoryMax * captureShare / 4)}
+	t := &Tap{opts: o, id: NewID(), budget: NewBudget(o.MemoryMax * captureShare / 8)}
 	specs := []topic.Spec{
 		topic.ExchangesSpec(o.Names, o.Partitions), topic.ControlSpec(o.Names), topic.ResultsSpec(o.Names, o.Partitions),
 	}
 	var err error
 	t.records, err = topic.NewWriter(topic.WriterConfig{
 		Config: o.Topic, Topic: o.Names.Exchanges, Ensure: specs,
-		RingBytes: o.MemoryMax * ringShare / 4, BufferBytes: o.MemoryMax * bufferShare / 4,
+		RingBytes: o.MemoryMax * ringShare / 8, BufferBytes: o.MemoryMax * bufferShare / 8,
 		Linger: o.Linger, Acks: o.Acks,
 		OnDone: func(r *topic.Record, result topic.Result) { t.pipeline.Done(r, result) },
 	})
