@@ -137,11 +137,12 @@ func TestGatesStopWhoIsAheadAndNeverWhoIsAwaited(t *testing.T) {
 	require.Equal(t, []int32{1}, pause, "now the other one is awaited")
 	require.Equal(t, []int32{0}, resume)
 	m.Advance(0, at(3000))
-	_, resume = m.Gates()
+	pause, resume = m.Gates()
+	require.Equal(t, []int32{0}, pause, "values may leave, so nobody is awaited")
 	require.Empty(t, resume)
 	require.Len(t, drain(m, time.Time{}), 2)
 	_, resume = m.Gates()
-	require.Equal(t, []int32{1}, resume)
+	require.ElementsMatch(t, []int32{0, 1}, resume)
 }
 
 func TestGatesStopALonePartitionThatHasEnough(t *testing.T) {
