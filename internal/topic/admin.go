@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -21,6 +22,7 @@ type Admin struct {
 	cfg    Config
 	client *kgo.Client
 	adm    *kadm.Client
+	calls  sync.WaitGroup
 }
 
 // Info describes a topic.
@@ -64,30 +66,50 @@ func newAdmin(cfg Config, client *kgo.Client) *Admin {
 }
 
 // Close ends all connections.
-func (a *Admin) Close() { a.client.Close() }
+func (a *Admin) Close() {
+	a.client.Close()
+	a.calls.Wait()
+}
 
 // Ping asks any broker for an answer.
 func (a *Admin) Ping(ctx context.Context) error { return a.ping(ctx, pingTimeout) }
 
 func (a *Admin) ping(ctx context.Context, timeout time.Duration) error {
-	return a.call(ctx, timeout, "get an answer", a.client.Ping)
+	_, err := call(ctx, a, timeout, "get an answer", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, a.client.Ping(ctx)
+	})
+	return err
 }
 
-// call bounds f in time and makes its error readable.
-func (a *Admin) call(ctx context.Context, timeout time.Duration, doing string, f func(context.Context) error) error {
+// call bounds f in time and makes its error readable. The bound holds even where the client's does not: it does not look
+// at the context while it sets a connection up. f then ends later, with the client at the latest.
+func call[T any](
+	ctx context.Context, a *Admin, timeout time.Duration, doing string, f func(context.Context) (T, error),
+) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
 	start := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return a.cfg.translate(ctx, f(bounded), doing, time.Since(start))
+	done := make(chan result, 1)
+	a.calls.Go(func() {
+		value, err := f(bounded)
+		done <- result{value, err}
+	})
+	var r result
+	select {
+	case r = <-done:
+	case <-bounded.Done():
+		r.err = bounded.Err()
+	}
+	return r.value, a.cfg.translate(ctx, r.err, doing, time.Since(start))
 }
 
 // List returns the names of all topics but internal ones, sorted.
-func (a *Admin) List(ctx context.Context) (names []string, err error) {
-	err = a.call(ctx, adminTimeout, "list topics", func(ctx context.Context) error {
-		names, err = a.list(ctx)
-		return err
-	})
-	return names, err
+func (a *Admin) List(ctx context.Context) ([]string, error) {
+	return call(ctx, a, adminTimeout, "list topics", a.list)
 }
 
 func (a *Admin) list(ctx context.Context) ([]string, error) {
@@ -99,12 +121,10 @@ func (a *Admin) list(ctx context.Context) ([]string, error) {
 }
 
 // Describe returns the topics in the order asked for; all of them but internal ones, sorted, when none is named.
-func (a *Admin) Describe(ctx context.Context, topics ...string) (infos []Info, err error) {
-	err = a.call(ctx, adminTimeout, "describe topics", func(ctx context.Context) error {
-		infos, err = a.describe(ctx, topics)
-		return err
+func (a *Admin) Describe(ctx context.Context, topics ...string) ([]Info, error) {
+	return call(ctx, a, adminTimeout, "describe topics", func(ctx context.Context) ([]Info, error) {
+		return a.describe(ctx, topics)
 	})
-	return infos, err
 }
 
 func (a *Admin) describe(ctx context.Context, topics []string) ([]Info, error) {
@@ -211,12 +231,10 @@ func (a *Admin) unknown(ctx context.Context, topic string) error {
 
 // OffsetsAfter returns for each partition the first offset whose timestamp is not before t, or the log's end when there
 // is none. A zero t gives the log's start.
-func (a *Admin) OffsetsAfter(ctx context.Context, topic string, t time.Time) (at map[int32]int64, err error) {
-	err = a.call(ctx, adminTimeout, "look up offsets by time", func(ctx context.Context) error {
-		at, err = a.offsetsAfter(ctx, topic, t)
-		return err
+func (a *Admin) OffsetsAfter(ctx context.Context, topic string, t time.Time) (map[int32]int64, error) {
+	return call(ctx, a, adminTimeout, "look up offsets by time", func(ctx context.Context) (map[int32]int64, error) {
+		return a.offsetsAfter(ctx, topic, t)
 	})
-	return at, err
 }
 
 func (a *Admin) offsetsAfter(ctx context.Context, topic string, t time.Time) (map[int32]int64, error) {
@@ -233,49 +251,50 @@ func (a *Admin) offsetsAfter(ctx context.Context, topic string, t time.Time) (ma
 // Window returns for each partition the span that holds everything stamped from that time on (zero: from the log's start)
 // up to the log's end now. An upper time cannot be an offset, since partitions are not sorted by time: whoever reads must
 // look at each record.
-func (a *Admin) Window(ctx context.Context, topic string, from time.Time) (spans map[int32]Range, err error) {
-	err = a.call(ctx, adminTimeout, "look up a window", func(ctx context.Context) error {
+func (a *Admin) Window(ctx context.Context, topic string, from time.Time) (map[int32]Range, error) {
+	return call(ctx, a, adminTimeout, "look up a window", func(ctx context.Context) (map[int32]Range, error) {
 		starts, err := a.offsetsAfter(ctx, topic, from)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		ends, err := a.listed(ctx, a.adm.ListCommittedOffsets, topic)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		spans = make(map[int32]Range, len(starts))
+		spans := make(map[int32]Range, len(starts))
 		for p, start := range starts {
 			spans[p] = Range{Start: start, End: max(start, ends[topic][p])}
 		}
-		return nil
+		return spans, nil
 	})
-	return spans, err
 }
 
 // Committed returns what a group has committed of a topic, without joining it. Partitions without a commit are absent.
-func (a *Admin) Committed(ctx context.Context, group, topic string) (at map[int32]Position, err error) {
-	err = a.call(ctx, adminTimeout, "fetch the commits of group "+group, func(ctx context.Context) error {
-		resp, err := a.adm.FetchOffsetsForTopics(ctx, group, topic)
-		if errors.Is(err, kerr.GroupIDNotFound) {
-			return nil
+func (a *Admin) Committed(ctx context.Context, group, topic string) (map[int32]Position, error) {
+	return call(ctx, a, adminTimeout, "fetch the commits of group "+group,
+		func(ctx context.Context) (map[int32]Position, error) { return a.committed(ctx, group, topic) })
+}
+
+func (a *Admin) committed(ctx context.Context, group, topic string) (map[int32]Position, error) {
+	resp, err := a.adm.FetchOffsetsForTopics(ctx, group, topic)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return map[int32]Position{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	at := make(map[int32]Position, len(resp[topic]))
+	for p, o := range resp[topic] {
+		switch {
+		case isUnknownTopic(o.Err):
+			return nil, a.unknown(ctx, topic)
+		case o.Err != nil:
+			return nil, fmt.Errorf("partition %d: %w", p, o.Err)
+		case o.At >= 0:
+			at[p] = Position{Offset: o.At, LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata}
 		}
-		if err != nil {
-			return err
-		}
-		at = make(map[int32]Position, len(resp[topic]))
-		for p, o := range resp[topic] {
-			switch {
-			case isUnknownTopic(o.Err):
-				return a.unknown(ctx, topic)
-			case o.Err != nil:
-				return fmt.Errorf("partition %d: %w", p, o.Err)
-			case o.At >= 0:
-				at[p] = Position{Offset: o.At, LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata}
-			}
-		}
-		return nil
-	})
-	return at, err
+	}
+	return at, nil
 }
 
 // sleep reports whether the whole time has passed before ctx ended.

@@ -17,7 +17,10 @@ import (
 // Ensure creates the topics that are missing, with the settings of their specs, and waits until each has its leaders.
 // Existing ones are used as they are.
 func (a *Admin) Ensure(ctx context.Context, specs []Spec) error {
-	return a.call(ctx, adminTimeout, "create topics", func(ctx context.Context) error { return a.ensure(ctx, specs) })
+	_, err := call(ctx, a, adminTimeout, "create topics", func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, a.ensure(ctx, specs)
+	})
+	return err
 }
 
 func (a *Admin) ensure(ctx context.Context, specs []Spec) error {

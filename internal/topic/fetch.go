@@ -86,18 +86,19 @@ func (f *fetcher) meet(ctx context.Context) error {
 	if err := f.admin.Ping(ctx); err != nil {
 		return err
 	}
-	err := f.admin.call(ctx, adminTimeout, "read topic "+f.topic, func(ctx context.Context) error {
+	_, err := call(ctx, f.admin, adminTimeout, "read topic "+f.topic, func(ctx context.Context) (struct{}, error) {
 		meta, err := f.admin.adm.Metadata(ctx, f.topic)
 		if err == nil {
 			err = meta.Topics[f.topic].Err
 		}
-		if isUnknownTopic(err) {
-			return f.admin.unknown(ctx, f.topic)
+		switch {
+		case isUnknownTopic(err):
+			return struct{}{}, f.admin.unknown(ctx, f.topic)
+		case kerr.IsRetriable(err): // a topic made just now
+			return struct{}{}, nil
+		default:
+			return struct{}{}, err
 		}
-		if kerr.IsRetriable(err) {
-			return nil
-		}
-		return err
 	})
 	f.met = err == nil
 	return err

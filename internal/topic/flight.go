@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -17,10 +18,10 @@ type flight struct {
 	kr                kgo.Record
 }
 
-// launch hands records over to the client. It does not block: the client has room for twice what we let it have.
-func (w *Writer) launch(client *kgo.Client, slots []slot) {
+// launch hands records over to the client, which gives up when ctx ends. It does not block: the client has room for twice
+// what we let it have.
+func (w *Writer) launch(ctx context.Context, client *kgo.Client, slots []slot) {
 	flights := make([]flight, len(slots))
-	ctx := context.Background() // a record ends by time or by Close, not by a context
 	for i, s := range slots {
 		f := &flights[i]
 		*f = flight{
@@ -67,6 +68,25 @@ func (w *Writer) failed(f *flight, err error) {
 		w.failures.add(err, v.heal)
 		poke(w.ring.wake)
 	}
+}
+
+// lifetimes are the contexts of flights. The client's own RecordDeliveryTimeout is of no use: it counts from the record's
+// timestamp, which is the capture time, so that what has waited in the ring would be timed out before it is sent.
+type lifetimes struct {
+	timeout time.Duration
+	ctx     context.Context
+	until   time.Time // when a younger context is due
+}
+
+// at returns a context for what is launched now; one is shared for a second, and each frees itself when its time is over.
+func (l *lifetimes) at(ctx context.Context, now time.Time) context.Context {
+	if l.ctx == nil || !now.Before(l.until) {
+		l.until = now.Add(time.Second)
+		young, cancel := context.WithDeadline(ctx, l.until.Add(l.timeout))
+		context.AfterFunc(young, cancel)
+		l.ctx = young
+	}
+	return l.ctx
 }
 
 // failures is what the pump has yet to hear of.

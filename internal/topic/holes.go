@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -13,41 +14,37 @@ import (
 // batches, which the client passes over in silence, so that a reader would wait for ever for the last offset before its
 // end. It only looks: what holds a record is left to the client.
 func (r *AssignReader) skipHoles(ctx context.Context) error {
-	return r.admin.call(ctx, adminTimeout, "read topic "+r.topic, func(ctx context.Context) error {
-		var details kadm.TopicDetail
-		for partition := range r.next {
-			if _, bounded := r.to[partition]; !bounded {
-				continue
-			}
-			if details.Topic == "" {
-				meta, err := r.admin.adm.Metadata(ctx, r.topic)
-				if err != nil {
-					return r.unlessPassing(err)
-				}
-				details = meta.Topics[r.topic]
-			}
-			for r.next[partition] < r.to[partition] {
-				next, err := r.peek(ctx, details, partition, r.next[partition])
-				if err != nil {
-					return r.unlessPassing(err)
-				}
-				if next == r.next[partition] {
-					break
-				}
-				r.next[partition] = next
-			}
-			r.finish(partition)
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	meta, err := r.admin.adm.Metadata(ctx, r.topic)
+	if err != nil {
+		return r.unlessPassing(ctx, err)
+	}
+	for partition := range r.next {
+		if _, bounded := r.to[partition]; !bounded {
+			continue
 		}
-		return nil
-	})
+		for r.next[partition] < r.to[partition] {
+			next, err := r.peek(ctx, meta.Topics[r.topic], partition, r.next[partition])
+			if err != nil {
+				return r.unlessPassing(ctx, err)
+			}
+			if next == r.next[partition] {
+				break
+			}
+			r.next[partition] = next
+		}
+		r.finish(partition)
+	}
+	return nil
 }
 
 // unlessPassing is nil for what the next poll may not meet any more.
-func (r *AssignReader) unlessPassing(err error) error {
-	if unreachable(err) || kerr.IsRetriable(err) {
+func (r *AssignReader) unlessPassing(ctx context.Context, err error) error {
+	if unreachable(err) || kerr.IsRetriable(err) || errors.Is(err, kerr.OffsetOutOfRange) { // the last: its poll says it better
 		return nil
 	}
-	return err
+	return r.cfg.translate(ctx, err, "read topic "+r.topic, 0)
 }
 
 // peek fetches one batch from offset on, and returns the first offset from there that may hold a record.

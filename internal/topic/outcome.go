@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"context"
 	"errors"
 	"slices"
 
@@ -99,12 +100,12 @@ func judge(err error, sent, unanswered bool) verdict {
 		return unless(sent, unsent(TopicMissing))
 	case errors.Is(err, kgo.ErrMaxBuffered):
 		return unsent(BufferFull)
-	case errors.Is(err, kgo.ErrRecordTimeout), errors.Is(err, kgo.ErrRecordRetries):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, kgo.ErrRecordRetries):
 		if sent {
 			return verdict{Result: Result{Unknown, Timeout}}
 		}
 		return unsent(Unreachable)
-	case errors.Is(err, kgo.ErrClientClosed), errors.Is(err, kgo.ErrAborting):
+	case errors.Is(err, kgo.ErrClientClosed), errors.Is(err, kgo.ErrAborting), errors.Is(err, context.Canceled):
 		return unless(sent, refused(Shutdown))
 	case unreachable(err):
 		return unless(sent, unsent(Unreachable))

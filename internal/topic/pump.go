@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -51,28 +52,30 @@ type pump struct {
 
 	probed    chan finding
 	probing   bool
+	probes    sync.WaitGroup // ends with the client at the latest
 	nextProbe time.Time
 	tries     int       // failures since the last acknowledgement
 	heal      bool      // the client must forget the topic
 	purged    time.Time // when it last did
 
-	draining time.Time // when to give up flushing; zero: not flushing
+	draining time.Time       // when to give up flushing; zero: not flushing
+	flights  context.Context // ends when run does
+	lives    lifetimes
 	buf      []slot
 }
 
 func newPump(w *Writer, client *kgo.Client) *pump {
 	return &pump{
 		w: w, client: client, admin: newAdmin(w.cfg.Config, client),
-		window: firstBytes, probed: make(chan finding, 1), buf: make([]slot, 0, chunk),
+		window: min(firstBytes, w.cfg.BufferBytes), probed: make(chan finding, 1), lives: lifetimes{timeout: w.cfg.DeliveryTimeout}, buf: make([]slot, 0, chunk),
 	}
 }
 
 // run returns when ctx has ended and all is flushed, or the time for that is over.
 func (p *pump) run(ctx context.Context) {
-	var probes sync.WaitGroup
 	probing, stop := context.WithCancel(context.WithoutCancel(ctx)) // probes go on while flushing
-	defer probes.Wait()
 	defer stop()
+	p.flights = context.WithoutCancel(ctx)
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -83,7 +86,7 @@ func (p *pump) run(ctx context.Context) {
 		if p.shouldProbe(now) {
 			p.probing = true
 			purge := p.heal && p.w.flying.Load() == 0 && now.Sub(p.purged) >= purgeEvery
-			probes.Go(func() { p.probed <- p.probe(probing, purge) })
+			p.probes.Go(func() { p.probed <- p.probe(probing, purge) })
 		}
 		p.feed(now)
 		if !p.draining.IsZero() {
@@ -135,10 +138,10 @@ func (p *pump) opened() {
 
 func (p *pump) seek(now time.Time, cause error) {
 	p.open = false
-	p.window = firstBytes
+	p.window = min(firstBytes, p.w.cfg.BufferBytes)
 	p.nextProbe = now.Add(p.pause())
 	p.w.trouble.begin(now, cause)
-	p.askRoom(0)
+	p.askLanding()
 }
 
 // pause grows from 50 ms to 1 s.
@@ -229,15 +232,23 @@ func (p *pump) feed(now time.Time) {
 		if idle {
 			p.progress = now
 		}
-		p.w.launch(p.client, p.buf)
+		p.w.launch(p.lives.at(p.flights, now), p.client, p.buf)
 	}
 	clear(p.buf[:cap(p.buf)])
-	if records, _ := p.w.ring.state(); records > 0 {
-		p.askRoom(p.window / 2)
-	} else {
+	records, _ = p.w.ring.state()
+	if records == 0 {
 		p.due = time.Time{}
 	}
+	switch {
+	case p.unproven():
+		p.askLanding()
+	case records > 0:
+		p.askRoom()
+	}
 }
+
+// unproven: nothing was acknowledged since the last trouble.
+func (p *pump) unproven() bool { return p.window < p.w.cfg.BufferBytes }
 
 // taken moves records from the ring's books to the client's.
 func (w *Writer) taken(records int, bytes int64) {
@@ -245,16 +256,22 @@ func (w *Writer) taken(records int, bytes int64) {
 	w.flyingBytes.Add(bytes)
 }
 
-// askRoom has the client's callback wake the pump once no more than low bytes are on their way, or at the next
-// acknowledgement when seeking.
-func (p *pump) askRoom(low int64) {
-	if !p.open {
-		low = p.w.cfg.BufferBytes // any landing is news
-	}
+// askRoom has the client's callback wake the pump once half of the window is free.
+func (p *pump) askRoom() {
+	low := p.window / 2
 	p.w.lowWater.Store(low)
 	p.w.wantRoom.Store(true)
-	if p.open && p.w.flyingBytes.Load() <= low && p.w.wantRoom.CompareAndSwap(true, false) {
-		poke(p.w.ring.wake) // it fell meanwhile
+	if p.w.flyingBytes.Load() <= low && p.w.wantRoom.CompareAndSwap(true, false) {
+		poke(p.w.ring.wake) // it became so meanwhile
+	}
+}
+
+// askLanding has the callback wake the pump at the next record that ends.
+func (p *pump) askLanding() {
+	p.w.lowWater.Store(math.MaxInt64)
+	p.w.wantRoom.Store(true)
+	if p.w.acks.Load() != p.acks && p.w.wantRoom.CompareAndSwap(true, false) {
+		poke(p.w.ring.wake)
 	}
 }
 

@@ -19,7 +19,7 @@ type WriterConfig struct {
 	RingBytes       int64         // bound of what waits, in bytes; default 16 MiB
 	BufferBytes     int64         // bound of what is on its way to a broker, in bytes; default 8 MiB
 	Linger          time.Duration // how long a record may wait for company; default 200 ms
-	DeliveryTimeout time.Duration // how long a record may be on its way, at least 1 s; default 30 s
+	DeliveryTimeout time.Duration // how long a record may be on its way, to within a second; default 30 s
 	FlushTimeout    time.Duration // how long Run may go on after its context ended; default 5 s
 	BatchMaxBytes   int32         // of one batch before compression; default 1,000,012, which every broker takes
 	Acks            Acks          // default AcksAll
@@ -119,7 +119,6 @@ func (w *Writer) options() ([]kgo.Opt, error) {
 		codecs,
 		// The pump lingers; the client only has to wait until a burst has been handed over.
 		kgo.ProducerLinger(min(max(c.Linger/8, time.Millisecond), 25*time.Millisecond)),
-		kgo.RecordDeliveryTimeout(c.DeliveryTimeout),
 		kgo.ProduceRequestTimeout(5 * time.Second),
 		kgo.UnknownTopicRetries(3),
 		kgo.MetadataMaxAge(time.Minute),
@@ -207,8 +206,11 @@ func (w *Writer) Run(ctx context.Context) error {
 		w.dropAll(w.ring.close(), Closed)
 		return fault.BadUsage("bad Kafka settings", err.Error(), tryBrokers)
 	}
-	newPump(w, client).run(ctx)
+	p := newPump(w, client)
+	p.run(ctx)
 	w.end(client)
+	p.probes.Wait()
+	p.admin.calls.Wait()
 	return nil
 }
 

