@@ -22,7 +22,7 @@ func newCatCommand() *cobra.Command {
 		Short: "List exchanges by capture time, up to what is in the topic now",
 		Long: `List exchanges by the time of their capture, up to what is in the topic now.
 
-Partitions are sorted into one another as they are read, within 64 MiB: an exchange that was stored long after
+Partitions are sorted into one another as they are read, within 128 MiB: an exchange that was stored long after
 its capture comes late, and a line on stderr says so. Times are in UTC.`,
 		Example: `  inspect cat --from now-10m
   inspect cat --filter 'GET /items/*' --filter 'duration_ms > 500' -n 20

@@ -16,7 +16,7 @@ import (
 // to sort the partitions into one another.
 const (
 	mergeWindow = 5 * time.Second
-	mergeBytes  = 64 << 20
+	mergeBytes  = 128 << 20
 )
 
 // Cat calls show for what is wanted of the records that are in the topic now, by capture time. Where that would need more

@@ -86,6 +86,10 @@ func length(spans map[int32]topic.Range) (n int64) {
 	return n
 }
 
+// fetch reads little at a time of each partition, so that all of them advance together: fewer bytes are held, and that
+// is faster too.
+func fetch() topic.FetchBounds { return topic.FetchBounds{MaxPartitionBytes: 128 << 10} }
+
 // scan calls visit for every record of the spans, in the order of each partition, and progress, if not nil, after each
 // batch. errEnough ends it without an error.
 func (r *Reader) scan(
@@ -95,7 +99,7 @@ func (r *Reader) scan(
 	for p, s := range spans {
 		from[p], to[p] = s.Start, s.End
 	}
-	reader, err := topic.NewAssignReader(topic.AssignConfig{Config: r.cfg, Topic: r.topic, From: from, To: to})
+	reader, err := topic.NewAssignReader(topic.AssignConfig{Config: r.cfg, Topic: r.topic, From: from, To: to, Fetch: fetch()})
 	if err != nil {
 		return err
 	}
