@@ -116,8 +116,12 @@ func (d *demo) prepare() error {
 		addr *string
 		port int
 	}{
-		{&d.at.shop, 18080}, {&d.at.tap, 18081}, {&d.at.next, 18090}, {&d.at.broker, 19092},
-		{&d.at.tapAdmin, 18085}, {&d.at.liveAdmin, 18095},
+		{&d.at.shop, 18080},
+		{&d.at.tap, 18081},
+		{&d.at.next, 18090},
+		{&d.at.broker, 19092},
+		{&d.at.tapAdmin, 18085},
+		{&d.at.liveAdmin, 18095},
 	} {
 		*p.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port))
 		for !proc.Free(*p.addr) || slices.Contains(taken, *p.addr) {
