@@ -138,8 +138,12 @@ func newRegistry() *prometheus.Registry {
 // gcPercent trades memory, of which capture holds little, for time that the traffic needs.
 const gcPercent = 400
 
+// spareProcs are there so that an event loop that comes back from the kernel finds a P at once, however busy the rest is.
+const spareProcs = 2
+
 // bound sets the garbage collector's backstop above the budget that capture keeps by itself.
 func bound(memoryMax int64) {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcs)
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryMax + 128<<20)
 }
