@@ -1,7 +1,6 @@
 package schedule
 
 import (
-	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -150,7 +149,7 @@ func TestOrderLetsGoOfAStepThatIsGivenUp(t *testing.T) {
 // Whatever is recorded and however long the answers take, every step goes once, none before one of its session whose
 // answer had ended, all go in the end, and nothing is kept.
 func TestOrderKeepsAnySessionInOrder(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		steps := make([]*step, 200)
 		for i := range steps {
@@ -171,7 +170,9 @@ func TestOrderKeepsAnySessionInOrder(t *testing.T) {
 				for _, before := range steps[:admitted] {
 					if before != s && string(before.Session) == string(s.Session) && before.seq < s.seq &&
 						!before.End.After(s.Capture) {
-						require.True(t, done[before], "seed %d: %s before %s", seed, s.Value, before.Value)
+						if !done[before] {
+							t.Fatalf("seed %d: %s before %s", seed, s.Value, before.Value)
+						}
 					}
 				}
 				flying = append(flying, s)
@@ -269,38 +270,5 @@ func BenchmarkOrderManySessions(b *testing.B) {
 		s.Capture, s.End = at(int64(i)), at(int64(i+3))
 		o.Admit(s, at(0))
 		o.Done(s, nil)
-	}
-}
-
-func TestHeapIsAHeap(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 4))
-	type node struct{ key, index int }
-	h := heap[*node]{
-		less:  func(a, b **node) bool { return (*a).key < (*b).key },
-		moved: func(n **node, i int) { (*n).index = i },
-	}
-	check := func() {
-		for i, n := range h.items {
-			require.Equal(t, i, n.index)
-			if i > 0 {
-				require.LessOrEqual(t, cmp.Compare(h.items[(i-1)/arity].key, n.key), 0)
-			}
-		}
-	}
-	for range 5000 {
-		switch op := r.IntN(10); {
-		case op < 6 || h.len() == 0:
-			h.push(&node{key: r.IntN(100)})
-		case op < 8:
-			h.removeAt(r.IntN(h.len()))
-		case op < 9:
-			n := h.items[r.IntN(h.len())]
-			n.key = r.IntN(100)
-			h.fix(n.index)
-		default:
-			r.Shuffle(h.len(), func(i, j int) { h.items[i], h.items[j] = h.items[j], h.items[i] })
-			h.rebuild()
-		}
-		check()
 	}
 }

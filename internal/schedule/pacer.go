@@ -96,6 +96,7 @@ func (p *Pacer[T]) Push(ctx context.Context, items ...Timed[T]) (taken int, err 
 		}
 		p.put(items[taken : taken+n])
 		taken += n
+		p.offerRoom(p.max - 1)
 	}
 	return taken, nil
 }
@@ -217,13 +218,20 @@ func (p *Pacer[T]) handDue(now time.Duration) (handed int) {
 	if handed == 0 {
 		return 0
 	}
-	if left := p.count.Add(-int64(handed)); p.waiting.Load() > 0 && left <= p.max-p.max/4 {
-		select {
-		case p.room <- struct{}{}:
-		default:
-		}
-	}
+	p.count.Add(-int64(handed))
+	p.offerRoom(p.max - p.max/4) // not for each single one
 	return handed
+}
+
+// offerRoom lets one waiting Push go on when no more than so many are held.
+func (p *Pacer[T]) offerRoom(held int64) {
+	if p.waiting.Load() == 0 || p.count.Load() > held {
+		return
+	}
+	select {
+	case p.room <- struct{}{}:
+	default:
+	}
 }
 
 // Len returns how many values wait for their moment.
