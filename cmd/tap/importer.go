@@ -3,14 +3,17 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/reprise-io/reprise/cmd/internal/cli"
 	"github.com/reprise-io/reprise/internal/capture/importer"
+	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/tap"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -93,18 +96,47 @@ func (o *importOptions) printFiles(ctx context.Context, files []string, opts tap
 	return err
 }
 
-// read reads the files in the order given; the first that is broken ends the import, after what it holds before that.
+// read reads the files in the order given. One that is broken or not to be read does not keep the others from being read;
+// the error tells of all of them.
 func (o *importOptions) read(ctx context.Context, files []string, log *slog.Logger, put func(*traffic.Exchange) error) error {
+	var failed []error
 	for _, path := range files {
-		f, err := importer.Open(path, importer.Options{Format: o.format, BodyMax: int(o.bodyMax)})
-		if err != nil {
+		n, err := o.readFile(ctx, path, put)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil:
+			log.Info("read", "file", path, "exchanges", n)
+		case len(files) == 1:
+			return err
+		default:
+			cli.PrintError(os.Stderr, "tap", err)
+			failed = append(failed, err)
+		}
+		if errors.Is(err, syscall.EPIPE) {
 			return err
 		}
-		stats, err := f.Each(ctx, put)
-		if err != nil {
-			return err
-		}
-		log.Info(fmt.Sprintf("read %s", path), "exchanges", stats.Exchanges)
 	}
-	return nil
+	if len(failed) == 0 {
+		return nil
+	}
+	f := &fault.Error{
+		What: fmt.Sprintf("%d of %d files could not be read whole", len(failed), len(files)), Cause: "see above",
+		Try: "import those again when they are mended: ids repeat, so nothing counts twice", Code: fault.Incomplete,
+		Err: errors.Join(failed...),
+	}
+	if len(failed) == len(files) {
+		f.Code = fault.Code(failed[0])
+	}
+	return f
+}
+
+func (o *importOptions) readFile(ctx context.Context, path string, put func(*traffic.Exchange) error) (exchanges int64, err error) {
+	f, err := importer.Open(path, importer.Options{Format: o.format, BodyMax: int(o.bodyMax)})
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	stats, err := f.Each(ctx, put)
+	return int64(stats.Exchanges), err
 }

@@ -24,6 +24,26 @@ const ExitCodes = `Exit codes:
   0 ok   1 failure   2 usage or configuration   3 threshold, difference or lint finding
   4 incomplete (some records lost, or only a part could be read)   130 interrupted after a clean drain`
 
+// helpTemplate starts with what most people came for.
+const helpTemplate = `{{if .HasExample}}Examples:
+{{.Example}}
+
+{{end}}{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+
+{{end}}{{.UsageString}}`
+
+const usageTemplate = `Usage:
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+{{if .HasAvailableSubCommands}}
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
+{{end}}{{if .HasAvailableLocalFlags}}
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+{{end}}{{if .HasAvailableSubCommands}}
+{{.CommandPath}} COMMAND --help tells more about a command.
+{{end}}`
+
 // ErrInterrupted is the cause of the context's end when a signal asked for it.
 var ErrInterrupted = errors.New("interrupted")
 
@@ -76,6 +96,8 @@ func prepare(root *cobra.Command) {
 	root.Version = Version
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fault.BadUsage(err.Error(), "", c.CommandPath()+" --help")
 	})
