@@ -42,6 +42,11 @@ func (d *Dialog) Opaque() bool {
 	return d.req.fault != 0 && (d.first == nil || d.serverDone)
 }
 
+// Idle reports that no message is under way in either direction, as far as it was read.
+func (d *Dialog) Idle() bool {
+	return d.req.fault == 0 && d.open == nil && d.first == nil && d.req.state != inHead && d.res.Idle()
+}
+
 // Requests reads p, which the client sent.
 func (r *Recorder) Requests(d *Dialog, p []byte, now time.Time) {
 	if d.req.fault != 0 {

@@ -12,23 +12,56 @@ const (
 	// acceptPause is how long no connection is taken when descriptors have run out: those that are there go on.
 	acceptPause = 100 * time.Millisecond
 	complainGap = 10 * time.Second
+	// resolvePatience is how long a client is held while the upstream's name has not been resolved at all.
+	resolvePatience = 5 * time.Second
 )
 
-func (l *loop) accept(now time.Time) {
+// accept takes what waits, and reports whether more may wait.
+func (l *loop) accept(now time.Time) bool {
 	for range acceptBatch {
+		if err := l.reserve(); err != nil {
+			l.pause(now, err)
+			return false
+		}
 		fd, peer, err := unix.Accept4(l.p.listenFD, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {
 		case nil:
-			l.begin(fd, peer)
+			l.begin(fd, peer, now)
 		case unix.EAGAIN:
-			return
+			return false
 		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO:
 		default: // EMFILE, ENFILE, ENOBUFS, ENOMEM
-			l.unlisten()
-			l.acceptAgain = now.Add(acceptPause)
-			l.complain(now, "cannot accept connections for now", err)
-			return
+			l.pause(now, err)
+			return false
 		}
+	}
+	return true
+}
+
+// pause takes no connections for a moment: they wait in the kernel while those that are open go on.
+func (l *loop) pause(now time.Time, err error) {
+	l.unlisten()
+	l.acceptAgain = now.Add(acceptPause)
+	l.complain(now, "cannot accept connections for now", err)
+}
+
+// reserve keeps a descriptor back, so that a connection is only taken when there is one for the upstream too.
+func (l *loop) reserve() (err error) {
+	if l.spareFD < 0 {
+		l.spareFD, err = unix.FcntlInt(uintptr(l.wakeFD), unix.F_DUPFD_CLOEXEC, 0)
+	}
+	return err
+}
+
+// socket opens one, with the descriptor kept back when there is no other.
+func (l *loop) socket(family int) (int, error) {
+	for {
+		fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != unix.EMFILE && err != unix.ENFILE || l.spareFD < 0 {
+			return fd, err
+		}
+		_ = unix.Close(l.spareFD)
+		l.spareFD = -1
 	}
 }
 
@@ -41,8 +74,7 @@ func (l *loop) complain(now time.Time, what string, err error) {
 }
 
 // begin opens the other half of a new connection.
-func (l *loop) begin(fd int, peer unix.Sockaddr) {
-	setOptions(fd)
+func (l *loop) begin(fd int, peer unix.Sockaddr, now time.Time) {
 	l.p.stats.accepted.Add(1)
 	l.p.stats.connections.Add(1)
 	l.open++
@@ -50,11 +82,34 @@ func (l *loop) begin(fd int, peer unix.Sockaddr) {
 	c := &conn{generation: l.generation, slot: l.slot()}
 	l.conns[c.slot] = c
 	c.sides[client].fd, c.sides[server].fd = fd, -1
-	c.untried = l.p.upstream.get()
 	l.serial++
 	id := append([]byte(nil), l.prefix...)
 	c.dialog.Start(strconv.AppendUint(id, l.serial, 16), textOf(peer), nil)
+	if c.untried = l.p.upstream.get(); len(c.untried) == 0 {
+		c.patience = now.Add(resolvePatience)
+		l.held = append(l.held, c)
+		return
+	}
 	l.connect(c)
+}
+
+// release connects the clients that waited for the upstream's name, or refuses them when that took too long.
+func (l *loop) release(now time.Time) {
+	if len(l.held) == 0 {
+		return
+	}
+	addresses := l.p.upstream.get()
+	for len(l.held) > 0 {
+		c := l.held[0]
+		if !c.closed && len(addresses) == 0 && now.Before(c.patience) {
+			return
+		}
+		l.held = l.held[1:]
+		if c.untried = addresses; !c.closed {
+			l.connect(c)
+		}
+	}
+	l.held = nil
 }
 
 func (l *loop) slot() int32 {
@@ -69,12 +124,16 @@ func (l *loop) slot() int32 {
 
 // connect starts a connection to the next address of the upstream.
 func (l *loop) connect(c *conn) {
+	var why error = unix.EADDRNOTAVAIL // the name was not resolved
+	if c.failure != 0 {
+		why = c.failure
+	}
 	for len(c.untried) > 0 {
 		a := c.untried[0]
 		c.untried = c.untried[1:]
-		fd, err := unix.Socket(a.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		fd, err := l.socket(a.family)
 		if err != nil {
-			l.complain(time.Now(), "cannot open a connection to the upstream", err)
+			why = err
 			break
 		}
 		setOptions(fd)
@@ -82,18 +141,24 @@ func (l *loop) connect(c *conn) {
 		c.sides[server] = socket{fd: fd}
 		switch err = unix.Connect(fd, a.socket); err {
 		case nil:
-			l.watch(c, client)
-			l.watch(c, server)
+			l.established(c)
 			return
 		case unix.EINPROGRESS:
 			c.connecting = true
 			l.watch(c, server)
 			return
 		}
+		why = err
 		_ = unix.Close(fd)
 		c.sides[server].fd = -1
 	}
-	l.refuse(c)
+	l.refuse(c, why)
+}
+
+func (l *loop) established(c *conn) {
+	l.p.upstream.worked()
+	l.watch(c, server)
+	l.watch(c, client)
 }
 
 // connected sees how a connection attempt ended.
@@ -101,21 +166,19 @@ func (l *loop) connected(c *conn) {
 	errno, err := unix.GetsockoptInt(c.sides[server].fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	c.connecting = false
 	if err == nil && errno == 0 {
-		l.watch(c, server)
-		if !c.closed {
-			l.watch(c, client)
-		}
+		l.established(c)
 		return
 	}
+	c.failure = unix.Errno(errno)
 	_ = unix.Close(c.sides[server].fd)
 	c.sides[server] = socket{fd: -1}
 	l.connect(c)
 }
 
 // refuse does to the client what an upstream does that nobody listens on.
-func (l *loop) refuse(c *conn) {
+func (l *loop) refuse(c *conn, why error) {
 	l.p.stats.refused.Add(1)
-	l.p.upstream.failed()
+	l.p.upstream.failed(why)
 	reset(c.sides[client].fd)
 	l.drop(c, false)
 }

@@ -18,6 +18,8 @@ type conn struct {
 	closed     bool
 	opaque     bool // nothing more is to be read out of it
 	untried    []address
+	failure    unix.Errno // of the last address tried
+	patience   time.Time  // until when the upstream's name is waited for
 	dialog     wire.Dialog
 }
 
@@ -30,7 +32,9 @@ const (
 // socket is one side.
 type socket struct {
 	fd      int
-	watched uint32 // epoll events asked for; 0: not in epoll, so that a hang-up nobody waits for cannot spin the loop
+	watched uint32 // epoll events asked for
+	polled  bool   // it is in epoll, which tells breaking off even when nothing is asked for
+	hung    bool   // it hung up while it is not read: not in epoll till then, as that would be told without end
 	eof     bool   // it sends nothing more
 	shut    bool   // it was told that nothing more comes
 	unsent  []byte // came from the other side and does not fit its buffer; the other side is not read meanwhile
@@ -42,6 +46,7 @@ const chunk = 64 << 10
 // keepIdle is when the kernel begins to ask a silent peer whether it is there.
 const keepIdle = 2 * time.Minute
 
+// setOptions: small writes leave at once, and a peer that vanished is noticed. Accepted sockets inherit the listener's.
 func setOptions(fd int) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
@@ -66,7 +71,8 @@ func read(fd int, b []byte) (int, unix.Errno) {
 // write returns what was taken: with errno EAGAIN none, with any other none ever.
 func write(fd int, b []byte) (int, unix.Errno) {
 	for {
-		n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
+			unix.MSG_NOSIGNAL, 0, 0)
 		switch errno {
 		case unix.EINTR:
 			continue
@@ -97,11 +103,14 @@ func (l *loop) pass(c *conn, side int, events uint32) {
 	if from.eof || len(to.unsent) > 0 { // not to be read now; only its breaking off is news
 		if events&unix.EPOLLERR != 0 {
 			l.abort(c, side)
+			return
 		}
+		from.hung = events&unix.EPOLLHUP != 0
+		l.watch(c, side)
 		return
 	}
-	data := l.room()
-	n, errno := read(from.fd, data)
+	n, errno := read(from.fd, l.room())
+	at := time.Now()
 	switch {
 	case errno == unix.EAGAIN:
 		return
@@ -110,13 +119,13 @@ func (l *loop) pass(c *conn, side int, events uint32) {
 		return
 	case n == 0:
 		from.eof = true
-		l.note(c, endOf(side), nil)
+		l.note(c, endOf(side), nil, at)
 		l.settle(c)
 		return
 	}
-	data = l.keep(n)
+	data := l.keep(n)
 	sent, errno := write(to.fd, data)
-	l.note(c, dataOf(side), data)
+	l.note(c, dataOf(side), data, at)
 	switch {
 	case errno != 0 && errno != unix.EAGAIN:
 		l.salvage(c, 1-side)
@@ -178,8 +187,9 @@ func (l *loop) salvage(c *conn, side int) {
 			break
 		}
 		data := l.keep(n)
-		l.note(c, dataOf(side), data)
-		if sent, _ := write(to.fd, data); sent < n {
+		sent, _ := write(to.fd, data)
+		l.note(c, dataOf(side), data, time.Now())
+		if sent < n {
 			break
 		}
 	}
@@ -208,9 +218,9 @@ func (l *loop) drop(c *conn, aborted bool) {
 	l.open--
 	l.p.stats.connections.Add(-1)
 	if aborted {
-		l.note(c, abortedByClient, nil)
+		l.note(c, abortedByClient, nil, time.Now())
 	} else {
-		l.note(c, over, nil)
+		l.note(c, over, nil, time.Now())
 	}
 }
 
@@ -224,14 +234,14 @@ func (l *loop) watch(c *conn, side int) {
 	if len(s.unsent) > 0 || c.connecting && side == server {
 		want |= unix.EPOLLOUT
 	}
-	if want == s.watched {
-		return
-	}
+	over := s.hung || s.eof && s.shut // epoll would tell the hang-up again and again
 	op := unix.EPOLL_CTL_MOD
 	switch {
-	case s.watched == 0:
+	case c.closed, s.polled && want == s.watched && (want != 0 || !over), !s.polled && want == 0:
+		return
+	case !s.polled:
 		op = unix.EPOLL_CTL_ADD
-	case want == 0:
+	case want == 0 && over:
 		op = unix.EPOLL_CTL_DEL
 	}
 	event := unix.EpollEvent{Events: want, Fd: c.slot<<1 | int32(side), Pad: c.generation}
@@ -240,5 +250,5 @@ func (l *loop) watch(c *conn, side int) {
 		l.abort(c, server)
 		return
 	}
-	s.watched = want
+	s.watched, s.polled, s.hung = want, op != unix.EPOLL_CTL_DEL, false
 }

@@ -36,12 +36,13 @@ type loop struct {
 	used     int
 	glances  []glance
 	recorder *wire.Recorder
-	lost     [wire.Losses]int64 // as told to the sink
-	opaque   int64              // as told to the stats
+	told     wire.Counts // to the sink and the stats
 	offered  time.Time
 
 	conns      []*conn // by slot
 	free       []int32
+	held       []*conn // clients that wait for the upstream's name
+	spareFD    int     // kept back for a connection to the upstream; negative: none
 	open       int
 	generation int32
 	serial     uint64
@@ -77,7 +78,7 @@ func endOf(side int) kind  { return clientEnd + kind(side) }
 
 func newLoop(p *Proxy, n int) (*loop, error) {
 	l := &loop{
-		p: p, epoll: -1, wakeFD: -1, events: make([]unix.EpollEvent, eventsBatch), arena: make([]byte, arenaSize),
+		p: p, epoll: -1, wakeFD: -1, spareFD: -1, events: make([]unix.EpollEvent, eventsBatch), arena: make([]byte, arenaSize),
 		recorder: wire.NewRecorder(wire.RecorderConfig{
 			Source: p.source(), BodyMax: p.cfg.BodyMax, ResponseWait: p.cfg.ResponseWait, MarkHeader: p.cfg.MarkHeader,
 			Budget: p.cfg.Budget,
@@ -103,7 +104,7 @@ func newLoop(p *Proxy, n int) (*loop, error) {
 }
 
 func (l *loop) close() {
-	for _, fd := range []*int{&l.epoll, &l.wakeFD} {
+	for _, fd := range []*int{&l.epoll, &l.wakeFD, &l.spareFD} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)
 			*fd = -1
@@ -130,6 +131,7 @@ func (l *loop) run() {
 		for i := range max(n, 0) {
 			l.dispatch(&l.events[i], now)
 		}
+		l.release(now)
 		l.readOut()
 		if !l.acceptAgain.IsZero() && !now.Before(l.acceptAgain) {
 			l.acceptAgain = time.Time{}
@@ -171,6 +173,9 @@ func (l *loop) timeout(now time.Time) int {
 	}
 	sooner(l.acceptAgain)
 	sooner(l.deadline)
+	if len(l.held) > 0 {
+		sooner(l.held[0].patience)
+	}
 	if next.IsZero() {
 		return -1
 	}
@@ -200,16 +205,24 @@ func (l *loop) unlisten() {
 // drained reports that the loop may end. When the time for draining is over it closes what is left.
 func (l *loop) drained(now time.Time) bool {
 	if l.deadline.IsZero() {
+		l.deadline = now.Add(max(l.p.cfg.DrainTimeout, 0))
+		for l.accept(now) { // whom the kernel has let in is served
+		}
 		l.unlisten()
 		l.acceptAgain = time.Time{}
-		l.deadline = now.Add(max(l.p.cfg.DrainTimeout, 0))
+		l.p.unlistened.Done()
 	}
 	if l.open > 0 && now.Before(l.deadline) {
 		return false
 	}
+	l.readOut()
 	for _, c := range l.conns {
-		if c != nil {
+		switch {
+		case c == nil:
+		case c.dialog.Idle():
 			l.drop(c, false)
+		default: // cut off inside a message: an end would look like the message's
+			l.abort(c, server)
 		}
 	}
 	l.readOut()
@@ -232,7 +245,7 @@ func (l *loop) keep(n int) []byte {
 }
 
 // note remembers what to read out later.
-func (l *loop) note(c *conn, k kind, data []byte) {
+func (l *loop) note(c *conn, k kind, data []byte, at time.Time) {
 	switch k {
 	case clientData:
 		l.p.stats.bytesIn.Add(int64(len(data)))
@@ -243,7 +256,7 @@ func (l *loop) note(c *conn, k kind, data []byte) {
 		l.used -= len(data) // the last that was kept
 		return
 	}
-	l.glances = append(l.glances, glance{c, k, data, time.Now()})
+	l.glances = append(l.glances, glance{c, k, data, at})
 }
 
 // readOut parses what this batch has seen, in its order.
@@ -292,24 +305,21 @@ func (l *loop) offer(now time.Time) {
 	l.count()
 }
 
-// count tells what was not kept.
+// count tells what was not kept, and what became of connections.
 func (l *loop) count() {
-	counts := &l.recorder.Counts
-	if counts.Lost != l.lost {
-		for loss, n := range counts.Lost {
-			if more := n - l.lost[loss]; more > 0 {
-				l.p.cfg.Sink.Shed(wire.Loss(loss).String(), int(more))
-			}
+	now, told, stats := &l.recorder.Counts, &l.told, &l.p.stats
+	if *now == *told {
+		return
+	}
+	for loss, n := range now.Lost {
+		if more := n - told.Lost[loss]; more > 0 {
+			l.p.cfg.Sink.Shed(wire.Loss(loss).String(), int(more))
 		}
-		l.lost = counts.Lost
 	}
-	var opaque int64
-	for _, n := range counts.Opaque {
-		opaque += n
+	for fault, n := range now.Opaque {
+		stats.opaque[fault].Add(n - told.Opaque[fault])
 	}
-	if opaque != l.opaque {
-		l.p.stats.opaque.Add(opaque - l.opaque)
-		l.p.stats.panics.Store(counts.Opaque[0])
-		l.opaque = opaque
-	}
+	stats.seen.Add(now.Seen - told.Seen)
+	stats.unanswered.Add(now.ResponsesUnread - told.ResponsesUnread)
+	*told = *now
 }

@@ -42,25 +42,14 @@ type Config struct {
 	Listen       string        // "host:port", ":8080", "[::1]:0"
 	Upstream     string        // "host:port"; the name is resolved again when connecting fails
 	Name         string        // of the source, for Exchange.Source
-	BodyMax      int           // bytes kept of each body
+	BodyMax      int           // bytes kept of each body; 0: none
 	ResponseWait time.Duration // from the last request byte; 0: 2 s
-	DrainTimeout time.Duration // for open connections after Run's context ended
+	DrainTimeout time.Duration // for open connections after Run's context ended; 0: none
 	MarkHeader   string        // requests with this field are not captured; "": "Reprise-Replay"
 	Loops        int           // event loops; 0: one per two cores
 	Budget       wire.Budget   // nil: no bound
 	Sink         Sink
 	Logger       *slog.Logger // nil: discard
-}
-
-// Stats are totals since Listen, but Connections.
-type Stats struct {
-	Connections int64 // open now (pairs of client and upstream)
-	Accepted    int64
-	Refused     int64 // the upstream could not be connected to
-	BytesIn     int64 // from clients
-	BytesOut    int64 // from the upstream
-	Opaque      int64 // connections that became opaque, for whatever reason
-	Panics      int64 // of Opaque: a fault in the parser
 }
 
 const (
@@ -70,18 +59,14 @@ const (
 
 // Proxy is a listening pass-through. Listen makes it, Run serves.
 type Proxy struct {
-	cfg      Config
-	listener net.Listener // owns the address; the loops accept by a duplicate of its descriptor
-	listenFD int
-	upstream *resolver
-	loops    []*loop
-	stats    counters
-	draining atomic.Bool
-}
-
-// counters are Stats while the loops run.
-type counters struct {
-	connections, accepted, refused, bytesIn, bytesOut, opaque, panics atomic.Int64
+	cfg        Config
+	addr       net.Addr
+	listenFD   int
+	upstream   *resolver
+	loops      []*loop
+	stats      counters
+	draining   atomic.Bool
+	unlistened sync.WaitGroup // loops that still accept
 }
 
 // Listen binds the address; a *fault.Error says why it cannot. A name of the upstream that does not resolve is no
@@ -99,16 +84,22 @@ func Listen(cfg Config) (*Proxy, error) {
 	if cfg.Loops <= 0 {
 		cfg.Loops = max(1, runtime.NumCPU()/2)
 	}
-	host, port, err := net.SplitHostPort(cfg.Upstream)
+	cfg.BodyMax = max(cfg.BodyMax, 0)
+	upstream, err := newResolver(cfg.Upstream, cfg.Logger)
 	if err != nil {
-		return nil, fault.BadUsage(fmt.Sprintf("bad upstream %q", cfg.Upstream), err.Error(), "HOST:PORT, such as 127.0.0.1:9000")
+		return nil, err
 	}
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, listenFault(cfg.Listen, err)
 	}
-	p := &Proxy{cfg: cfg, listener: ln, upstream: newResolver(host, port, cfg.Logger)}
+	defer ln.Close() // the loops accept by a duplicate of its descriptor, unknown to the Go runtime's poller
+	if err := upstream.notAt(ln.Addr()); err != nil {
+		return nil, err
+	}
+	p := &Proxy{cfg: cfg, addr: ln.Addr(), listenFD: -1, upstream: upstream}
 	if p.listenFD, err = duplicate(ln.(*net.TCPListener)); err == nil {
+		setOptions(p.listenFD)
 		for range cfg.Loops {
 			var l *loop
 			if l, err = newLoop(p, len(p.loops)); err != nil {
@@ -150,36 +141,32 @@ func duplicate(ln *net.TCPListener) (fd int, err error) {
 }
 
 // Addr is the bound address.
-func (p *Proxy) Addr() net.Addr { return p.listener.Addr() }
-
-// Stats returns the counts so far.
-func (p *Proxy) Stats() Stats {
-	c := &p.stats
-	return Stats{
-		Connections: c.connections.Load(), Accepted: c.accepted.Load(), Refused: c.refused.Load(),
-		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Opaque: c.opaque.Load(), Panics: c.panics.Load(),
-	}
-}
+func (p *Proxy) Addr() net.Addr { return p.addr }
 
 // Run serves until ctx ends, then accepts no more and gives open connections DrainTimeout. Everything captured has been
-// offered when it returns.
+// offered when it returns. It can be called once.
 func (p *Proxy) Run(ctx context.Context) error {
 	defer p.close()
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var wg sync.WaitGroup
-	wg.Go(func() { p.upstream.run(serving) })
-	var loops sync.WaitGroup
+	var resolver, loops sync.WaitGroup
+	resolver.Go(func() { p.upstream.run(serving, p.wake) })
+	p.unlistened.Add(len(p.loops))
 	for _, l := range p.loops {
 		loops.Go(l.run)
 	}
 	<-ctx.Done()
 	p.draining.Store(true)
 	p.wake()
+	p.unlistened.Wait()
+	p.unlisten() // at once, for who comes while others drain is to go elsewhere
 	loops.Wait()
 	stop()
-	wg.Wait()
+	resolver.Wait()
 	return nil
 }
+
+// Close gives the address of a Proxy back that does not Run.
+func (p *Proxy) Close() { p.close() }
 
 func (p *Proxy) wake() {
 	for _, l := range p.loops {
@@ -191,11 +178,14 @@ func (p *Proxy) close() {
 	for _, l := range p.loops {
 		l.close()
 	}
-	if p.listenFD > 0 {
+	p.unlisten()
+}
+
+func (p *Proxy) unlisten() {
+	if p.listenFD >= 0 {
 		_ = unix.Close(p.listenFD)
 		p.listenFD = -1
 	}
-	_ = p.listener.Close()
 }
 
 func (p *Proxy) source() traffic.Source {

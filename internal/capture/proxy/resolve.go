@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/reprise-io/reprise/internal/fault"
 )
 
 const (
@@ -30,9 +33,22 @@ type resolver struct {
 	log        *slog.Logger
 	addresses  atomic.Pointer[[]address] // nil: not resolved yet
 	again      chan struct{}
+	down       atomic.Bool // the last connection failed
+	unresolved bool        // and said so
 }
 
-func newResolver(host, port string, log *slog.Logger) *resolver {
+func newResolver(upstream string, log *slog.Logger) (*resolver, error) {
+	host, port, err := net.SplitHostPort(upstream)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "0" || port == "" {
+		cause := "a host and a port are needed"
+		if err != nil {
+			cause = err.Error()
+		}
+		return nil, fault.BadUsage(fmt.Sprintf("bad upstream %q", upstream), cause, "HOST:PORT, such as 127.0.0.1:9000")
+	}
 	r := &resolver{host: host, port: port, log: log, again: make(chan struct{}, 1)}
 	if host == "" {
 		r.host = "127.0.0.1"
@@ -40,7 +56,24 @@ func newResolver(host, port string, log *slog.Logger) *resolver {
 	if ip, err := netip.ParseAddr(r.host); err == nil {
 		r.set([]netip.Addr{ip})
 	}
-	return r
+	return r, nil
+}
+
+// notAt refuses an upstream that is the tap's own address: each connection would open the next.
+func (r *resolver) notAt(listener net.Addr) error {
+	own, err := netip.ParseAddrPort(listener.String())
+	if err != nil {
+		return nil
+	}
+	for _, a := range r.get() {
+		to, _ := netip.ParseAddrPort(string(a.text))
+		here := to.Addr() == own.Addr().Unmap() || own.Addr().IsUnspecified() && (to.Addr().IsLoopback() || to.Addr().IsUnspecified())
+		if here && to.Port() == own.Port() {
+			return fault.BadUsage(fmt.Sprintf("upstream %s is this tap itself", a.text), "it listens on "+own.String(),
+				"--upstream with the address of the application behind the tap")
+		}
+	}
+	return nil
 }
 
 // get returns the addresses, none when the name did not resolve yet.
@@ -51,21 +84,34 @@ func (r *resolver) get() []address {
 	return nil
 }
 
-// failed asks for a new look at the name.
-func (r *resolver) failed() {
+// failed is told when no address could be connected to, and asks for a new look at the name. It and worked log the
+// change, not each connection.
+func (r *resolver) failed(why error) {
+	if !r.down.Swap(true) {
+		r.log.Warn("the upstream cannot be reached; clients are reset", "upstream", net.JoinHostPort(r.host, r.port), "error", why)
+	}
 	select {
 	case r.again <- struct{}{}:
 	default:
 	}
 }
 
-// run looks the name up at once, and again whenever connecting fails, until ctx ends.
-func (r *resolver) run(ctx context.Context) {
+func (r *resolver) worked() {
+	if r.down.Load() && r.down.Swap(false) {
+		r.log.Info("the upstream can be reached again", "upstream", net.JoinHostPort(r.host, r.port))
+	}
+}
+
+// run looks the name up at once, and again whenever connecting fails, until ctx ends. changed is called when addresses
+// have come.
+func (r *resolver) run(ctx context.Context, changed func()) {
 	if _, err := netip.ParseAddr(r.host); err == nil {
 		return
 	}
 	for {
-		r.lookUp(ctx)
+		if r.lookUp(ctx) {
+			changed()
+		}
 		select {
 		case <-time.After(resolveEvery):
 		case <-ctx.Done():
@@ -82,17 +128,20 @@ func (r *resolver) run(ctx context.Context) {
 	}
 }
 
-func (r *resolver) lookUp(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+func (r *resolver) lookUp(ctx context.Context) bool {
+	limited, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", r.host)
+	ips, err := net.DefaultResolver.LookupNetIP(limited, "ip", r.host)
 	if err != nil {
-		if ctx.Err() == nil {
-			r.log.Warn("cannot resolve the upstream's name; trying again", "error", err)
+		if ctx.Err() == nil && !r.unresolved {
+			r.unresolved = true
+			r.log.Warn("cannot resolve the upstream's name; trying on", "error", err)
 		}
-		return
+		return false
 	}
+	r.unresolved = false
 	r.set(ips)
+	return true
 }
 
 func (r *resolver) set(ips []netip.Addr) {
