@@ -71,10 +71,15 @@ func (w *walker) run() {
 				top = &w.frames[len(w.frames)-1]
 			}
 			i++
-		case '"', '\'':
+		case '"':
 			i = w.text(top, i, c)
 			top = &w.frames[len(w.frames)-1] // a document inside the string may have moved the frames
 		default:
+			if c == '\'' && opensString(src, i) {
+				i = w.text(top, i, c)
+				top = &w.frames[len(w.frames)-1]
+				continue
+			}
 			i = w.bare(top, i)
 		}
 	}
@@ -195,6 +200,18 @@ func bareEnd(src []byte, i int) int {
 		}
 	}
 	return i
+}
+
+// opensString reports whether the single quote at i begins a string: it stands where a key or value may, and one line
+// holds all of it. Otherwise it is an apostrophe.
+func opensString(src []byte, i int) bool {
+	end, _ := stringEnd(src, i+1, '\'')
+	if end == len(src) || bytes.IndexByte(src[i:end], '\n') >= 0 {
+		return false
+	}
+	for i--; i >= 0 && isSpace(src[i]); i-- {
+	}
+	return i < 0 || bytes.IndexByte([]byte("{[(,:"), src[i]) >= 0
 }
 
 func commentEnd(src []byte, i int) int {

@@ -84,8 +84,13 @@ func (p *pseudonyms) make(dst []byte, kind Kind, value []byte) {
 			return
 		}
 	}
-	for i := range dst { // nothing in it can change its place in its class
-		dst[i] = 'x'
+	for i, c := range dst { // so little is in it that it came out the same every time
+		switch {
+		case c == '9', c == 'z', c == 'Z':
+			dst[i] = c - 1
+		case isDigit(c), isLetter(c):
+			dst[i] = c + 1
+		}
 	}
 }
 
@@ -313,7 +318,7 @@ func (p *pseudonyms) token(dst, v []byte, l look) {
 }
 
 // classes replaces each character by one of its class and size in bytes. A first digit that is not 0 does not become 0,
-// so that a number stays a number of that length.
+// and the 0 of 0.5 stays, so that a number stays a number.
 func (p *pseudonyms) classes(dst, v []byte) {
 	for i := 0; i < len(v); i++ {
 		switch c := v[i]; {
@@ -322,7 +327,7 @@ func (p *pseudonyms) classes(dst, v []byte) {
 			switch {
 			case leads && c != '0':
 				dst[i] = '1' + byte(p.below(9))
-			case leads && i+1 < len(v):
+			case leads && i+1 < len(v) && v[i+1] == '.':
 				dst[i] = '0'
 			default:
 				dst[i] = p.digit()
