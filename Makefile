@@ -30,7 +30,7 @@ build: ## static, trimmed bin/tap, bin/replayer, bin/inspect
 
 demo: build ## record a shop's traffic and replay it at its next version
 	@go build -o $(CACHE)/bin/demo ./e2e/demo
-	@$(CACHE)/bin/demo -bin bin -dir $(CACHE)/demo
+	@$(CACHE)/bin/demo -bin bin -dir .cache/demo
 
 unit: $(CACHE)/need.cc ## fast tests, with the race detector
 	go test -race -timeout 5m ./...

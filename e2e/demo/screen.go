@@ -64,7 +64,8 @@ func (d *demo) differences() []string {
 			report.Number(x.Count), report.Number(x.Compared)))
 	}
 	for _, r := range d.fast.Routes {
-		if r.Fired >= 50 && r.Service.P99 > 2*r.Recorded.P99 && r.Service.P99-r.Recorded.P99 >= 20 {
+		// The median decides: on a busy machine the p99 of any route may double.
+		if r.Fired >= 50 && r.Service.P50 > 2*r.Recorded.P50 && r.Service.P50-r.Recorded.P50 >= 20 {
 			all = append(all, fmt.Sprintf("%-*s   p99 %s → %s", width, r.Route, ms(r.Recorded.P99), ms(r.Service.P99)))
 		}
 	}
