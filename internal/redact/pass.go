@@ -80,7 +80,7 @@ func (p *pass) begin() {
 // take returns n bytes of scratch.
 func (p *pass) take(n int) []byte {
 	if cap(p.arena)-len(p.arena) < n {
-		p.arena = make([]byte, 0, max(4096, 2*n))
+		p.arena = make([]byte, 0, max(4096, 2*n, min(2*cap(p.arena), 64<<10)))
 	}
 	at := len(p.arena)
 	p.arena = p.arena[:at+n]

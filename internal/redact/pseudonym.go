@@ -27,15 +27,14 @@ type pseudonyms struct {
 // remembered keeps a pseudonym by keyed hashes of its value, never the value: cookies and tokens repeat with every
 // request of a client.
 type remembered struct {
-	a, b   uint64
-	kind   Kind
-	length int
-	text   [maxRemembered]byte
+	a, b uint64
+	kind Kind
+	text []byte
 }
 
 const (
 	cacheSize     = 256 // power of two
-	maxRemembered = 64
+	maxRemembered = 1024
 )
 
 func newPseudonyms(key []byte) *pseudonyms {
@@ -55,13 +54,12 @@ func (p *pseudonyms) write(dst []byte, kind Kind, value []byte) {
 	a := maphash.Bytes(p.seeds[0], value)
 	slot := &p.cache[(a^uint64(kind))%cacheSize]
 	b := maphash.Bytes(p.seeds[1], value)
-	if slot.a == a && slot.b == b && slot.kind == kind && slot.length == len(value) {
-		copy(dst, slot.text[:len(value)])
+	if slot.a == a && slot.b == b && slot.kind == kind && len(slot.text) == len(value) {
+		copy(dst, slot.text)
 		return
 	}
 	p.make(dst, kind, value)
-	slot.a, slot.b, slot.kind, slot.length = a, b, kind, len(value)
-	copy(slot.text[:], dst)
+	slot.a, slot.b, slot.kind, slot.text = a, b, kind, append(slot.text[:0], dst...)
 }
 
 // make never gives the value itself back: it tries again with another attempt number.

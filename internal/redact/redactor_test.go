@@ -273,11 +273,11 @@ func TestHeadersByName(t *testing.T) {
 func TestPathIsThatOfTheRedactedTarget(t *testing.T) {
 	r := fixed(t)
 	rows := map[string]string{
-		"/a/b?c=d":                        "/a/b",
-		"/users/" + phone + "/x?y":        "",
+		"/a/b?c=d":                         "/a/b",
+		"/users/" + phone + "/x?y":         "",
 		"http://h:1/users/" + phone + "#f": "",
-		"http://h":                        "/",
-		"*":                               "*",
+		"http://h":                         "/",
+		"*":                                "*",
 	}
 	for target, want := range rows {
 		got := string(r.Path([]byte(target)))

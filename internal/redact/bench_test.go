@@ -1,0 +1,122 @@
+package redact
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// small is a request and answer of 1 KB in all, with a session cookie and a token.
+func small() *traffic.Exchange {
+	return &traffic.Exchange{
+		Request: traffic.Request{
+			Method: []byte("GET"), Scheme: []byte("http"), Authority: []byte("shop.example.com"),
+			Target: []byte("/api/items/42?ref=home&page=2"), Protocol: []byte("HTTP/1.1"),
+			Headers: []traffic.Field{
+				field("Host", "shop.example.com"),
+				field("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"),
+				field("Accept", "application/json"), field("Accept-Encoding", "gzip, deflate, br"),
+				field("Accept-Language", "zh-CN,zh;q=0.9"), field("Referer", "http://shop.example.com/home"),
+				field("X-Request-Id", "5f3c0d1e-7a52-4c49-9e75-1a2b3c4d5e6f"),
+			},
+		},
+		Response: &traffic.Response{
+			Status: 200,
+			Headers: []traffic.Field{
+				field("Content-Type", "application/json"), field("Content-Length", "402"),
+				field("Date", "Mon, 23 Nov 2026 09:00:00 GMT"), field("Server", "shop/1.0"),
+			},
+			Body: []byte(`{"id":42,"name":"Blue kettle","price":39.9,"currency":"CNY","stock":12,"tags":["kitchen","sale"],` +
+				`"description":"A kettle that boils a litre of water in two minutes and looks good.","images":["/img/42-1.jpg","/img/42-2.jpg"],` +
+				`"rating":{"average":4.6,"count":1289},"updated_at":"2026-11-20T10:11:12Z","related":[17,23,99,1204],"seller":{"id":7,"name":"Tea & more"}}`),
+		},
+	}
+}
+
+func withSecrets() *traffic.Exchange {
+	x := small()
+	x.Request.Headers = append(x.Request.Headers, field("Cookie", "sid="+session+"; theme=dark"), field("Authorization", "Bearer "+token))
+	return x
+}
+
+func document(size int, secrets bool) []byte {
+	var b strings.Builder
+	b.WriteString("[")
+	for i := 0; b.Len() < size; i++ {
+		if i > 0 {
+			b.WriteString(",")
+		}
+		fmt.Fprintf(&b, `{"id":%d,"name":"Item number %d","price":%d.90,"created_at":"2026-11-20T10:11:12Z","tags":["a","bc","def"],`+
+			`"description":"Some words that describe the item, neither short nor long.","order_id":"2026112000%06d","active":true`, i, i, i%100, i)
+		if secrets {
+			fmt.Fprintf(&b, `,"phone":"138%08d","password":"pw-%d"`, i, i)
+		}
+		b.WriteString("}")
+	}
+	return append([]byte(b.String()), ']')
+}
+
+func benchmark(b *testing.B, x *traffic.Exchange, size int) {
+	r := fixed(b)
+	request, response := slices.Clone(x.Request.Headers), slices.Clone(x.Response.Headers)
+	target, authority, body, answer := x.Request.Target, x.Request.Authority, x.Request.Body, x.Response.Body
+	require.NoError(b, r.Exchange(x))
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	for b.Loop() {
+		copy(x.Request.Headers, request)
+		copy(x.Response.Headers, response)
+		x.Request.Target, x.Request.Authority, x.Request.Body, x.Response.Body = target, authority, body, answer
+		x.Redactions = nil
+		if err := r.Exchange(x); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSmall(b *testing.B) {
+	x := small()
+	benchmark(b, x, len(encoded(x)))
+}
+
+func BenchmarkSmallWithCookieAndToken(b *testing.B) {
+	x := withSecrets()
+	benchmark(b, x, len(encoded(x)))
+}
+
+func BenchmarkJSON(b *testing.B) {
+	for _, secrets := range []bool{false, true} {
+		b.Run(fmt.Sprintf("secrets=%t", secrets), func(b *testing.B) {
+			x := small()
+			x.Response.Body = document(64<<10, secrets)
+			benchmark(b, x, len(x.Response.Body))
+		})
+	}
+}
+
+func BenchmarkHTML(b *testing.B) {
+	x := small()
+	x.Response.Headers[0] = field("Content-Type", "text/html")
+	x.Response.Body = []byte(strings.Repeat(`<li class="item-42"><a href="/items/42?page=2">Blue kettle, 39.90</a> since 2026-11-20</li>`+"\n", 700))
+	benchmark(b, x, len(x.Response.Body))
+}
+
+func BenchmarkForm(b *testing.B) {
+	x := small()
+	x.Request.Headers = append(x.Request.Headers, field("Content-Type", "application/x-www-form-urlencoded"))
+	x.Request.Body = []byte(strings.Repeat("name=Some+Name&city=%E4%B8%8A%E6%B5%B7&page=2&text=hello+world&", 500))
+	benchmark(b, x, len(x.Request.Body))
+}
+
+func BenchmarkGzip(b *testing.B) {
+	x := small()
+	plain := document(64<<10, true)
+	x.Response.Headers = append(x.Response.Headers, field("Content-Encoding", "gzip"))
+	x.Response.Body = zipped(b, string(plain))
+	benchmark(b, x, len(plain))
+}
