@@ -117,7 +117,9 @@ func (a *Admin) list(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(details.Names(), func(n string) bool { return strings.HasPrefix(n, "__") }), nil
+	return slices.DeleteFunc(details.Names(), func(n string) bool {
+		return strings.HasPrefix(n, "__") || details[n].Err != nil // asked for just now, and not there
+	}), nil
 }
 
 // Describe returns the topics in the order asked for; all of them but internal ones, sorted, when none is named.
@@ -143,7 +145,7 @@ func (a *Admin) describe(ctx context.Context, topics []string) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	sizes := a.sizes(ctx, topics)
+	sizes := a.sizes(ctx)
 	infos := make([]Info, 0, len(topics))
 	for _, t := range topics {
 		info := Info{Name: t}
@@ -166,13 +168,9 @@ type partitionKey struct {
 }
 
 // sizes are what the fullest replica of each partition takes on disk. Not every broker tells, and not everyone may ask.
-func (a *Admin) sizes(ctx context.Context, topics []string) map[partitionKey]int64 {
-	set := make(kadm.TopicsSet)
-	for _, t := range topics {
-		set.Add(t)
-	}
+func (a *Admin) sizes(ctx context.Context) map[partitionKey]int64 {
 	sizes := make(map[partitionKey]int64)
-	dirs, err := a.adm.DescribeAllLogDirs(ctx, set)
+	dirs, err := a.adm.DescribeAllLogDirs(ctx, nil) // of all: a topic without its partitions named has none
 	if err != nil {
 		a.cfg.logger().Debug("kafka does not tell the sizes of partitions", "err", err)
 	}

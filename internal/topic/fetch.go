@@ -115,16 +115,21 @@ func (f *fetcher) poll(ctx context.Context, each func(*Batch, kgo.FetchPartition
 	if err := ctx.Err(); err != nil && fetches.NumRecords() == 0 {
 		return batch, err
 	}
+	failing := false
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if p.Err != nil {
+			failing = true
 			f.note(p.Partition, p.Err)
 		}
 		each(batch, p.FetchPartition)
 	})
-	if len(batch.Partitions) > 0 {
+	switch {
+	case len(batch.Partitions) > 0:
 		f.gone = time.Time{}
-	} else if f.failed != nil {
+	case f.failed != nil:
 		return batch, f.failed
+	case failing: // the client asks again at once
+		sleep(ctx, 100*time.Millisecond)
 	}
 	return batch, nil
 }
