@@ -129,7 +129,7 @@ func (l *loop) connect(c *conn) {
 		why = c.failure
 	}
 	for len(c.untried) > 0 {
-		a := c.untried[0]
+		a := &c.untried[0]
 		c.untried = c.untried[1:]
 		fd, err := l.socket(a.family)
 		if err != nil {
@@ -139,7 +139,7 @@ func (l *loop) connect(c *conn) {
 		setOptions(fd)
 		c.dialog.Server = a.text
 		c.sides[server] = socket{fd: fd}
-		switch err = unix.Connect(fd, a.socket); err {
+		switch err = unix.Connect(fd, a.socket()); err {
 		case nil:
 			l.established(c)
 			return

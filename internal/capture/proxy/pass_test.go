@@ -140,8 +140,7 @@ func TestRefusesWhenTheUpstreamDoes(t *testing.T) {
 	address, _ := closedPort(t)
 	r := newRig(t, address)
 	for range 3 {
-		_, err := r.dial().Read(make([]byte, 1))
-		require.ErrorIs(t, err, syscall.ECONNRESET)
+		requireRefused(t, r)
 	}
 	eventually(t, func() bool { return r.Stats().Refused == 3 && r.Stats().Connections == 0 })
 	require.Equal(t, 1, strings.Count(r.logs.String(), "cannot be reached"), "it is said once")
@@ -155,6 +154,17 @@ func TestRefusesWhenTheUpstreamDoes(t *testing.T) {
 	defer server.Close()
 	tell(t, client, server, get)
 	eventually(t, func() bool { return strings.Contains(r.logs.String(), "can be reached again") })
+}
+
+// requireRefused connects and is reset, be it before that is known to be connected.
+func requireRefused(t *testing.T, r *rig) {
+	t.Helper()
+	c, err := net.Dial("tcp", r.Addr().String())
+	if err == nil {
+		defer c.Close()
+		_, err = c.Read(make([]byte, 1))
+	}
+	require.ErrorIs(t, err, syscall.ECONNRESET)
 }
 
 // closedPort returns an address that nobody listens on.
@@ -213,7 +223,7 @@ func drain(t *testing.T, c *net.TCPConn, size int, slow bool) [32]byte {
 	sum := sha256.New()
 	block := make([]byte, 64<<10)
 	if slow {
-		_ = c.SetReadBuffer(4 << 10)
+		_ = c.SetReadBuffer(128 << 10)
 		block = block[:3000]
 	}
 	n, err := io.CopyBuffer(struct{ io.Writer }{sum}, io.LimitReader(c, int64(size)), block)

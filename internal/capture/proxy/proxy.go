@@ -122,6 +122,8 @@ func listenFault(address string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		f.Code, f.Cause, f.Try = fault.Failure, "the port is in use", "another --listen port, or end what uses it (ss -ltnp shows it)"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		f.Cause, f.Try = "this machine has no such address", "one that ip address shows, or none for all: :8080"
 	case errors.Is(err, syscall.EACCES):
 		f.Cause, f.Try = "ports below 1024 need CAP_NET_BIND_SERVICE", "a port above 1023, or setcap cap_net_bind_service+ep tap"
 	}

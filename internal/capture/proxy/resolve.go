@@ -23,8 +23,17 @@ const (
 // address is where to connect to, in the forms that are needed.
 type address struct {
 	family int
-	socket unix.Sockaddr
+	ip4    unix.SockaddrInet4
+	ip6    unix.SockaddrInet6
 	text   []byte // "ip:port"
+}
+
+// socket is a copy: connecting writes into it, and loops share the address.
+func (a *address) socket() unix.Sockaddr {
+	if a.family == unix.AF_INET6 {
+		return &unix.SockaddrInet6{Port: a.ip6.Port, Addr: a.ip6.Addr, ZoneId: a.ip6.ZoneId}
+	}
+	return &unix.SockaddrInet4{Port: a.ip4.Port, Addr: a.ip4.Addr}
 }
 
 // resolver keeps the upstream's addresses. The loops only load a pointer: looking a name up is done beside them.
@@ -155,9 +164,10 @@ func (r *resolver) set(ips []netip.Addr) {
 		ip = ip.Unmap()
 		a := address{text: []byte(netip.AddrPortFrom(ip, uint16(port)).String())}
 		if ip.Is4() {
-			a.family, a.socket = unix.AF_INET, &unix.SockaddrInet4{Port: port, Addr: ip.As4()}
+			a.family, a.ip4 = unix.AF_INET, unix.SockaddrInet4{Port: port, Addr: ip.As4()}
 		} else {
-			a.family, a.socket = unix.AF_INET6, &unix.SockaddrInet6{Port: port, Addr: ip.As16(), ZoneId: zone(ip.Zone())}
+			a.family = unix.AF_INET6
+			a.ip6 = unix.SockaddrInet6{Port: port, Addr: ip.As16(), ZoneId: zone(ip.Zone())}
 		}
 		all = append(all, a)
 	}
