@@ -13,6 +13,7 @@ const (
 	checkIdleAfter = 50 * time.Millisecond // what was idle for longer is looked at before it is used
 	maxIdle        = 90 * time.Second      // what was idle for longer is not used
 	writeAside     = 64 << 10              // a longer request is written while its answer is read
+	writerPatience = 10 * time.Millisecond // for the writer of such a one to come back once the answer is there
 )
 
 // RoundTrip makes one attempt for the retrying client. The answer goes into the flight.
@@ -104,8 +105,10 @@ func (s *Sender) attempt(f *flight) *failure {
 
 // connect returns the connection Begin has used, a kept one, or a fresh one.
 func (s *Sender) connect(f *flight, deadline time.Time) (*conn, *failure) {
-	if f.shot.conn != nil {
-		return f.shot.conn, nil
+	if c := f.shot.conn; c != nil {
+		f.shot.conn, f.began, f.begun = nil, f.shot.began, f.shot.written
+		f.fired = f.began
+		return c, nil
 	}
 	for {
 		c, err := s.pool.get(f.Context, deadline)
@@ -138,19 +141,19 @@ func (s *Sender) fresh(f *flight, deadline time.Time) (*conn, *failure) {
 }
 
 // exchange writes the shot and reads the answer into the flight. After an error the connection is still the caller's.
-func (s *Sender) exchange(f *flight, c *conn, deadline time.Time) (written int, err error) {
+func (s *Sender) exchange(f *flight, c *conn, deadline time.Time) (sent int, err error) {
+	c.answer.Reset(f.shot.method, s.cfg.BodyMax)
 	c.watch.Store(f.watch)
 	if err := c.extend(deadline, s.cfg.Timeout); err != nil {
-		return 0, err
+		return f.begun, err
 	}
 	if err := f.Err(); err != nil { // from here on the watch ends it
-		return 0, err
+		return f.begun, err
 	}
-	c.answer.Reset(f.shot.method, s.cfg.BodyMax)
-	start := time.Now()
-	if f.shot.conn == c {
-		start, written = f.shot.began, f.shot.written
-		f.shot.conn = nil
+	start, written := f.began, f.begun
+	f.began, f.begun = time.Time{}, 0
+	if start.IsZero() {
+		start = time.Now()
 	}
 	if f.fired.IsZero() {
 		f.fired = start
@@ -185,13 +188,19 @@ func (s *Sender) exchangeLarge(f *flight, c *conn, rest []byte, start time.Time)
 		wrote <- result{n, err}
 	}()
 	reusable, err := f.read(c, start)
+	patience := writerPatience
+	if err != nil {
+		patience = 0
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	select {
 	case r := <-wrote:
 		if r.err != nil {
 			reusable = false
 		}
 		written = r.n
-	default: // answered, or failed, before all was written
+	case <-timer.C: // answered, or failed, before all was written
 		reusable = false
 		_ = c.SetWriteDeadline(time.Unix(1, 0))
 		written = (<-wrote).n

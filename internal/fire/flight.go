@@ -29,6 +29,8 @@ type flight struct {
 	answer   *traffic.Response
 	cut      bool // the answer's body was longer than what is kept
 	fired    time.Time
+	began    time.Time // of what Begin has written; zero: nothing
+	begun    int       // bytes of it
 	attempts int
 	resent   int
 	failure  *failure
@@ -65,6 +67,7 @@ func (f *flight) begin(ctx context.Context, shot *Shot, w *watch) {
 func (f *flight) end() {
 	f.Context, f.shot, f.watch, f.answer, f.failure = context.Background(), nil, nil, nil, nil
 	f.cut, f.fired, f.attempts, f.resent = false, time.Time{}, 0, 0
+	f.began, f.begun = time.Time{}, 0
 }
 
 // shots keeps the memory of shots. Large ones are left to the garbage collector.
