@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"bytes"
 	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -323,5 +322,5 @@ func requireEOF(t *testing.T, conn *net.TCPConn) {
 func requireReset(t *testing.T, conn *net.TCPConn) {
 	t.Helper()
 	_, err := conn.Read(make([]byte, 1))
-	require.True(t, errors.Is(err, syscall.ECONNRESET), "want a reset as without the tap, got %v", err)
+	require.ErrorIs(t, err, syscall.ECONNRESET, "as without the tap")
 }

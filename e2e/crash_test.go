@@ -44,7 +44,7 @@ func TestKilledReplayerResumesWithNothingMissing(t *testing.T) {
 	}
 	r := replay(t, time.Minute, args[:len(args)-2]...)
 	stop()
-	require.EqualValues(t, "finished", r.State)
+	require.Equal(t, "finished", r.State)
 
 	got := arrivals(t, target)
 	repeats := make([]int, len(killed))

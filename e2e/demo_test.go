@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestDemoShowsEverythingAndLeavesNothingBehind(t *testing.T) {
 	require.NoError(t, os.Symlink(shared.bin, bin))
 	begin := time.Now()
 	got, err := proc.Run(within(t, 2*time.Minute), proc.Options{
-		Path: demo, Args: []string{"-bin", bin, "-dir", filepath.Join(dir, "data"), "-traffic", "6s"},
+		Path: demo, Args: []string{"-bin", bin, "-dir", filepath.Join(dir, "data"), "-traffic", "6s", "-any-ports"},
 	})
 	require.NoError(t, err)
 	require.Zero(t, got.Code, got.Stderr)
@@ -40,6 +41,24 @@ func TestDemoShowsEverythingAndLeavesNothingBehind(t *testing.T) {
 		require.Contains(t, got.Stdout, want)
 	}
 	requireNoProcess(t, dir)
+
+	// What it says to type next works: a broker on the recorded data, with everything still there.
+	addr := freeAddr(t)
+	again := start(t, "tap", "broker", "--data", filepath.Join(dir, "data", "kafka"), "--listen", addr)
+	_, err = again.WaitLine(within(t, 30*time.Second), "listening on "+addr)
+	require.NoError(t, err)
+	captured := regexp.MustCompile(`captured +([\d,]+) exchanges`).FindStringSubmatch(got.Stdout)
+	require.NotNil(t, captured)
+	stats := run(t, time.Minute, "inspect", "stats", "--brokers", addr, "-o", "table")
+	require.Zero(t, stats.Code, stats.Stderr)
+	require.Contains(t, stats.Stdout, captured[1]+" exchanges")
+	second, err := proc.Run(within(t, 30*time.Second), options("tap", "broker", "--data", filepath.Join(dir, "data", "kafka"), "--listen", freeAddr(t)))
+	require.NoError(t, err)
+	require.NotZero(t, second.Code, "two brokers on one folder would spoil it")
+	requireExplained(t, second.Stderr, "tap", filepath.Join(dir, "data", "kafka"))
+	code, err := again.Stop(20 * time.Second)
+	require.NoError(t, err)
+	require.Equal(t, 130, code)
 }
 
 // requireNoProcess: no program from that folder runs, nor one with data in it.

@@ -100,7 +100,7 @@ func TestReplayFindsWhatTheNextBuildBroke(t *testing.T) {
 	require.EqualValues(t, visits.Requests-visits.Writes, r.Fired)
 	require.EqualValues(t, visits.Writes, r.Refused["write_not_allowed"])
 	require.Zero(t, next.Writes(), "no write reached pre-production")
-	require.EqualValues(t, r.Fired, next.Requests())
+	require.Equal(t, r.Fired, next.Requests())
 	require.NotEmpty(t, r.Differences)
 	d := r.Differences[0]
 	require.Equal(t, "GET /items/{id}", d.Route)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -81,12 +82,8 @@ func (p *pacer) run(target string, base time.Time, due []time.Duration) error {
 			if err != nil {
 				return // the sink has fewer arrivals then, which is an error there
 			}
-			buf := make([]byte, 512)
-			for {
-				if _, err := resp.Body.Read(buf); err != nil {
-					break
-				}
-			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
 			p.idle <- conn
 		})
 	}

@@ -23,6 +23,7 @@ type demo struct {
 	bin, dir string
 	traffic  time.Duration
 	rate     float64
+	anyPorts bool
 	verbose  bool
 
 	at     addresses
@@ -124,7 +125,9 @@ func (d *demo) prepare() error {
 		{&d.at.liveAdmin, 18095},
 	} {
 		*p.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port))
-		for !proc.Free(*p.addr) || slices.Contains(taken, *p.addr) {
+		choose := d.anyPorts
+		for choose || !proc.Free(*p.addr) || slices.Contains(taken, *p.addr) {
+			choose = false
 			var err error
 			if *p.addr, err = proc.FreeAddr(); err != nil {
 				return err

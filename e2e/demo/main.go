@@ -44,6 +44,7 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&d.dir, "dir", ".cache/demo", "folder for the recorded data; its kafka/ is emptied first")
 	fs.DurationVar(&d.traffic, "traffic", 20*time.Second, "how long there are visitors")
 	fs.Float64Var(&d.rate, "rate", 300, "requests a second")
+	fs.BoolVar(&d.anyPorts, "any-ports", false, "take ports that nobody expects, instead of 18080 and so on")
 	fs.BoolVar(&d.verbose, "v", false, "show what the programs say")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -68,7 +69,8 @@ func runShop(ctx context.Context, args []string) error {
 	}
 	fmt.Printf("listening on %s\n", *listen)
 	<-ctx.Done()
-	return s.close()
+	s.close()
+	return nil
 }
 
 func runVisit(ctx context.Context, args []string) error {
@@ -105,8 +107,7 @@ func serveShop(addr string, o shop.Options) (*served, error) {
 	return s, nil
 }
 
-func (s *served) close() error {
-	err := s.server.Close()
+func (s *served) close() {
+	_ = s.server.Close() // whoever is still there does not matter any more
 	<-s.done
-	return err
 }
