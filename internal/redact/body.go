@@ -118,7 +118,7 @@ func (p *pass) sniffed(b []byte, base int, media string) {
 
 func (p *pass) text(b []byte, base int) {
 	p.push(scope{kind: inText, index: -1})
-	p.scan(b, base)
+	p.prose(b, base)
 	p.pop()
 }
 

@@ -52,6 +52,8 @@ func TestBodiesOfAllTypesLoseTheirSecrets(t *testing.T) {
 		{"event stream", "text/event-stream", "event: x\ndata: {\"pwd\":\"hunter2secret\"}\n\ndata: call " + phone + "\n"},
 		{"HTML", "text/html; charset=utf-8", "<b>" + phone + "</b>" + idCard},
 		{"XML", "application/soap+xml", "<tel>" + phone + "</tel>"},
+		{"links in HTML", "text/html", `<a href="/p?a=1&amp;reset_token=hunter2secret">x</a> ?x <a href='/p?pwd=hunter2secret'>` + phone},
+		{"a link in a JSON text", "application/json", `{"mail":1,"text":"open https://h/?a=b&token=hunter2secret now, ` + phone + `"}`},
 		{"script", "application/javascript", `var t="` + phone + `"`},
 		{"bytes", "application/octet-stream", "\x00\x01" + phone + "\x00"},
 		{"protobuf", "application/x-protobuf", "\x0a\x0b" + phone + "\x12\x03abc"},

@@ -170,7 +170,7 @@ func (p *pass) setCookie(rule string, v []byte) {
 	pair, attributes, _ := bytes.Cut(v, []byte(";"))
 	field := p.scopes[len(p.scopes)-1]
 	p.cookie(scope{kind: inSetCookie, index: field.index, fields: field.fields}, rule, pair, 0)
-	p.scan(attributes, len(v)-len(attributes))
+	p.scanFrom(v, len(v)-len(attributes), 0)
 }
 
 // cookie replaces the value of name=value, which begins at base; without a name all of it is value. Its own scope takes

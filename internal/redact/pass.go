@@ -134,11 +134,11 @@ func (p *pass) replace(kind Kind, v []byte, from, to, base int) {
 }
 
 // scan replaces what the detectors find in v.
-func (p *pass) scan(v []byte, base int) {
-	if len(v) < shortest {
-		return
-	}
-	for i := 0; ; {
+func (p *pass) scan(v []byte, base int) { p.scanFrom(v, 0, base) }
+
+// scanFrom is scan for the part of v that begins at i.
+func (p *pass) scanFrom(v []byte, i, base int) {
+	for len(v)-i >= shortest {
 		s, ok := p.r.detect.next(v, i)
 		if !ok {
 			return
@@ -147,6 +147,31 @@ func (p *pass) scan(v []byte, base int) {
 			p.replace(s.kind, v, s.from, s.to, base)
 		}
 		i = s.to
+	}
+}
+
+// prose is scan for text in which URLs may stand: their queries have named values.
+func (p *pass) prose(v []byte, base int) {
+	from := 0
+	for {
+		mark := bytes.IndexByte(v[from:], '?')
+		if mark < 0 {
+			p.scanFrom(v, from, base)
+			return
+		}
+		query := from + mark + 1
+		end, pairs := query, false
+		for end < len(v) && v[end] > ' ' && bytes.IndexByte([]byte("\"'<>()?"), v[end]) < 0 {
+			pairs = pairs || v[end] == '='
+			end++
+		}
+		if !pairs {
+			p.scanFrom(v[:end], from, base)
+		} else {
+			p.scanFrom(v[:query], from, base)
+			p.params(v[query:end], base+query, inQuery, '&')
+		}
+		from = end
 	}
 }
 
@@ -171,7 +196,13 @@ func (p *pass) value(v []byte, base int) {
 			return
 		}
 	}
-	p.scan(v, base)
+	if p.depth >= maxNesting {
+		p.scan(v, base)
+		return
+	}
+	p.depth++
+	p.prose(v, base)
+	p.depth--
 }
 
 // shortestNested is the length of the shortest value that can hold a named one: {"pin":1}.
@@ -222,7 +253,7 @@ func isNumber(v []byte) bool {
 // ownName replaces what the detectors find in a name itself: a JSON key or a parameter can be a phone number. name is
 // what the current scope shows, so that locations hold the stored form.
 func (p *pass) ownName(name *[]byte, hashed *bool, base int) {
-	if len(*name) < shortest {
+	if len(*name) < shortest || p.err != nil {
 		return
 	}
 	v, mark := *name, len(p.edits)

@@ -270,6 +270,23 @@ func TestHeadersByName(t *testing.T) {
 	require.Empty(t, x.Redactions)
 }
 
+func TestHeadersWithURLsInside(t *testing.T) {
+	r := fixed(t)
+	for _, f := range []traffic.Field{
+		field("Refresh", "0; url=https://h/?a=1&token=hunter2secret"),
+		field("Link", `<https://h/?token=hunter2secret&page=2>; rel="next", </x?sid=hunter2secret>`),
+		field("X-Original-URL", "/x?password=hunter2secret"), field("Origin", "https://bob:hunter2secret@h"),
+		field("X-Context", `{"token":"hunter2secret"}`),
+	} {
+		x := &traffic.Exchange{Request: traffic.Request{Headers: []traffic.Field{f}}}
+		require.NoError(t, r.Exchange(x))
+		require.NotContains(t, string(encoded(x)), "hunter2secret")
+		once := encoded(x)
+		require.NoError(t, r.Exchange(x))
+		require.Equal(t, once, encoded(x))
+	}
+}
+
 func TestPathIsThatOfTheRedactedTarget(t *testing.T) {
 	r := fixed(t)
 	rows := map[string]string{
