@@ -108,6 +108,8 @@ func TestGuardRefusesProduction(t *testing.T) {
 		{"listening on 0.0.0.0 here", "http://127.0.0.1:8080", fire.Address{HostPort: "0.0.0.0:8080", HostID: "here"}, true},
 		{"listening on :: here", "http://127.0.0.1:8080", fire.Address{HostPort: "[::]:8080", HostID: "here"}, true},
 		{"0.0.0.0 is here too", "http://0.0.0.0:8080", fire.Address{HostPort: ":8080", HostID: "here"}, true},
+		{"an address with a zone", "http://[fe80::1%25lo]:8080", fire.Address{HostPort: "[fe80::1]:8080"}, true},
+		{"listening on :: with a zone", "http://127.0.0.1:8080", fire.Address{HostPort: "[::%0]:8080", HostID: "here"}, true},
 		{"listening everywhere there", "http://127.0.0.1:8080", fire.Address{HostPort: ":8080", HostID: "there"}, false},
 		{"listening everywhere on a known host", "http://198.51.100.7:8080",
 			fire.Address{HostPort: ":8080", HostID: "there", Host: "gateway-2"}, true},
@@ -345,7 +347,7 @@ func TestProductionNamesAreLookedUpAgain(t *testing.T) {
 }
 
 func FuzzEndpoint(f *testing.F) {
-	for _, s := range []string{"a:80", "[::1]:80", "::1", "a", ":80", "[a]", "[]:1", "a:b:c", "10.0.0.0/8", "]:1", "["} {
+	for _, s := range []string{"a:80", "[::1]:80", "::1", "a", ":80", "[a]", "[]:1", "a:b:c", "10.0.0.0/8", "]:1", "[", "::%0"} {
 		f.Add(s)
 	}
 	names := &resolver{}

@@ -64,6 +64,7 @@ func (g *Guard) findProduction(ctx context.Context, addresses []Address) *produc
 func (g *Guard) add(ctx context.Context, p *production, a Address, e endpoint) {
 	ours := a.HostID == "" || g.cfg.HostID == "" || a.HostID == g.cfg.HostID
 	addr, err := netip.ParseAddr(e.host)
+	addr = addr.Unmap().WithZone("") // whatever the interface
 	switch {
 	case e.host == "", err == nil && addr.IsUnspecified():
 		if ours {
@@ -76,7 +77,7 @@ func (g *Guard) add(ctx context.Context, p *production, a Address, e endpoint) {
 			p.here[e.port] = a // what listens on all addresses is reached by this one too
 		}
 	case err == nil:
-		p.addrs[netip.AddrPortFrom(addr.Unmap(), e.port)] = a
+		p.addrs[netip.AddrPortFrom(addr, e.port)] = a
 	case e.host == "localhost" || strings.HasSuffix(e.host, ".localhost"):
 		if ours {
 			p.here[e.port] = a
@@ -96,7 +97,7 @@ func (g *Guard) addName(ctx context.Context, p *production, a Address, e endpoin
 		return // production's names need not be known here; the name itself counts
 	}
 	for _, addr := range addrs {
-		if !addr.IsLoopback() {
+		if addr = addr.WithZone(""); !addr.IsLoopback() {
 			p.addrs[netip.AddrPortFrom(addr, e.port)] = a
 		} else if ours {
 			p.here[e.port] = a

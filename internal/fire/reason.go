@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/reprise-io/reprise/internal/wire"
 )
@@ -51,8 +52,8 @@ func connectFailure(ctx context.Context, err error) *failure {
 	var alert tls.AlertError
 	var certificate *tls.CertificateVerificationError
 	switch {
-	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
-		return &failure{Canceled, err}
+	case ended(ctx):
+		return canceled(ctx)
 	case errors.Is(err, errProduction):
 		return &failure{TargetIsProduction, err}
 	case errors.As(err, &record), errors.As(err, &alert), errors.As(err, &certificate), errors.Is(err, errHandshake):
@@ -69,8 +70,8 @@ func connectFailure(ctx context.Context, err error) *failure {
 
 func exchangeFailure(ctx context.Context, err error) *failure {
 	switch {
-	case ctx.Err() != nil:
-		return &failure{Canceled, ctx.Err()}
+	case ended(ctx):
+		return canceled(ctx)
 	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrIncomplete):
 		return &failure{BadAnswer, err}
 	case timedOut(err):
@@ -81,6 +82,20 @@ func exchangeFailure(ctx context.Context, err error) *failure {
 		return &failure{Reset, err}
 	}
 	return &failure{Closed, err}
+}
+
+// ended reports whether the caller's context is over. A dial under it can notice its deadline before it does itself.
+func ended(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
+}
+
+func canceled(ctx context.Context) *failure {
+	err := context.Cause(ctx)
+	if err == nil {
+		err = context.DeadlineExceeded
+	}
+	return &failure{Canceled, err}
 }
 
 func timedOut(err error) bool {

@@ -198,10 +198,8 @@ func (s *Sender) Fire(ctx context.Context, shot *Shot) Answer {
 	case f.failure != nil:
 		a.Response, a.Reason, a.Err = nil, f.failure.reason, f.failure
 	case f.answer == nil: // ended before, or between, attempts
-		a.Reason = Canceled
-		if a.Err == nil {
-			a.Err = context.Cause(ctx)
-		}
+		f.failure = canceled(ctx)
+		a.Reason, a.Err = f.failure.reason, f.failure
 	default:
 		a.Err = nil
 	}
