@@ -16,8 +16,9 @@ const (
 	// drainTimeout bounds how long what is being fired may hold up the end, or a rebalance.
 	drainTimeout = 10 * time.Second
 
-	// pollRecords is how many records are decoded in one go.
-	pollRecords = 2048
+	// Of one partition no more is fetched at once than the look-ahead can use soon; records that are polled cost little.
+	fetchPartitionBytes = 256 << 10
+	pollRecords         = 1 << 16
 )
 
 // intake reads the assigned partitions, has their records sifted and puts what is to be fired into the look-ahead.
@@ -25,6 +26,7 @@ type intake struct {
 	windows map[int32]topic.Range
 	live    bool
 	sieve   *sieve
+	backlog *backlog
 	ahead   *lookAhead
 	out     *outcomes
 	volley  *volley
@@ -41,34 +43,27 @@ type intake struct {
 	once     sync.Once
 }
 
-// chunk is what one fetch brought of one partition.
-type chunk struct {
-	part    *partition
-	records []topic.Record
-}
-
-// read polls until ctx ends, spreading the partitions over some workers, each of which keeps their order.
+// read polls until ctx ends, while some workers sift what it brings.
 func (t *intake) read(ctx context.Context, workers int) error {
-	chunks := make([]chan chunk, workers)
 	var wg sync.WaitGroup
-	for i := range chunks {
-		chunks[i] = make(chan chunk, 1)
+	for range workers {
 		wg.Go(func() {
 			var d traffic.Decoder
-			for c := range chunks[i] {
-				t.sift(c, &d)
+			for {
+				l, records := t.backlog.take()
+				if l == nil {
+					return
+				}
+				ended := t.sift(l.part, records, &d)
+				t.backlog.give(l, records, ended)
 			}
 		})
 	}
 	defer wg.Wait()
-	defer func() {
-		for _, c := range chunks {
-			close(c)
-		}
-	}()
-	stop := context.AfterFunc(ctx, t.ahead.close)
+	defer t.backlog.close()
+	stop := context.AfterFunc(ctx, t.backlog.close)
 	defer stop()
-	for t.ahead.awaitRoom() {
+	for t.backlog.await() {
 		batch, err := t.reader.Poll(ctx)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // it was asked to end
@@ -76,17 +71,7 @@ func (t *intake) read(ctx context.Context, workers int) error {
 		if err != nil {
 			return err
 		}
-		for _, b := range batch.Partitions {
-			p := t.partition(b.Partition)
-			if p == nil {
-				continue
-			}
-			select {
-			case chunks[int(b.Partition)%workers] <- chunk{p, b.Records}:
-			case <-ctx.Done():
-				return nil
-			}
-		}
+		t.backlog.add(batch)
 		t.reader.AllowRebalance() // what is queued asks whether its partition is still ours
 	}
 	return nil
@@ -109,10 +94,10 @@ func (t *intake) all() []*partition {
 	return all
 }
 
-// sift decides about the records of one fetch.
-func (t *intake) sift(c chunk, d *traffic.Decoder) {
+// sift decides about records of a partition, and reports whether they were its last.
+func (t *intake) sift(p *partition, records []topic.Record, d *traffic.Decoder) (ended bool) {
 	now := time.Now()
-	todo, resumed, ended := c.part.take(c.records)
+	todo, resumed, ended := p.take(records)
 	read := int64(len(todo)) + resumed
 	t.count.Add(read)
 	t.metrics.read.Add(float64(read))
@@ -127,7 +112,7 @@ func (t *intake) sift(c chunk, d *traffic.Decoder) {
 	for i := range todo {
 		r := &todo[i]
 		it := t.items.get()
-		it.part, it.offset = c.part, r.Offset
+		it.part, it.offset = p, r.Offset
 		j := t.sieve.sift(r, it, d, now)
 		if it.x.CaptureTime.After(upTo) && j.result != traffic.BadRecord {
 			upTo = it.x.CaptureTime
@@ -137,7 +122,7 @@ func (t *intake) sift(c chunk, d *traffic.Decoder) {
 			fit = append(fit, it)
 			continue
 		case j.result == traffic.Refused || j.result == traffic.BadRecord:
-			if c.part.begin() {
+			if p.begin() {
 				t.out.leftOut(it, j, 1)
 			}
 		default:
@@ -146,21 +131,19 @@ func (t *intake) sift(c chunk, d *traffic.Decoder) {
 		}
 		t.items.put(it)
 	}
-	c.part.done(0, done...)
+	p.done(0, done...)
 	for j, n := range counted {
 		t.out.counted(j.result, j.reason, n)
 	}
 	if t.live && !upTo.IsZero() {
 		t.metrics.fetched.Observe(max(0, now.Sub(upTo).Seconds()))
 	}
-	if !t.ahead.add(c.part, fit, upTo, ended) {
+	if !t.ahead.add(p, fit, upTo, ended) {
 		for _, it := range fit {
 			t.discard(it)
 		}
 	}
-	if ended {
-		t.reader.Pause(c.part.id)
-	}
+	return ended
 }
 
 // discard gives up an item that has not left the look-ahead.
@@ -185,6 +168,7 @@ func (t *intake) onAssigned(_ context.Context, parts map[int32]topic.Position) {
 			t.log.Warn("the committed metadata cannot be read: some exchanges may be fired again", "partition", id, "error", err)
 		}
 		t.ahead.open(p)
+		t.backlog.open(p)
 		t.mu.Lock()
 		t.assigned[id] = p
 		t.mu.Unlock()
@@ -227,6 +211,7 @@ func (t *intake) giveUp(ids []int32) []*partition {
 	for _, id := range ids {
 		if p := t.partition(id); p != nil {
 			p.leave()
+			t.backlog.remove(p.id)
 			t.ahead.remove(p, t.discard)
 			parts = append(parts, p)
 		}

@@ -10,19 +10,13 @@ import (
 // lookAhead is what was read and has not left for the pacer yet, in order of capture over all partitions. It is safe for
 // concurrent use.
 type lookAhead struct {
-	limit int64
-
-	mu     sync.Mutex
-	merge  *schedule.Merge[*item]
-	room   *sync.Cond // read waits on it
-	closed bool
-	news   chan struct{} // a token when something was added that may leave
+	mu    sync.Mutex
+	merge *schedule.Merge[*item]
+	news  chan struct{} // a token when something was added
 }
 
 func newLookAhead(cfg schedule.MergeConfig) *lookAhead {
-	l := &lookAhead{limit: cfg.MaxBytes, merge: schedule.NewMerge[*item](cfg), news: make(chan struct{}, 1)}
-	l.room = sync.NewCond(&l.mu)
-	return l
+	return &lookAhead{merge: schedule.NewMerge[*item](cfg), news: make(chan struct{}, 1)}
 }
 
 // open makes the order wait for a partition.
@@ -40,7 +34,7 @@ func (l *lookAhead) open(p *partition) {
 func (l *lookAhead) add(p *partition, items []*item, upTo time.Time, ended bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p.isGone() || l.closed {
+	if p.isGone() {
 		return false
 	}
 	for _, it := range items {
@@ -61,26 +55,7 @@ func (l *lookAhead) remove(p *partition, each func(*item)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.merge.Remove(p.id, each)
-	l.room.Broadcast()
 	l.wake()
-}
-
-// awaitRoom waits until there is room to read on, and reports whether there is.
-func (l *lookAhead) awaitRoom() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for !l.closed && l.merge.Bytes() > l.limit {
-		l.room.Wait()
-	}
-	return !l.closed
-}
-
-// close ends awaitRoom and drops everything.
-func (l *lookAhead) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
-	l.room.Broadcast()
 }
 
 func (l *lookAhead) wake() {

@@ -117,6 +117,13 @@ func (p *partition) leave() <-chan struct{} {
 	return c
 }
 
+// isEnded reports whether it was read to its end.
+func (p *partition) isEnded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ended
+}
+
 // isGone reports whether the partition was taken away.
 func (p *partition) isGone() bool {
 	p.mu.Lock()

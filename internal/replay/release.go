@@ -20,22 +20,16 @@ const (
 	backlogSpeed = 2
 )
 
-// gates stops and continues fetching; a topic.GroupReader is one.
-type gates interface {
-	Pause(partitions ...int32)
-	Resume(partitions ...int32)
-}
-
 // releaser moves exchanges from the look-ahead to the pacer as their time comes near, or straight to the volley when
 // there is no schedule.
 type releaser struct {
-	ahead  *lookAhead
-	volley *volley
-	pacer  *schedule.Pacer[*item] // nil: as fast as possible
-	reader gates
-	base   schedule.Base
-	live   bool
-	lag    time.Duration
+	ahead   *lookAhead
+	backlog *backlog
+	volley  *volley
+	pacer   *schedule.Pacer[*item] // nil: as fast as possible
+	base    schedule.Base
+	live    bool
+	lag     time.Duration
 
 	lastCapture, lastAt time.Time // live: where catching up stands
 }
@@ -114,17 +108,9 @@ func (r *releaser) take(batch []*item, timed []schedule.Timed[*item], now time.T
 			timed = append(timed, schedule.Timed[*item]{Due: at, Value: it})
 		}
 	}
-	if len(batch) > 0 {
-		r.ahead.room.Broadcast()
-	}
 	pause, resume := merge.Gates() // nobody else calls it: the slices stay as they are
 	r.ahead.mu.Unlock()
-	if len(pause) > 0 {
-		r.reader.Pause(pause...)
-	}
-	if len(resume) > 0 {
-		r.reader.Resume(resume...)
-	}
+	r.backlog.hold(pause, resume)
 	return batch, timed, next
 }
 

@@ -176,8 +176,9 @@ func (r *run) build() (err error) {
 		items: &r.items, log: o.Logger, assigned: make(map[int32]*partition),
 		bound: make(chan struct{}), first: make(chan struct{}),
 	}
+	r.intake.backlog = newBacklog(o.LookAhead, len(r.intake.windows))
 	r.metrics.inFlight = func() float64 { return float64(r.volley.busy.Load()) }
-	r.metrics.lookAheadBytes = func() float64 { return float64(r.ahead.bytes() + r.volley.outBytes.Load()) }
+	r.metrics.lookAheadBytes = func() float64 { return float64(r.intake.backlog.size() + r.ahead.bytes() + r.volley.outBytes.Load()) }
 	r.metrics.reordered = func() float64 { return float64(r.ahead.reordered()) }
 	return nil
 }
@@ -237,9 +238,10 @@ func (r *run) join() (err error) {
 	}
 	r.intake.reader, err = topic.NewGroupReader(topic.GroupConfig{
 		Config: r.opts.Kafka, Group: r.group, Topic: r.names.Exchanges, Start: start,
-		Fetch:      topic.FetchBounds{MaxRecords: pollRecords},
+		Fetch:      topic.FetchBounds{MaxPartitionBytes: fetchPartitionBytes, MaxRecords: pollRecords},
 		OnAssigned: r.intake.onAssigned, OnRevoked: r.intake.onRevoked, OnLost: r.intake.onLost,
 	})
+	r.intake.backlog.reader = r.intake.reader
 	close(r.intake.bound) // callbacks may have come already
 	return err
 }
@@ -273,7 +275,7 @@ func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.Can
 		}
 		base = base.Anchor(now)
 	}
-	rel := &releaser{ahead: r.ahead, volley: r.volley, reader: r.intake.reader, base: base, live: o.Live, lag: o.Lag}
+	rel := &releaser{ahead: r.ahead, backlog: r.intake.backlog, volley: r.volley, base: base, live: o.Live, lag: o.Lag}
 	if o.Live || o.Speed > 0 {
 		rel.pacer = schedule.NewPacer(maxOutPaced, r.volley.hand)
 		front.Go(func() {
