@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -48,12 +49,19 @@ type GroupReader struct {
 	*fetcher
 	gcfg GroupConfig
 
+	committing chan struct{} // held by the commit on its way
+	lines      *lines
+	hangUp     atomic.Pointer[time.Timer] // set by Close
+
 	mu      sync.Mutex
 	owned   map[int32]bool
 	fetched map[int32]Position // what the latest OffsetFetch told
 }
 
-const commitTimeout = 5 * time.Second
+const (
+	commitTimeout = 5 * time.Second
+	leaveTimeout  = 5 * time.Second // for the broker to answer before, and again after, OnRevoked
+)
 
 // NewGroupReader returns a reader that joins its group in the background, from now on: Close it. An error is about the
 // configuration only.
@@ -63,7 +71,12 @@ func NewGroupReader(cfg GroupConfig) (*GroupReader, error) {
 	}
 	setDefault(&cfg.SessionTimeout, 10*time.Second)
 	setDefault(&cfg.DrainTimeout, time.Minute)
-	r := &GroupReader{gcfg: cfg, owned: make(map[int32]bool)}
+	heartbeat := min(3*time.Second, cfg.SessionTimeout/3)
+	r := &GroupReader{
+		gcfg: cfg, owned: make(map[int32]bool), committing: make(chan struct{}, 1),
+		// As long as the session may last: after that the partitions may be another's, and OnLost must come.
+		lines: newLines(cfg.dialer(), cfg.SessionTimeout-heartbeat),
+	}
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(cfg.Group),
 		kgo.ConsumeTopics(cfg.Topic),
@@ -72,8 +85,9 @@ func NewGroupReader(cfg GroupConfig) (*GroupReader, error) {
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(), // else records polled just now could be fired after their partition was revoked
 		kgo.SessionTimeout(cfg.SessionTimeout),
-		kgo.HeartbeatInterval(min(3*time.Second, cfg.SessionTimeout/3)),
+		kgo.HeartbeatInterval(heartbeat),
 		kgo.RebalanceTimeout(cfg.DrainTimeout),
+		kgo.Dialer(r.lines.dial),
 		kgo.OnOffsetsFetched(r.offsetsFetched),
 		kgo.AdjustFetchOffsetsFn(r.assigned),
 		kgo.OnPartitionsRevoked(r.revoked),
@@ -191,7 +205,14 @@ func (r *GroupReader) committed(partition int32) (Position, bool) {
 func (r *GroupReader) revoked(ctx context.Context, _ *kgo.Client, parts map[string][]int32) {
 	mine := r.known(parts)
 	if len(mine) > 0 && r.gcfg.OnRevoked != nil {
+		closing := r.hangUp.Load()
+		if closing != nil {
+			closing.Stop() // draining takes its own time
+		}
 		r.gcfg.OnRevoked(ctx, mine) // still owned: it commits
+		if closing != nil {
+			closing.Reset(leaveTimeout)
+		}
 	}
 	r.disown(mine)
 }
@@ -255,6 +276,7 @@ func (r *GroupReader) Commit(ctx context.Context, at map[int32]Position) error {
 	}
 	r.mu.Unlock()
 
+	at = maps.Clone(at) // the commit may be left behind, and read it later
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
@@ -266,15 +288,34 @@ func (r *GroupReader) Commit(ctx context.Context, at map[int32]Position) error {
 		}
 		return nil
 	})
-	var failed error
-	r.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{r.topic: offsets},
-		func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
-			failed = commitError(resp, err)
-		})
-	if failed != nil {
-		return fmt.Errorf("commit to group %s: %w", r.gcfg.Group, failed)
+	if err := r.commit(ctx, offsets); err != nil {
+		return fmt.Errorf("commit to group %s: %w", r.gcfg.Group, err)
 	}
 	return nil
+}
+
+// commit keeps to the bound of ctx, which the client does not while it connects; one that is left behind is still the only
+// one on its way, and so can never overwrite a later one.
+func (r *GroupReader) commit(ctx context.Context, offsets map[int32]kgo.EpochOffset) error {
+	select {
+	case r.committing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	done := make(chan error, 1)
+	go func() { // ends with the client at the latest, which Close waits for
+		defer func() { <-r.committing }()
+		r.client.CommitOffsetsSync(ctx, map[string]map[int32]kgo.EpochOffset{r.topic: offsets},
+			func(_ *kgo.Client, _ *kmsg.OffsetCommitRequest, resp *kmsg.OffsetCommitResponse, err error) {
+				done <- commitError(resp, err)
+			})
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func commitError(resp *kmsg.OffsetCommitResponse, err error) error {
@@ -298,6 +339,14 @@ func (r *GroupReader) Pause(partitions ...int32) { r.pause(partitions) }
 // Resume undoes Pause.
 func (r *GroupReader) Resume(partitions ...int32) { r.resume(partitions) }
 
-// Close calls OnRevoked for the partitions assigned, then leaves the group. It must not be called from a callback, nor
-// while Poll runs.
-func (r *GroupReader) Close() { r.client.CloseAllowingRebalance() }
+// Close calls OnRevoked for the partitions assigned, then leaves the group; besides OnRevoked it takes no more than about
+// 10 s, whatever the broker does. It must not be called from a callback, nor while Poll runs.
+func (r *GroupReader) Close() {
+	r.lines.close()
+	timer := time.AfterFunc(leaveTimeout, r.lines.hangUp)
+	r.hangUp.Store(timer)
+	r.client.CloseAllowingRebalance()
+	timer.Stop()
+	r.committing <- struct{}{} // a commit left behind ends with the client
+	<-r.committing
+}

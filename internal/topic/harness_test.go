@@ -15,7 +15,7 @@ import (
 // testNet is the network between the code under test and a kfake cluster, with the ways in which networks fail. It is in
 // memory, so that it works under fake time.
 type testNet struct {
-	virtual kfake.VirtualNetwork
+	virtual *kfake.VirtualNetwork // shared by the ways to one cluster
 
 	mu      sync.Mutex
 	conns   map[*testConn]bool
@@ -26,6 +26,7 @@ type testNet struct {
 // cluster starts a broker on the network. It is stopped at the test's end.
 func (n *testNet) cluster(t *testing.T, opts ...kfake.Opt) *kfake.Cluster {
 	t.Helper()
+	n.virtual = new(kfake.VirtualNetwork)
 	c, err := kfake.NewCluster(append([]kfake.Opt{
 		kfake.NumBrokers(1), kfake.Ports(9092), kfake.ListenFn(n.virtual.Listen),
 	}, opts...)...)
@@ -44,7 +45,7 @@ func (n *testNet) dial(ctx context.Context, network, address string) (net.Conn, 
 	refused := n.refused
 	n.mu.Unlock()
 	refusal := &net.OpError{Op: "dial", Net: network, Err: errors.Join(syscall.ECONNREFUSED)}
-	if refused {
+	if refused || n.virtual == nil {
 		return nil, refusal
 	}
 	conn, err := n.virtual.DialContext(ctx, network, address)
