@@ -111,8 +111,11 @@ func TestGuardRefusesProduction(t *testing.T) {
 		{"an address with a zone", "http://[fe80::1%25lo]:8080", fire.Address{HostPort: "[fe80::1]:8080"}, true},
 		{"listening on :: with a zone", "http://127.0.0.1:8080", fire.Address{HostPort: "[::%0]:8080", HostID: "here"}, true},
 		{"listening everywhere there", "http://127.0.0.1:8080", fire.Address{HostPort: ":8080", HostID: "there"}, false},
-		{"listening everywhere on a known host", "http://198.51.100.7:8080",
-			fire.Address{HostPort: ":8080", HostID: "there", Host: "gateway-2"}, true},
+		{
+			"listening everywhere on a known host", "http://198.51.100.7:8080",
+			fire.Address{HostPort: ":8080", HostID: "there", Host: "gateway-2"},
+			true,
+		},
 		{"what cannot be read counts for nothing", "http://127.0.0.1:8080", fire.Address{HostPort: "::::"}, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -276,7 +279,12 @@ func TestNothingReachesProductionWhenTheNameIsReboundToIt(t *testing.T) {
 	})
 	s := sender(t, target, func(cfg *fire.SenderConfig) { cfg.Guard = g })
 	for i, addrs := range [][]string{
-		{"127.0.0.1"}, {"192.0.2.1", "127.0.0.1"}, {"127.0.0.1", "192.0.2.1"}, {"127.0.0.2"}, {"0.0.0.0"}, {"::1"},
+		{"127.0.0.1"},
+		{"192.0.2.1", "127.0.0.1"},
+		{"127.0.0.1", "192.0.2.1"},
+		{"127.0.0.2"},
+		{"0.0.0.0"},
+		{"::1"},
 		{"::ffff:127.0.0.1"},
 	} {
 		names.set("preprod.internal", addrs...)

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/url"
-
 	"sync"
 	"sync/atomic"
 	"time"

@@ -62,26 +62,40 @@ func TestAnswersComeBackAsTheyWere(t *testing.T) {
 		size                 int64
 		kept                 bool // the connection is used again
 	}{
-		{"fields in order, case and number", "GET", "HTTP/1.1 200 OK\r\nx-b: 1\r\nX-A: 2\r\nX-B: 3\r\nContent-Length: 2\r\n\r\nok",
-			false, 200, "x-b=1 X-A=2 X-B=3 Content-Length=2", "ok", 2, true},
-		{"chunked", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\n",
-			false, 200, "Transfer-Encoding=chunked", "abcde", 5, true},
+		{
+			"fields in order, case and number", "GET", "HTTP/1.1 200 OK\r\nx-b: 1\r\nX-A: 2\r\nX-B: 3\r\nContent-Length: 2\r\n\r\nok",
+			false, 200, "x-b=1 X-A=2 X-B=3 Content-Length=2", "ok", 2, true,
+		},
+		{
+			"chunked", "GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\nT: 1\r\n\r\n",
+			false, 200, "Transfer-Encoding=chunked", "abcde", 5, true,
+		},
 		{"until the target closes", "GET", "HTTP/1.1 200 OK\r\n\r\nall of it", true, 200, "", "all of it", 9, false},
 		{"HTTP/1.0", "GET", "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", false, 200, "Content-Length=1", "x", 1, false},
-		{"Connection: close", "GET", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
-			false, 200, "Connection=close Content-Length=1", "x", 1, false},
+		{
+			"Connection: close", "GET", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
+			false, 200, "Connection=close Content-Length=1", "x", 1, false,
+		},
 		{"HEAD has no body", "HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", false, 200, "Content-Length=1000", "", 0, true},
 		{"204 has no body", "GET", "HTTP/1.1 204 No Content\r\n\r\n", false, 204, "", "", 0, true},
 		{"304 has no body", "GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n", false, 304, "Content-Length=7", "", 0, true},
-		{"1xx are skipped", "GET", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok,
-			false, 200, "Content-Length=2", "ok", 2, true},
-		{"bytes behind the answer end the connection", "GET", ok + "HTTP/1.1 500 forged\r\nContent-Length: 0\r\n\r\n",
-			false, 200, "Content-Length=2", "ok", 2, false},
-		{"a redirect without sense", "GET", "HTTP/1.1 302 Found\r\nLocation: http://%zz\x7f[/\r\nContent-Length: 0\r\n\r\n",
-			false, 302, "Location=http://%zz\x7f[/ Content-Length=0", "", 0, true},
+		{
+			"1xx are skipped", "GET", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + ok,
+			false, 200, "Content-Length=2", "ok", 2, true,
+		},
+		{
+			"bytes behind the answer end the connection", "GET", ok + "HTTP/1.1 500 forged\r\nContent-Length: 0\r\n\r\n",
+			false, 200, "Content-Length=2", "ok", 2, false,
+		},
+		{
+			"a redirect without sense", "GET", "HTTP/1.1 302 Found\r\nLocation: http://%zz\x7f[/\r\nContent-Length: 0\r\n\r\n",
+			false, 302, "Location=http://%zz\x7f[/ Content-Length=0", "", 0, true,
+		},
 		{"a status of its own", "GET", "HTTP/1.1 799 Odd\r\nContent-Length: 0\r\n\r\n", false, 799, "Content-Length=0", "", 0, true},
-		{"a content coding is kept", "GET", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08",
-			false, 200, "Content-Encoding=gzip Content-Length=3", "\x1f\x8b\x08", 3, true},
+		{
+			"a content coding is kept", "GET", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08",
+			false, 200, "Content-Encoding=gzip Content-Length=3", "\x1f\x8b\x08", 3, true,
+		},
 	} {
 		for _, split := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/bytewise=%v", row.name, split), func(t *testing.T) {
