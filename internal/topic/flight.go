@@ -102,12 +102,12 @@ func (f *failures) add(err error, heal bool) {
 	f.last, f.heal = err, f.heal || heal
 }
 
-func (f *failures) take() (last error, heal bool) {
+func (f *failures) take() (heal bool, last error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	last, heal = f.last, f.heal
 	f.last, f.heal = nil, false
-	return last, heal
+	return heal, last
 }
 
 // dial wraps connections to see produce requests before they are written: only what was handed over after the last one

@@ -49,6 +49,7 @@ type GroupReader struct {
 	*fetcher
 	gcfg GroupConfig
 
+	ready      chan struct{} // closed once fetcher is set: the client joins, and calls back, while it is made
 	committing chan struct{} // held by the commit on its way
 	lines      *lines
 	hangUp     atomic.Pointer[time.Timer] // set by Close
@@ -73,7 +74,7 @@ func NewGroupReader(cfg GroupConfig) (*GroupReader, error) {
 	setDefault(&cfg.DrainTimeout, time.Minute)
 	heartbeat := min(3*time.Second, cfg.SessionTimeout/3)
 	r := &GroupReader{
-		gcfg: cfg, owned: make(map[int32]bool), committing: make(chan struct{}, 1),
+		gcfg: cfg, owned: make(map[int32]bool), committing: make(chan struct{}, 1), ready: make(chan struct{}),
 		// As long as the session may last: after that the partitions may be another's, and OnLost must come.
 		lines: newLines(cfg.dialer(), cfg.SessionTimeout-heartbeat),
 	}
@@ -101,6 +102,7 @@ func NewGroupReader(cfg GroupConfig) (*GroupReader, error) {
 		return nil, err
 	}
 	r.fetcher = f
+	close(r.ready)
 	return r, nil
 }
 
@@ -159,6 +161,7 @@ func (r *GroupReader) offsetsFetched(_ context.Context, _ *kgo.Client, resp *kms
 func (r *GroupReader) assigned(
 	ctx context.Context, offsets map[string]map[int32]kgo.Offset,
 ) (map[string]map[int32]kgo.Offset, error) {
+	<-r.ready
 	parts := offsets[r.topic]
 	at := make(map[int32]Position, len(parts))
 	var starts map[int32]int64
@@ -227,6 +230,7 @@ func (r *GroupReader) lost(_ context.Context, _ *kgo.Client, parts map[string][]
 
 // known are those of parts that OnAssigned was told of: a session can end before its offsets were fetched.
 func (r *GroupReader) known(parts map[string][]int32) []int32 {
+	<-r.ready
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var mine []int32

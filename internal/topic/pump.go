@@ -117,7 +117,7 @@ func (p *pump) look(now time.Time) {
 		p.window = p.w.cfg.BufferBytes
 		p.w.trouble.over(p.w.cfg.logger(), now, sayOver)
 	}
-	if err, heal := p.w.failures.take(); err != nil {
+	if heal, err := p.w.failures.take(); err != nil {
 		p.heal = p.heal || heal
 		p.tries++
 		p.seek(now, err)

@@ -3,6 +3,7 @@ package topic
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"strconv"
 	"testing"
@@ -63,7 +64,7 @@ func TestAssignReaderReadsExactlyItsWindow(t *testing.T) {
 		seen := make(map[uint64]int)
 		for {
 			batch, err := r.Poll(t.Context())
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			require.NoError(t, err)
