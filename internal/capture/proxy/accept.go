@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -139,11 +140,11 @@ func (l *loop) connect(c *conn) {
 		setOptions(fd)
 		c.dialog.Server = a.text
 		c.sides[server] = socket{fd: fd}
-		switch err = unix.Connect(fd, a.socket()); err {
-		case nil:
+		switch err = unix.Connect(fd, a.socket()); {
+		case err == nil:
 			l.established(c)
 			return
-		case unix.EINPROGRESS:
+		case errors.Is(err, unix.EINPROGRESS):
 			c.connecting = true
 			l.watch(c, server)
 			return

@@ -54,24 +54,53 @@ func TestCapturesWhatGoesBy(t *testing.T) {
 		turns []turn
 		want  []string
 	}{
-		{"keep-alive", []turn{ask(get), reply(answer), ask("GET /2 HTTP/1.1\r\n\r\n"), reply(answer)},
-			[]string{`1 GET / "" → 200 "ok"`, `2 GET /2 "" → 200 "ok"`}},
-		{"pipelined", []turn{ask(get + "HEAD /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n"),
-			reply(answer + "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + answer)},
-			[]string{`1 GET / "" → 200 "ok"`, `2 HEAD /2 "" → 200 ""`, `3 GET /3 "" → 200 "ok"`}},
-		{"chunked, with a trailer", []turn{ask("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\n"),
-			reply("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")},
-			[]string{`1 POST / "abcde" → 200 "ok"`}},
-		{"1xx", []turn{ask("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"), reply("HTTP/1.1 100 Continue\r\n\r\n"),
-			ask("ab"), reply("HTTP/1.1 103 Early Hints\r\n\r\n" + answer)},
-			[]string{`1 POST / "ab" → 200 "ok"`}},
-		{"gzip stays gzip", []turn{ask(get), reply(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", len(gz), gz))},
-			[]string{fmt.Sprintf(`1 GET / "" → 200 %q`, gz)}},
-		{"an upgrade, and nothing behind it", []turn{ask("GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
-			reply("HTTP/1.1 101 Switching\r\n\r\n"), ask("\x81\x85abcd"), reply(answer), ask(get)},
-			[]string{`1 GET /ws "" → 101 "" UPGRADED`}},
-		{"ambiguous framing, and nothing behind it", []turn{ask("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + get), reply(answer + answer)},
-			[]string{`1 POST / "" AMBIGUOUS_FRAMING`}},
+		{
+			"keep-alive",
+			[]turn{ask(get), reply(answer), ask("GET /2 HTTP/1.1\r\n\r\n"), reply(answer)},
+			[]string{`1 GET / "" → 200 "ok"`, `2 GET /2 "" → 200 "ok"`},
+		},
+		{
+			"pipelined",
+			[]turn{
+				ask(get + "HEAD /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n"),
+				reply(answer + "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + answer),
+			},
+			[]string{`1 GET / "" → 200 "ok"`, `2 HEAD /2 "" → 200 ""`, `3 GET /3 "" → 200 "ok"`},
+		},
+		{
+			"chunked, with a trailer",
+			[]turn{
+				ask("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n2\r\nde\r\n0\r\nA: b\r\n\r\n"),
+				reply("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+			},
+			[]string{`1 POST / "abcde" → 200 "ok"`},
+		},
+		{
+			"1xx",
+			[]turn{
+				ask("POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"), reply("HTTP/1.1 100 Continue\r\n\r\n"),
+				ask("ab"), reply("HTTP/1.1 103 Early Hints\r\n\r\n" + answer),
+			},
+			[]string{`1 POST / "ab" → 200 "ok"`},
+		},
+		{
+			"gzip stays gzip",
+			[]turn{ask(get), reply(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", len(gz), gz))},
+			[]string{fmt.Sprintf(`1 GET / "" → 200 %q`, gz)},
+		},
+		{
+			"an upgrade, and nothing behind it",
+			[]turn{
+				ask("GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+				reply("HTTP/1.1 101 Switching\r\n\r\n"), ask("\x81\x85abcd"), reply(answer), ask(get),
+			},
+			[]string{`1 GET /ws "" → 101 "" UPGRADED`},
+		},
+		{
+			"ambiguous framing, and nothing behind it",
+			[]turn{ask("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + get), reply(answer + answer)},
+			[]string{`1 POST / "" AMBIGUOUS_FRAMING`},
+		},
 	} {
 		for _, step := range []int{0, 1} {
 			t.Run(fmt.Sprintf("%s/slices of %d", row.name, step), func(t *testing.T) {

@@ -6,12 +6,15 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -113,13 +116,42 @@ func fill(t *testing.T, c *net.TCPConn) (sum int) {
 }
 
 func TestAnEarlyAnswerBeforeAResetArrives(t *testing.T) {
-	_, client, server := pair(t)
-	tell(t, client, server, "POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
-	tell(t, server, client, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
-	send(t, client, "some of the body")
-	eventually(t, func() bool { return readable(server) })
-	require.NoError(t, server.Close()) // with bytes unread: a reset
-	requireReset(t, client)
+	const refusal = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"
+	t.Run("when it is read first", func(t *testing.T) {
+		_, client, server := pair(t)
+		tell(t, client, server, "POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
+		tell(t, server, client, refusal)
+		send(t, client, "some of the body")
+		eventually(t, func() bool { return readable(server) })
+		require.NoError(t, server.Close()) // with bytes unread: a reset
+		requireReset(t, client)
+	})
+	t.Run("when more of the body is written first", func(t *testing.T) {
+		address, accept := listen(t)
+		sink := newShelf()
+		p, err := Listen(Config{Listen: "127.0.0.1:0", Upstream: address, Sink: sink})
+		require.NoError(t, err)
+		defer p.Close()
+		client := dial(t, p.Addr().String())
+		l := p.loops[0]
+		l.accept(time.Now())
+		server := accept()
+		c := l.conns[0]
+		l.connected(c)
+		send(t, client, "POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
+		l.pass(c, 0, unix.EPOLLIN)
+		eventually(t, func() bool { return readable(server) })
+		send(t, server, refusal)
+		require.NoError(t, server.Close())
+		send(t, client, "some of the body")
+		l.pass(c, 0, unix.EPOLLIN)
+		require.True(t, c.closed)
+		expect(t, client, refusal)
+		requireReset(t, client)
+		l.readOut()
+		l.offer(time.Now())
+		require.Equal(t, []string{`1 POST / "" → 413 "" TRUNCATED_REQUEST`}, lineOf(sink.kept))
+	})
 }
 
 // readable reports whether bytes wait that nobody has read.
@@ -277,4 +309,42 @@ func TestPassesOnWhatItCannotRead(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestDoesNotSpinOnAHangUpThatNobodyReads(t *testing.T) {
+	r, client, server := pair(t)
+	require.NoError(t, server.CloseWrite())
+	requireEnd(t, client) // the client was told that nothing comes any more
+	sent, block := int64(0), make([]byte, 64<<10)
+	for stalled := false; !stalled; { // the server takes nothing, but there is still room for the client's end
+		n, err := client.Write(block)
+		require.NoError(t, err)
+		sent += int64(n)
+		for since := time.Now(); r.Stats().BytesIn < sent && !stalled; runtime.Gosched() {
+			stalled = time.Since(since) > 200*time.Millisecond
+		}
+	}
+	require.NoError(t, client.CloseWrite()) // both its directions are over now
+	require.Less(t, busy(t, 200*time.Millisecond), 100*time.Millisecond)
+	n, err := io.Copy(io.Discard, server)
+	require.NoError(t, err)
+	require.Equal(t, sent, n)
+	eventually(t, func() bool { return r.Stats().Connections == 0 })
+}
+
+// busy returns how much processor time this process uses during d.
+func busy(t *testing.T, d time.Duration) time.Duration {
+	t.Helper()
+	used := func() time.Duration {
+		var u syscall.Rusage
+		require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before := used()
+	time.Sleep(d)
+	return used() - before
+}
+
+func TestAnIdleConnectionIsSmall(t *testing.T) {
+	require.Less(t, unsafe.Sizeof(conn{}), uintptr(2<<10))
 }
