@@ -44,6 +44,7 @@ type Broker struct {
 	addr    string
 	stop    chan struct{}
 	done    sync.WaitGroup
+	close   func() error // once
 }
 
 // Start starts the broker and creates the topics. Errors are *fault.Error.
@@ -68,7 +69,12 @@ func Start(opts Options) (*Broker, error) {
 		kfake.NumBrokers(1), kfake.Ports(ln.advertised.port), kfake.DataDir(filepath.Join(opts.Data, "kafka")),
 		kfake.ListenFn(func(string, string) (net.Listener, error) { return ln, nil }),
 		kfake.WithLogger(logger{opts.Logger}),
-		kfake.BrokerConfigs(map[string]string{"log.cleaner.backoff.ms": "60000"}),
+		kfake.BrokerConfigs(map[string]string{
+			"log.cleaner.backoff.ms": "60000",
+			// For topics that do not say: segments are read whole at the start, and what is unbounded fills the disk.
+			"log.segment.bytes":   strconv.Itoa(16 << 20),
+			"log.retention.bytes": strconv.Itoa(256 << 20),
+		}),
 	)
 	if err != nil {
 		_ = ln.Close()
@@ -78,6 +84,7 @@ func Start(opts Options) (*Broker, error) {
 			Try: "another --data directory, or move this one away", Err: err,
 		}
 	}
+	b.close = sync.OnceValue(b.end)
 	b.done.Go(b.retain)
 	if err := b.create(opts.Topics); err != nil {
 		return nil, errors.Join(err, b.Close())
@@ -139,8 +146,10 @@ func (b *Broker) retain() {
 // Addr is the address for clients, HOST:PORT.
 func (b *Broker) Addr() string { return b.addr }
 
-// Close writes everything to disk and stops.
-func (b *Broker) Close() error {
+// Close writes everything to disk and stops. A second call does nothing.
+func (b *Broker) Close() error { return b.close() }
+
+func (b *Broker) end() error {
 	close(b.stop)
 	b.done.Wait()
 	b.cluster.Close()
