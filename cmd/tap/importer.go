@@ -138,5 +138,5 @@ func (o *importOptions) readFile(ctx context.Context, path string, put func(*tra
 	}
 	defer f.Close()
 	stats, err := f.Each(ctx, put)
-	return int64(stats.Exchanges), err
+	return stats.Exchanges, err
 }

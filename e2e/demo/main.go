@@ -93,7 +93,7 @@ func runVisit(ctx context.Context, args []string) error {
 type served struct {
 	*shop.Shop
 	server *http.Server
-	done   chan error
+	done   chan struct{}
 }
 
 func serveShop(addr string, o shop.Options) (*served, error) {
@@ -101,9 +101,12 @@ func serveShop(addr string, o shop.Options) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &served{Shop: shop.New(o), done: make(chan error, 1)}
+	s := &served{Shop: shop.New(o), done: make(chan struct{})}
 	s.server = &http.Server{Handler: s.Shop, ReadHeaderTimeout: 10 * time.Second}
-	go func() { s.done <- s.server.Serve(ln) }()
+	go func() {
+		defer close(s.done)
+		_ = s.server.Serve(ln) // until close
+	}()
 	return s, nil
 }
 

@@ -155,12 +155,11 @@ func (w *walker) key(top *frame, s []byte, i int, escaped bool) {
 
 // bare handles what stands outside strings: numbers, literals, keys without quotes, comments and what is no JSON.
 func (w *walker) bare(top *frame, i int) int {
-	src, end := w.src, i
+	src := w.src
+	end := bareEnd(src, i+1)
 	comment := src[i] == '/' && i+1 < len(src) && (src[i+1] == '/' || src[i+1] == '*')
 	if comment {
 		end = commentEnd(src, i)
-	} else {
-		end = bareEnd(src, i+1)
 	}
 	v := src[i:end]
 	for len(v) > 1 && isSpace(v[len(v)-1]) {

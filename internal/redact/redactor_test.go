@@ -224,10 +224,14 @@ func TestAuthorizationKeepsItsForm(t *testing.T) {
 	rows := []struct{ name, in, like string }{
 		{"the scheme stays", "Bearer abc", `^Bearer [a-z]{3}$`},
 		{"padding stays", "Basic dXNlcjpwYXNzd29yZDE=", `^Basic [A-Za-z0-9]{19}=$`},
-		{"names of parameters stay", `Digest username="bob", response="0123456789abcdef", qop=auth`,
-			`^Digest username="[a-z]{3}", response="[0-9a-f]{16}", qop=[a-z]{4}$`},
-		{"AWS", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us, SignedHeaders=host;x-amz-date, Signature=5d672d79c15b13162d9279b0855cfba6",
-			`^AWS4-HMAC-SHA256 Credential=[A-Za-z0-9/]{23}, SignedHeaders=[a-z]{4};[a-z]-[a-z]{3}-[a-z]{4}, Signature=[0-9a-f]{32}$`},
+		{
+			"names of parameters stay", `Digest username="bob", response="0123456789abcdef", qop=auth`,
+			`^Digest username="[a-z]{3}", response="[0-9a-f]{16}", qop=[a-z]{4}$`,
+		},
+		{
+			"AWS", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us, SignedHeaders=host;x-amz-date, Signature=5d672d79c15b13162d9279b0855cfba6",
+			`^AWS4-HMAC-SHA256 Credential=[A-Za-z0-9/]{23}, SignedHeaders=[a-z]{4};[a-z]-[a-z]{3}-[a-z]{4}, Signature=[0-9a-f]{32}$`,
+		},
 		{"no scheme", "d41d8cd98f00b204e9800998ecf8427e", `^[0-9a-f]{32}$`},
 		{"no parameters after all", "Custom abc=def=, q", `^Custom [a-z]{3}=[a-z]{3}=, [a-z]$`},
 	}

@@ -27,14 +27,14 @@ func SessionCookie(x *traffic.Exchange) ([]byte, bool) {
 // isSession knows JSESSIONID, PHPSESSID, ASP.NET_SessionId, laravel_session, connect.sid, session_id, SID and the like.
 func isSession(name []byte) bool {
 	for i := range name {
-		switch name[i] | 0x20 {
-		case 's':
-			if hasWord(name[i:], "sess") {
-				return true
-			}
-			if len(name)-i == 3 && hasWord(name[i:], "sid") && (i == 0 || !isLetter(name[i-1])) {
-				return true
-			}
+		if name[i]|0x20 != 's' {
+			continue
+		}
+		if hasWord(name[i:], "sess") {
+			return true
+		}
+		if len(name)-i == 3 && hasWord(name[i:], "sid") && (i == 0 || !isLetter(name[i-1])) {
+			return true
 		}
 	}
 	return false

@@ -13,7 +13,7 @@ func (p *pass) target(v []byte, connect bool) {
 
 // looksLikeURL reports whether a value that begins with h, w, / or ? may have named values as a URL has them.
 func looksLikeURL(v []byte) bool {
-	if v[0] != '/' && v[0] != '?' && bytes.Index(v[:min(len(v), 12)], []byte("://")) < 0 {
+	if v[0] != '/' && v[0] != '?' && !bytes.Contains(v[:min(len(v), 12)], []byte("://")) {
 		return false
 	}
 	for _, c := range v {

@@ -87,6 +87,15 @@ func (b *backlog) remove(id int32) {
 	b.changed.Broadcast()
 }
 
+// finish says that nothing of a partition is left to be fetched.
+func (b *backlog) finish(id int32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l := b.parts[id]; l != nil {
+		l.ended = true
+	}
+}
+
 // add takes what was fetched.
 func (b *backlog) add(batch *topic.Batch) {
 	b.mu.Lock()

@@ -117,6 +117,20 @@ func (p *partition) leave() <-chan struct{} {
 	return c
 }
 
+// reading returns the next offset to read, and whether there is none.
+func (p *partition) reading() (next int64, ended bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next, p.ended
+}
+
+// finish says that no record is left before the end.
+func (p *partition) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+}
+
 // isEnded reports whether it was read to its end.
 func (p *partition) isEnded() bool {
 	p.mu.Lock()

@@ -52,7 +52,7 @@ func TestStoppedRunIsResumedWithoutARepeat(t *testing.T) {
 	}
 	// The old schedule goes on: what became overdue in between was sent late.
 	require.Positive(t, again.Lateness.Max)
-	require.Equal(t, s.state().Run("monday").Current().Number, uint32(1))
+	require.Equal(t, uint32(1), s.state().Run("monday").Current().Number)
 }
 
 func TestKilledRunMissesNothingAndRepeatsLittle(t *testing.T) {

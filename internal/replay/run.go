@@ -62,6 +62,8 @@ type run struct {
 	intake  *intake
 	load    load
 	started time.Time
+
+	starvation starvation
 }
 
 // Run replays until the run's end, or live until ctx ends. It returns the report also with an error, once there is
@@ -323,6 +325,9 @@ func (r *run) watch(ctx context.Context) error {
 			}
 		case now := <-commit.C:
 			r.load.sample(r.volley.saturated(), r.ahead.empty())
+			if r.starvation.due(r.starved(), now) {
+				r.skipHoles(ctx)
+			}
 			if r.guard.AuthorityIsTargetShare() > maxRecordedAtTarget {
 				return r.recordedAtTarget()
 			}

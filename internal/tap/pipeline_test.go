@@ -149,7 +149,7 @@ func TestArithmeticCloses(t *testing.T) {
 	r := p.Counters().Report()
 	require.EqualValues(t, 29, r.GetSeen())
 	require.EqualValues(t, 14, r.GetFiltered(), "10 by rule, 4 marked")
-	require.EqualValues(t, map[string]uint64{"ring_full": 3, "memory": 5}, r.GetDropped())
+	require.Equal(t, map[string]uint64{"ring_full": 3, "memory": 5}, r.GetDropped())
 	require.EqualValues(t, 3, r.GetProduced())
 	require.EqualValues(t, 4, r.GetUnknown())
 	require.EqualValues(t, 0, r.GetPending())
@@ -161,7 +161,7 @@ func TestWhatCannotBeRedactedIsNeverWritten(t *testing.T) {
 		k := &keeper{}
 		p := run(t, PipelineConfig{Redactor: shout{fail}}, k, []wire.Captured{exchange("GET", "/a", "s")})
 		require.Empty(t, k.records, fail)
-		require.EqualValues(t, map[string]uint64{"redaction": 1}, p.Counters().Report().GetDropped())
+		require.Equal(t, map[string]uint64{"redaction": 1}, p.Counters().Report().GetDropped())
 	}
 }
 
@@ -170,7 +170,7 @@ func TestOfferAfterTheEndIsCounted(t *testing.T) {
 	p := run(t, PipelineConfig{}, k)
 	p.cfg.Budget.TryAcquire(1000)
 	p.Offer([]wire.Captured{exchange("GET", "/a", "s")})
-	require.EqualValues(t, map[string]uint64{"shutdown": 1}, p.Counters().Report().GetDropped())
+	require.Equal(t, map[string]uint64{"shutdown": 1}, p.Counters().Report().GetDropped())
 	require.Zero(t, p.cfg.Budget.Used())
 }
 

@@ -109,7 +109,7 @@ func FuzzJSON(f *testing.F) {
 		}
 		require.NoError(t, json.Unmarshal(b, &got))
 		require.Equal(t, x.ID.String(), got.ID)
-		require.Equal(t, len(x.Request.Headers), len(got.Request.Headers))
+		require.Len(t, got.Request.Headers, len(x.Request.Headers))
 		require.Equal(t, x.Request.BodySize, got.Request.BodySize)
 		require.Equal(t, x.Response == nil, got.Response == nil)
 		require.Equal(t, string(x.Request.Target), bytesOfJSON(got.Request.Target, utf8.Valid(x.Request.Target)))

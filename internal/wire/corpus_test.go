@@ -140,17 +140,17 @@ func TestAgreesWithLlhttp(t *testing.T) {
 			} `json:"error"`
 		}
 		require.NoError(t, json.Unmarshal(row.Expect, &expect))
-		make := Requests
+		framer := Requests
 		if strings.HasPrefix(row.Kind, "response") {
-			make = Responses
+			framer = Responses
 		}
-		messages, fault := eachStep(t, make, string(row.Raw)) // no panic, the same in any slices: for every row
+		messages, fault := eachStep(t, framer, string(row.Raw)) // no panic, the same in any slices: for every row
 		if differs(row.ID) || row.Lenient || row.Matches != nil && !*row.Matches || row.Meta["skipBody"] != nil {
 			continue
 		}
 		checked++
 		refused := expect.Error != nil && !strings.HasPrefix(expect.Error.Reason, "Pause on")
-		if refused && make().response {
+		if refused && framer().response {
 			continue // responses are read leniently
 		}
 		if refused {
@@ -164,7 +164,7 @@ func TestAgreesWithLlhttp(t *testing.T) {
 			}
 			require.Less(t, i, len(messages), row.ID)
 			got := messages[i]
-			if !make().response {
+			if !framer().response {
 				start := strings.Fields(got.Start)
 				require.Equal(t, want.Spans["method"], start[:1], row.ID)
 				require.Equal(t, want.Spans["url"], start[1:2], row.ID)

@@ -119,8 +119,10 @@ func (t *talk) end() []string {
 	return lines
 }
 
-const ok1 = "S:HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1"
-const ok2 = "S:HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2"
+const (
+	ok1 = "S:HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1"
+	ok2 = "S:HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2"
+)
 
 func TestPairsRequestsWithResponses(t *testing.T) {
 	long := strings.Repeat("x", 150)
@@ -129,53 +131,121 @@ func TestPairsRequestsWithResponses(t *testing.T) {
 		talk []string
 		want []string
 	}{
-		{"keep-alive", []string{"C:GET /1 HTTP/1.1\r\n\r\n", ok1, "C:GET /2 HTTP/1.1\r\n\r\n", ok2, "C:fin"},
-			[]string{`1 GET /1 "" → 200 "1"`, `2 GET /2 "" → 200 "2"`}},
-		{"pipelined", []string{"C:GET /1 HTTP/1.1\r\n\r\nHEAD /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n", ok1,
-			"S:HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", ok2},
-			[]string{`1 GET /1 "" → 200 "1"`, `2 HEAD /2 "" → 200 ""`, `3 GET /3 "" → 200 "2"`}},
-		{"1xx is not the answer", []string{"C:POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
-			"S:HTTP/1.1 100 Continue\r\n\r\n", "C:ab", "S:HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", ok1},
-			[]string{`1 POST / "ab" → 200 "1"`}},
-		{"an answer before the request's end", []string{"C:POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nab", ok1, "C:cd", "C:GET /2 HTTP/1.1\r\n\r\n", ok2},
-			[]string{`1 POST / "abcd" → 200 "1"`, `2 GET /2 "" → 200 "2"`}},
-		{"an answer that ends with the connection", []string{"C:GET / HTTP/1.0\r\n\r\n", "S:HTTP/1.0 200 OK\r\n\r\nabc", "S:fin"},
-			[]string{`1 GET / "" → 200 "abc"`}},
-		{"the client closes its half and waits", []string{"C:GET / HTTP/1.1\r\n\r\n", "C:fin", ok1, "S:fin"},
-			[]string{`1 GET / "" → 200 "1"`}},
-		{"bodies beyond the cap are counted", []string{"C:POST / HTTP/1.1\r\nContent-Length: 150\r\n\r\n" + long,
-			"S:HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n96\r\n" + long + "\r\n0\r\n\r\n"},
-			[]string{`1 POST / "` + long[:100] + `" of 150 → 200 "` + long[:100] + `" of 150 TRUNCATED_REQUEST,TRUNCATED_RESPONSE`}},
-		{"no answer in time, and a late one", []string{"C:GET /1 HTTP/1.1\r\n\r\n", "C:wait", ok1, "C:GET /2 HTTP/1.1\r\n\r\n", ok2},
-			[]string{`1 GET /1 "" NO_RESPONSE`, `2 GET /2 "" → 200 "2"`}},
-		{"an answer not ended in time", []string{"C:GET /1 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "C:wait", "S:defghi",
-			"C:GET /2 HTTP/1.1\r\n\r\n", ok2},
-			[]string{`1 GET /1 "" → 200 "abc" of 9 TRUNCATED_RESPONSE`, `2 GET /2 "" → 200 "2"`}},
+		{
+			"keep-alive",
+			[]string{"C:GET /1 HTTP/1.1\r\n\r\n", ok1, "C:GET /2 HTTP/1.1\r\n\r\n", ok2, "C:fin"},
+			[]string{`1 GET /1 "" → 200 "1"`, `2 GET /2 "" → 200 "2"`},
+		},
+		{
+			"pipelined",
+			[]string{
+				"C:GET /1 HTTP/1.1\r\n\r\nHEAD /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\n\r\n", ok1,
+				"S:HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n", ok2,
+			},
+			[]string{`1 GET /1 "" → 200 "1"`, `2 HEAD /2 "" → 200 ""`, `3 GET /3 "" → 200 "2"`},
+		},
+		{
+			"1xx is not the answer",
+			[]string{
+				"C:POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+				"S:HTTP/1.1 100 Continue\r\n\r\n", "C:ab", "S:HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", ok1,
+			},
+			[]string{`1 POST / "ab" → 200 "1"`},
+		},
+		{
+			"an answer before the request's end",
+			[]string{"C:POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nab", ok1, "C:cd", "C:GET /2 HTTP/1.1\r\n\r\n", ok2},
+			[]string{`1 POST / "abcd" → 200 "1"`, `2 GET /2 "" → 200 "2"`},
+		},
+		{
+			"an answer that ends with the connection",
+			[]string{"C:GET / HTTP/1.0\r\n\r\n", "S:HTTP/1.0 200 OK\r\n\r\nabc", "S:fin"},
+			[]string{`1 GET / "" → 200 "abc"`},
+		},
+		{
+			"the client closes its half and waits",
+			[]string{"C:GET / HTTP/1.1\r\n\r\n", "C:fin", ok1, "S:fin"},
+			[]string{`1 GET / "" → 200 "1"`},
+		},
+		{
+			"bodies beyond the cap are counted",
+			[]string{
+				"C:POST / HTTP/1.1\r\nContent-Length: 150\r\n\r\n" + long,
+				"S:HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n96\r\n" + long + "\r\n0\r\n\r\n",
+			},
+			[]string{`1 POST / "` + long[:100] + `" of 150 → 200 "` + long[:100] + `" of 150 TRUNCATED_REQUEST,TRUNCATED_RESPONSE`},
+		},
+		{
+			"no answer in time, and a late one",
+			[]string{"C:GET /1 HTTP/1.1\r\n\r\n", "C:wait", ok1, "C:GET /2 HTTP/1.1\r\n\r\n", ok2},
+			[]string{`1 GET /1 "" NO_RESPONSE`, `2 GET /2 "" → 200 "2"`},
+		},
+		{
+			"an answer not ended in time",
+			[]string{
+				"C:GET /1 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "C:wait", "S:defghi",
+				"C:GET /2 HTTP/1.1\r\n\r\n", ok2,
+			},
+			[]string{`1 GET /1 "" → 200 "abc" of 9 TRUNCATED_RESPONSE`, `2 GET /2 "" → 200 "2"`},
+		},
 		{"the client gives up", []string{"C:GET /1 HTTP/1.1\r\n\r\n", "C:rst"}, []string{`1 GET /1 "" CLIENT_ABORTED`}},
 		{"the client gives up politely", []string{"C:GET /1 HTTP/1.1\r\n\r\n", "C:fin", "S:fin"}, []string{`1 GET /1 "" CLIENT_ABORTED`}},
-		{"the client gives up inside the answer", []string{"C:GET /1 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "C:rst"},
-			[]string{`1 GET /1 "" → 200 "abc" of 9 TRUNCATED_RESPONSE,CLIENT_ABORTED`}},
-		{"the client gives up inside the request", []string{"C:POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nab", "C:rst"},
-			[]string{`1 POST / "ab" of 4 TRUNCATED_REQUEST,CLIENT_ABORTED`}},
+		{
+			"the client gives up inside the answer",
+			[]string{"C:GET /1 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "C:rst"},
+			[]string{`1 GET /1 "" → 200 "abc" of 9 TRUNCATED_RESPONSE,CLIENT_ABORTED`},
+		},
+		{
+			"the client gives up inside the request",
+			[]string{"C:POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nab", "C:rst"},
+			[]string{`1 POST / "ab" of 4 TRUNCATED_REQUEST,CLIENT_ABORTED`},
+		},
 		{"the server closes without an answer", []string{"C:GET /1 HTTP/1.1\r\n\r\n", "S:fin"}, []string{`1 GET /1 "" NO_RESPONSE`}},
-		{"the server closes inside the answer", []string{"C:GET /1 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "S:fin"},
-			[]string{`1 GET /1 "" → 200 "abc" of 9 TRUNCATED_RESPONSE`}},
-		{"a request behind the server's end", []string{"C:GET /1 HTTP/1.1\r\n\r\n", ok1, "S:fin", "C:GET /2 HTTP/1.1\r\n\r\n"},
-			[]string{`1 GET /1 "" → 200 "1"`, `2 GET /2 "" NO_RESPONSE`}},
-		{"an upgrade", []string{"C:GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "S:HTTP/1.1 101 S\r\n\r\n\x81\x00", "C:GET /no HTTP/1.1\r\n\r\n", ok1},
-			[]string{`1 GET /ws "" → 101 "" UPGRADED`}},
-		{"an upgrade refused", []string{"C:GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", ok1, "C:GET /2 HTTP/1.1\r\n\r\n", ok2},
-			[]string{`1 GET /ws "" → 200 "1"`, `2 GET /2 "" → 200 "2"`}},
-		{"a tunnel", []string{"C:CONNECT a:1 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\n\r\n", "C:GET /no HTTP/1.1\r\n\r\n", ok1},
-			[]string{`1 CONNECT a:1 "" → 200 "" CONNECT`}},
-		{"a marked request", []string{"C:GET /1 HTTP/1.1\r\nreprise-replay: live\r\n\r\nGET /2 HTTP/1.1\r\n\r\n", ok1, ok2},
-			[]string{`2 GET /2 "" → 200 "2"`}},
-		{"ambiguous framing", []string{"C:GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /no HTTP/1.1\r\n\r\n", ok1, ok2, ok1},
-			[]string{`2 POST /2 "" AMBIGUOUS_FRAMING`, `1 GET /1 "" → 200 "1"`}},
-		{"ambiguous framing inside the body", []string{"C:POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n+1\r\nb\r\n0\r\n\r\nGET /no HTTP/1.1\r\n\r\n", ok1},
-			[]string{`1 POST /1 "a" AMBIGUOUS_FRAMING`}},
-		{"an answer that cannot be framed", []string{"C:GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n11", "C:GET /3 HTTP/1.1\r\n\r\n"},
-			[]string{`1 GET /1 "" → 200 "" TRUNCATED_RESPONSE`, `2 GET /2 "" NO_RESPONSE`, `3 GET /3 "" NO_RESPONSE`}},
+		{
+			"the server closes inside the answer",
+			[]string{"C:GET /1 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc", "S:fin"},
+			[]string{`1 GET /1 "" → 200 "abc" of 9 TRUNCATED_RESPONSE`},
+		},
+		{
+			"a request behind the server's end",
+			[]string{"C:GET /1 HTTP/1.1\r\n\r\n", ok1, "S:fin", "C:GET /2 HTTP/1.1\r\n\r\n"},
+			[]string{`1 GET /1 "" → 200 "1"`, `2 GET /2 "" NO_RESPONSE`},
+		},
+		{
+			"an upgrade",
+			[]string{"C:GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "S:HTTP/1.1 101 S\r\n\r\n\x81\x00", "C:GET /no HTTP/1.1\r\n\r\n", ok1},
+			[]string{`1 GET /ws "" → 101 "" UPGRADED`},
+		},
+		{
+			"an upgrade refused",
+			[]string{"C:GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", ok1, "C:GET /2 HTTP/1.1\r\n\r\n", ok2},
+			[]string{`1 GET /ws "" → 200 "1"`, `2 GET /2 "" → 200 "2"`},
+		},
+		{
+			"a tunnel",
+			[]string{"C:CONNECT a:1 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\n\r\n", "C:GET /no HTTP/1.1\r\n\r\n", ok1},
+			[]string{`1 CONNECT a:1 "" → 200 "" CONNECT`},
+		},
+		{
+			"a marked request",
+			[]string{"C:GET /1 HTTP/1.1\r\nreprise-replay: live\r\n\r\nGET /2 HTTP/1.1\r\n\r\n", ok1, ok2},
+			[]string{`2 GET /2 "" → 200 "2"`},
+		},
+		{
+			"ambiguous framing",
+			[]string{"C:GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /no HTTP/1.1\r\n\r\n", ok1, ok2, ok1},
+			[]string{`2 POST /2 "" AMBIGUOUS_FRAMING`, `1 GET /1 "" → 200 "1"`},
+		},
+		{
+			"ambiguous framing inside the body",
+			[]string{"C:POST /1 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n+1\r\nb\r\n0\r\n\r\nGET /no HTTP/1.1\r\n\r\n", ok1},
+			[]string{`1 POST /1 "a" AMBIGUOUS_FRAMING`},
+		},
+		{
+			"an answer that cannot be framed",
+			[]string{"C:GET /1 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n11", "C:GET /3 HTTP/1.1\r\n\r\n"},
+			[]string{`1 GET /1 "" → 200 "" TRUNCATED_RESPONSE`, `2 GET /2 "" NO_RESPONSE`, `3 GET /3 "" NO_RESPONSE`},
+		},
 		{"an answer nobody asked for", []string{"S:HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n", "C:GET /1 HTTP/1.1\r\n\r\n", ok1}, []string{`1 GET /1 "" → 200 "1"`}},
 		{"TLS", []string{"C:\x16\x03\x01\x00\x01\x01", "S:\x16\x03\x03GET"}, nil},
 		{"a server that speaks first", []string{"S:220 ready\r\n", "C:GET /1 HTTP/1.1\r\n\r\n", ok1}, nil},

@@ -81,11 +81,11 @@ func frame(f Framer, raw string, step int, to ...Method) (messages []seen, fault
 }
 
 // eachStep frames raw in several slicings, which must all give the same.
-func eachStep(t *testing.T, make func() Framer, raw string, to ...Method) ([]seen, Fault) {
+func eachStep(t *testing.T, framer func() Framer, raw string, to ...Method) ([]seen, Fault) {
 	t.Helper()
-	messages, fault := frame(make(), raw, 0, to...)
+	messages, fault := frame(framer(), raw, 0, to...)
 	for _, step := range []int{1, 2, 3, 7, 64} {
-		again, faultAgain := frame(make(), raw, step, to...)
+		again, faultAgain := frame(framer(), raw, step, to...)
 		require.Equal(t, messages, again, "slices of %d bytes", step)
 		require.Equal(t, fault, faultAgain, "slices of %d bytes", step)
 	}
@@ -101,28 +101,58 @@ func TestReadsRequests(t *testing.T) {
 		fault     Fault
 	}{
 		{"pipelined", "GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n", []seen{get("/a"), get("/b")}, 0},
-		{"order, case and duplicates of fields stay", "GET / HTTP/1.1\r\nB: 1\r\na:2\r\nB:\t3 \r\nx-E:\r\n\r\n",
-			[]seen{{Start: "GET / HTTP/1.1", Fields: "B: 1\na: 2\nB: 3\nx-E: \n", Whole: true}}, 0},
-		{"a length, and empty lines behind it", "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
-			[]seen{{Start: "POST / HTTP/1.1", Fields: "Content-Length: 3\n", Body: "abc", Whole: true}, get("/b")}, 0},
-		{"chunks with extensions and trailers",
+		{
+			"order, case and duplicates of fields stay", "GET / HTTP/1.1\r\nB: 1\r\na:2\r\nB:\t3 \r\nx-E:\r\n\r\n",
+			[]seen{{Start: "GET / HTTP/1.1", Fields: "B: 1\na: 2\nB: 3\nx-E: \n", Whole: true}},
+			0,
+		},
+		{
+			"a length, and empty lines behind it", "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
+			[]seen{{Start: "POST / HTTP/1.1", Fields: "Content-Length: 3\n", Body: "abc", Whole: true}, get("/b")},
+			0,
+		},
+		{
+			"chunks with extensions and trailers",
 			"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n00A ; x\r\n0123456789\r\n0\r\nT: 1\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
-			[]seen{{Start: "POST / HTTP/1.1", Fields: "Transfer-Encoding: chunked\n", Body: "abc0123456789", Trailers: "T: 1\n", Whole: true}, get("/b")}, 0},
-		{"every line ends in LF", "GET / HTTP/1.1\nA: b\n\nGET /b HTTP/1.1\n\n",
-			[]seen{{Start: "GET / HTTP/1.1", Fields: "A: b\n", Whole: true}, get("/b")}, 0},
-		{"a fold is joined", "GET / HTTP/1.1\r\nA: b\r\n  c \r\n\td\r\n\r\n",
-			[]seen{{Start: "GET / HTTP/1.1", Fields: "A: b c d\n", Whole: true}}, 0},
-		{"nothing is read behind a request that closes", "GET / HTTP/1.0\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
-			[]seen{{Start: "GET / HTTP/1.0", Whole: true}}, Unexpected},
-		{"1.0 can keep the connection", "GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
-			[]seen{{Start: "GET /a HTTP/1.0", Fields: "Connection: Keep-Alive\n", Whole: true}, get("/b")}, 0},
-		{"nothing is read behind an upgrade without an answer",
+			[]seen{{Start: "POST / HTTP/1.1", Fields: "Transfer-Encoding: chunked\n", Body: "abc0123456789", Trailers: "T: 1\n", Whole: true}, get("/b")},
+			0,
+		},
+		{
+			"every line ends in LF", "GET / HTTP/1.1\nA: b\n\nGET /b HTTP/1.1\n\n",
+			[]seen{{Start: "GET / HTTP/1.1", Fields: "A: b\n", Whole: true}, get("/b")},
+			0,
+		},
+		{
+			"a fold is joined", "GET / HTTP/1.1\r\nA: b\r\n  c \r\n\td\r\n\r\n",
+			[]seen{{Start: "GET / HTTP/1.1", Fields: "A: b c d\n", Whole: true}},
+			0,
+		},
+		{
+			"nothing is read behind a request that closes", "GET / HTTP/1.0\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
+			[]seen{{Start: "GET / HTTP/1.0", Whole: true}},
+			Unexpected,
+		},
+		{
+			"1.0 can keep the connection", "GET /a HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
+			[]seen{{Start: "GET /a HTTP/1.0", Fields: "Connection: Keep-Alive\n", Whole: true}, get("/b")},
+			0,
+		},
+		{
+			"nothing is read behind an upgrade without an answer",
 			"GET / HTTP/1.1\r\nConnection: x, Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x05hello",
-			[]seen{{Start: "GET / HTTP/1.1", Fields: "Connection: x, Upgrade\nUpgrade: websocket\n", Whole: true}}, Unexpected},
-		{"nor behind CONNECT", "CONNECT a:1 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n",
-			[]seen{{Start: "CONNECT a:1 HTTP/1.1", Whole: true}}, Unexpected},
-		{"the end inside a body", "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc",
-			[]seen{{Start: "POST / HTTP/1.1", Fields: "Content-Length: 9\n", Body: "abc"}}, Cut},
+			[]seen{{Start: "GET / HTTP/1.1", Fields: "Connection: x, Upgrade\nUpgrade: websocket\n", Whole: true}},
+			Unexpected,
+		},
+		{
+			"nor behind CONNECT", "CONNECT a:1 HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+			[]seen{{Start: "CONNECT a:1 HTTP/1.1", Whole: true}},
+			Unexpected,
+		},
+		{
+			"the end inside a body", "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc",
+			[]seen{{Start: "POST / HTTP/1.1", Fields: "Content-Length: 9\n", Body: "abc"}},
+			Cut,
+		},
 		{"the end inside a head", "GET /a HTTP/1.1\r\n\r\nGET /b HTT", []seen{get("/a")}, Cut},
 		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", nil, TLS},
 		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", nil, HTTP2},
@@ -218,28 +248,60 @@ func TestReadsResponses(t *testing.T) {
 		want      []seen
 		fault     Fault
 	}{
-		{"one after the other", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200\r\nContent-Length: 2\r\n\r\nbb", nil,
-			[]seen{length("a"), length("bb")}, 0},
+		{
+			"one after the other", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200\r\nContent-Length: 2\r\n\r\nbb", nil,
+			[]seen{length("a"), length("bb")},
+			0,
+		},
 		{"until the connection closes", "HTTP/1.1 200 OK\r\n\r\nhello", nil, []seen{ok("hello")}, 0},
-		{"to HEAD: no body", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
-			[]Method{MethodHead}, []seen{with(ok(""), "Content-Length: 5\n"), length("a")}, 0},
-		{"204 and 304: no body", "HTTP/1.1 204 N\r\n\r\nHTTP/1.1 304 N\r\nContent-Length: 9\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", nil,
-			[]seen{{Start: "204 HTTP/1.1", Whole: true}, {Start: "304 HTTP/1.1", Fields: "Content-Length: 9\n", Whole: true}, length("a")}, 0},
-		{"100 before the answer", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", nil,
-			[]seen{{Start: "100 HTTP/1.1", Whole: true}, length("a")}, 0},
-		{"101: what follows is no HTTP", "HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n\x81\x05hello", nil,
-			[]seen{{Start: "101 HTTP/1.1", Fields: "Upgrade: x\n", Whole: true}}, Switched},
+		{
+			"to HEAD: no body", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+			[]Method{MethodHead},
+			[]seen{with(ok(""), "Content-Length: 5\n"), length("a")},
+			0,
+		},
+		{
+			"204 and 304: no body", "HTTP/1.1 204 N\r\n\r\nHTTP/1.1 304 N\r\nContent-Length: 9\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", nil,
+			[]seen{{Start: "204 HTTP/1.1", Whole: true}, {Start: "304 HTTP/1.1", Fields: "Content-Length: 9\n", Whole: true}, length("a")},
+			0,
+		},
+		{
+			"100 before the answer", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", nil,
+			[]seen{{Start: "100 HTTP/1.1", Whole: true}, length("a")},
+			0,
+		},
+		{
+			"101: what follows is no HTTP", "HTTP/1.1 101 S\r\nUpgrade: x\r\n\r\n\x81\x05hello", nil,
+			[]seen{{Start: "101 HTTP/1.1", Fields: "Upgrade: x\n", Whole: true}},
+			Switched,
+		},
 		{"2xx to CONNECT", "HTTP/1.1 200 OK\r\n\r\n\x16\x03\x01", []Method{MethodConnect}, []seen{ok("")}, Switched},
-		{"an error to CONNECT", "HTTP/1.1 403 No\r\nContent-Length: 1\r\n\r\na", []Method{MethodConnect},
-			[]seen{{Start: "403 HTTP/1.1", Fields: "Content-Length: 1\n", Body: "a", Whole: true}}, 0},
-		{"chunked wins over a length", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nab\r\n0\r\n\r\n", nil,
-			[]seen{with(ok("ab"), "Content-Length: 1\nTransfer-Encoding: chunked\n")}, 0},
-		{"spaces before a colon, bare LFs, lines without a colon", "HTTP/1.1 200 OK\nA : b\nrubbish\nContent-Length: 1\r\n\na", nil,
-			[]seen{with(ok("a"), "A: b\nContent-Length: 1\n")}, 0},
-		{"lengths that differ", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", nil,
-			[]seen{{Start: "200 HTTP/1.1", Fields: "Content-Length: 1\nContent-Length: 2\n", Ambiguous: true}}, Ambiguous},
-		{"a chunk that cannot be read", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz", nil,
-			[]seen{{Start: "200 HTTP/1.1", Fields: "Transfer-Encoding: chunked\n"}}, Malformed},
+		{
+			"an error to CONNECT", "HTTP/1.1 403 No\r\nContent-Length: 1\r\n\r\na",
+			[]Method{MethodConnect},
+			[]seen{{Start: "403 HTTP/1.1", Fields: "Content-Length: 1\n", Body: "a", Whole: true}},
+			0,
+		},
+		{
+			"chunked wins over a length", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2 \r\nab\r\n0\r\n\r\n", nil,
+			[]seen{with(ok("ab"), "Content-Length: 1\nTransfer-Encoding: chunked\n")},
+			0,
+		},
+		{
+			"spaces before a colon, bare LFs, lines without a colon", "HTTP/1.1 200 OK\nA : b\nrubbish\nContent-Length: 1\r\n\na", nil,
+			[]seen{with(ok("a"), "A: b\nContent-Length: 1\n")},
+			0,
+		},
+		{
+			"lengths that differ", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", nil,
+			[]seen{{Start: "200 HTTP/1.1", Fields: "Content-Length: 1\nContent-Length: 2\n", Ambiguous: true}},
+			Ambiguous,
+		},
+		{
+			"a chunk that cannot be read", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz", nil,
+			[]seen{{Start: "200 HTTP/1.1", Fields: "Transfer-Encoding: chunked\n"}},
+			Malformed,
+		},
 		{"something else", "220 mail ready\r\n", nil, nil, NotHTTP},
 		{"a status that is no number", "HTTP/1.1 2x0 OK\r\n\r\n", nil, nil, Malformed},
 	} {

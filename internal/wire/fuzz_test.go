@@ -34,13 +34,13 @@ func FuzzFramer(f *testing.F) {
 		f.Add([]byte(seed), uint8(5), true, uint8(1))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, step uint8, response bool, to uint8) {
-		make := Requests
+		framer := Requests
 		if response {
-			make = Responses
+			framer = Responses
 		}
 		method := Method(to % 3)
-		whole, fault := frame(make(), string(raw), 0, method)
-		sliced, faultSliced := frame(make(), string(raw), int(step)+1, method)
+		whole, fault := frame(framer(), string(raw), 0, method)
+		sliced, faultSliced := frame(framer(), string(raw), int(step)+1, method)
 		require.Equal(t, whole, sliced)
 		require.Equal(t, fault.String(), faultSliced.String())
 		for _, m := range whole[:max(len(whole)-1, 0)] {

@@ -114,28 +114,34 @@ func TestGorNeverPairsByGuessing(t *testing.T) {
 		"an id for a whole connection": {
 			gorRequest("a", 0, "/1") + gorResponse("a", at(ms), "201", "") +
 				gorRequest("a", 2*ms, "/2") + gorResponse("a", at(3*ms), "202", ""),
-			[]pair{{"/1", 201}, {"/2", 202}}, 0,
+			[]pair{{"/1", 201}, {"/2", 202}},
+			0,
 		},
 		"and one answer lost: whose is the next?": {
 			gorRequest("a", 0, "/1") + gorRequest("a", 2*ms, "/2") + gorResponse("a", at(3*ms), "202", "") +
 				gorRequest("a", 4*ms, "/3") + gorResponse("a", at(5*ms), "203", ""),
-			[]pair{{"/1", 0}, {"/2", 0}, {"/3", 203}}, 1,
+			[]pair{{"/1", 0}, {"/2", 0}, {"/3", 203}},
+			1,
 		},
 		"unless it repeats the request's time": {
 			gorRequest("a", 0, "/1") + gorRequest("a", 2*ms, "/2") + gorResponse("a", at(2*ms)+" 9", "202", ""),
-			[]pair{{"/1", 0}, {"/2", 202}}, 0,
+			[]pair{{"/1", 0}, {"/2", 202}},
+			0,
 		},
 		"the response stands first": {
 			gorResponse("a", at(5*ms), "201", "") + gorRequest("a", 0, "/1"),
-			[]pair{{"/1", 201}}, 0,
+			[]pair{{"/1", 201}},
+			0,
 		},
 		"the file begins with the answer to something before": {
 			gorResponse("a", at(-5*ms), "201", "") + gorRequest("a", 0, "/1") + gorResponse("a", at(ms), "202", ""),
-			[]pair{{"/1", 202}}, 1,
+			[]pair{{"/1", 202}},
+			1,
 		},
 		"an interim response is not the answer": {
 			gorRequest("a", 0, "/1") + "2 a " + at(ms) + "\nHTTP/1.1 100 Continue\r\n\r\n\n🐵🙈🙉\n" + gorResponse("a", at(2*ms), "201", ""),
-			[]pair{{"/1", 201}}, 0,
+			[]pair{{"/1", 201}},
+			0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
