@@ -114,7 +114,7 @@ func (s *stand) optionsFor(target string) replay.Options {
 	require.NoError(s.t, err)
 	return replay.Options{
 		Kafka: s.cfg, Prefix: "test", Run: "monday", Target: u, AllowTarget: []string{u.Host}, HostID: "here",
-		RedactKey: []byte(testKey), Logger: slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		RedactKey: []byte(testKey), Logger: slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 }
 

@@ -9,32 +9,39 @@ import (
 	"github.com/reprise-io/reprise/internal/topic"
 )
 
-// starvedAfter is how long a run may have nothing to send, in flight or in hand, before it looks whether there is
-// anything left to read.
+// starvedAfter is how long nothing may come before a run looks whether there is anything left to read.
 const starvedAfter = 3 * time.Second
 
-// starvation notices that a run waits for records.
-type starvation struct{ since, looked time.Time }
+// starvation notices that records do not come any more. The zero value is ready.
+type starvation struct {
+	read int64     // records by then
+	at   time.Time // when that had changed, or was looked into
+}
 
-// due reports whether it is time to look.
-func (s *starvation) due(starved bool, now time.Time) bool {
-	if !starved {
-		*s = starvation{}
+// due reports whether it is time to look. wanting says that records are waited for, read how many have come so far.
+func (s *starvation) due(wanting bool, read int64, now time.Time) bool {
+	if !wanting || read != s.read || s.at.IsZero() {
+		s.read, s.at = read, now
 		return false
 	}
-	if s.since.IsZero() {
-		s.since = now
-	}
-	if now.Sub(s.since) < starvedAfter || now.Sub(s.looked) < starvedAfter {
+	if now.Sub(s.at) < starvedAfter {
 		return false
 	}
-	s.looked = now
+	s.at = now
 	return true
 }
 
-// starved reports whether everything read is done while partitions are not at their ends.
-func (r *run) starved() bool {
-	return !r.opts.Live && r.ahead.empty() && r.intake.backlog.size() == 0 && r.volley.out.Load() == 0
+// wanting reports whether more should come: nothing is left to be sifted, and a partition is not at its end.
+func (t *intake) wanting() bool {
+	if t.live || t.backlog.size() > 0 {
+		return false
+	}
+	for _, p := range t.all() {
+		if !p.isEnded() {
+			return true
+		}
+	}
+	return false
 }
 
 // skipHoles ends the partitions in which nothing is left before their ends: a log can end with offsets that hold no

@@ -31,7 +31,8 @@ type releaser struct {
 	live    bool
 	lag     time.Duration
 
-	lastCapture, lastAt time.Time // live: where catching up stands
+	behind              bool // live: it is catching up
+	lastCapture, lastAt time.Time
 }
 
 // run releases until ctx ends.
@@ -80,12 +81,13 @@ func (r *releaser) take(batch []*item, timed []schedule.Timed[*item], now time.T
 			break
 		}
 		var due, at time.Time
+		behind := false
 		if r.pacer != nil {
 			due = r.base.Due(capture)
 			at = due
 			lead := leadRun
 			if r.live {
-				at = r.catchUp(capture, due, now)
+				at, behind = r.catchUp(capture, due, now)
 				lead = leadLive
 			}
 			if wait := at.Sub(now) - lead; wait > 0 {
@@ -100,7 +102,7 @@ func (r *releaser) take(batch []*item, timed []schedule.Timed[*item], now time.T
 		it := e.Value
 		it.due = due
 		if r.live {
-			r.lastCapture, r.lastAt = capture, at
+			r.lastCapture, r.lastAt, r.behind = capture, at, behind
 		}
 		r.volley.reserve(it)
 		batch = append(batch, it)
@@ -114,18 +116,24 @@ func (r *releaser) take(batch []*item, timed []schedule.Timed[*item], now time.T
 	return batch, timed, next
 }
 
-// catchUp returns when to send what is due: at its time, or, behind a backlog, backlogSpeed times as fast as it was
-// captured.
-func (r *releaser) catchUp(capture, due, now time.Time) time.Time {
-	if now.Sub(due) < backlogAfter {
-		return due
+// catchUp returns when to send what is due: at its time, or, once there is a backlog and until it is worked off,
+// backlogSpeed times as fast as it was captured.
+func (r *releaser) catchUp(capture, due, now time.Time) (at time.Time, behind bool) {
+	if !r.behind {
+		if now.Sub(due) < backlogAfter {
+			return due, false
+		}
+		return now, true
 	}
-	if r.lastAt.IsZero() || capture.Before(r.lastCapture) {
-		return now
+	at = r.lastAt
+	if gap := capture.Sub(r.lastCapture); gap > 0 {
+		at = at.Add(gap / backlogSpeed)
 	}
-	at := r.lastAt.Add(capture.Sub(r.lastCapture) / backlogSpeed)
 	if at.Before(now.Add(-leadLive)) {
-		return now // there was a pause: it is not made up for
+		at = now // there was a pause: it is not made up for
 	}
-	return at
+	if !at.After(due) {
+		return due, false
+	}
+	return at, true
 }

@@ -325,7 +325,7 @@ func (r *run) watch(ctx context.Context) error {
 			}
 		case now := <-commit.C:
 			r.load.sample(r.volley.saturated(), r.ahead.empty())
-			if r.starvation.due(r.starved(), now) {
+			if r.starvation.due(r.intake.wanting(), r.intake.count.Load(), now) {
 				r.skipHoles(ctx)
 			}
 			if r.guard.AuthorityIsTargetShare() > maxRecordedAtTarget {
