@@ -92,13 +92,17 @@ func (n *testNet) cutAll() {
 
 type testConn struct {
 	net.Conn
-	net *testNet
+	net  *testNet
+	deaf bool // only Read, which one goroutine calls at a time, looks
 }
 
 func (c *testConn) Read(b []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(b)
-		if err != nil || !c.net.isDeaf() {
+		if c.net.isDeaf() {
+			c.deaf = true // for good: what follows in a stream cannot arrive without what was lost
+		}
+		if err != nil || !c.deaf {
 			return n, err
 		}
 	}

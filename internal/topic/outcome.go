@@ -73,8 +73,8 @@ type verdict struct {
 // judge says what err means for a record. sent: some produce request was written since the client had it, so that the
 // record may have been in it; unanswered: some produce request since then ended without an answer.
 //
-// Whatever may be stored is Unknown. Certain are: nothing was written; the broker refuses such a record every time; the
-// broker refused it and no earlier request can have carried it; the topic it may have been written to is no more.
+// Whatever may be stored is Unknown. Certainly not stored is: what was in no request; what the broker refused, if no earlier
+// request that carried it can have gone unanswered; and what was sent to a topic that is no more.
 func judge(err error, sent, unanswered bool) verdict {
 	refused := func(r Reason) verdict { return verdict{Result: Result{Dropped, r}} }
 	unless := func(mayBeStored bool, v verdict) verdict {
@@ -87,9 +87,9 @@ func judge(err error, sent, unanswered bool) verdict {
 
 	switch {
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
-		return refused(TooLarge)
+		return unless(unanswered, refused(TooLarge))
 	case alwaysRefused(err):
-		return refused(Other)
+		return unless(unanswered, refused(Other))
 	case errors.Is(err, kerr.UnknownTopicID):
 		v := unsent(TopicMissing)
 		v.heal = true
