@@ -71,14 +71,14 @@ func (c Config) dialer() DialFunc {
 }
 
 // codecs are the compressions in the order of preference; the broker's version decides.
-func (c Config) codecs() (kgo.ProducerOpt, error) {
+func (c Config) codecs() ([]kgo.CompressionCodec, error) {
 	switch c.Compression {
 	case ZstdCompression, "":
-		return kgo.ProducerBatchCompression(kgo.ZstdCompression().WithLevel(1), kgo.Lz4Compression(), kgo.NoCompression()), nil
+		return []kgo.CompressionCodec{kgo.ZstdCompression().WithLevel(1), kgo.Lz4Compression(), kgo.NoCompression()}, nil
 	case Lz4Compression:
-		return kgo.ProducerBatchCompression(kgo.Lz4Compression(), kgo.NoCompression()), nil
+		return []kgo.CompressionCodec{kgo.Lz4Compression(), kgo.NoCompression()}, nil
 	case NoCompression:
-		return kgo.ProducerBatchCompression(kgo.NoCompression()), nil
+		return []kgo.CompressionCodec{kgo.NoCompression()}, nil
 	default:
 		return nil, fault.BadUsage("bad compression "+quote(string(c.Compression)), "it must be zstd, lz4 or none", "")
 	}

@@ -1,8 +1,8 @@
 package topic
 
 import (
+	"bytes"
 	"context"
-	"net"
 	"sync"
 	"time"
 
@@ -110,35 +110,28 @@ func (f *failures) take() (heal bool, last error) {
 	return heal, last
 }
 
-// dial wraps connections to see produce requests before they are written: only what was handed over after the last one
-// began is certain not to be stored.
-func (w *Writer) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := w.cfg.dialer()(ctx, network, address)
-	if err != nil {
-		return nil, err
+// encoder sees each batch on its way into a request, while the client holds it locked: a batch fails either before that,
+// and then is in no request, or after, and then was counted. So what fails with the count at launch was never sent.
+type encoder struct {
+	inner kgo.Compressor // nil: no compression
+	w     *Writer
+}
+
+// Compress is called by the client.
+func (e encoder) Compress(dst *bytes.Buffer, src []byte, flags ...kgo.CompressFlag) ([]byte, kgo.CompressionCodecType) {
+	e.w.sends.Add(1)
+	if e.inner == nil {
+		return src, kgo.CodecNone
 	}
-	return &watchedConn{Conn: conn, w: w}, nil
+	return e.inner.Compress(dst, src, flags...)
 }
 
-type watchedConn struct {
-	net.Conn
-	w *Writer
-}
-
-// Write gets one whole request: its length in 4 bytes, its kind in 2, where 0 is produce.
-func (c *watchedConn) Write(b []byte) (int, error) {
-	if len(b) >= 6 && b[4] == 0 && b[5] == 0 {
-		c.w.sends.Add(1)
-	}
-	return c.Conn.Write(b)
-}
-
-// answers counts the produce requests that were written, at least in part, and never answered.
+// answers counts the produce requests without one.
 type answers struct{ w *Writer }
 
 var _ kgo.HookBrokerE2E = answers{}
 
-// OnBrokerE2E is called by the client.
+// OnBrokerE2E is called by the client when a request has ended.
 func (a answers) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
 	if key == 0 && e2e.Err() != nil && e2e.BytesWritten > 0 {
 		a.w.unanswered.Add(1)

@@ -35,7 +35,7 @@ func NewProducer(cfg Config, topic string) (*Producer, error) {
 		kgo.MaxBufferedBytes(32<<20),
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchMaxBytes(defaultBatchMaxBytes),
-		codecs,
+		kgo.ProducerBatchCompression(codecs...),
 		kgo.AllowIdempotentProduceCancellation(),
 		// No RecordDeliveryTimeout: the client counts it from the record's timestamp, which for us is the past.
 		kgo.ProduceRequestTimeout(5*time.Second),

@@ -66,8 +66,8 @@ type Writer struct {
 	lowWater    atomic.Int64
 	closing     atomic.Bool
 
-	sends      atomic.Uint64 // produce requests begun to be written
-	unanswered atomic.Uint64 // produce requests that ended without an answer
+	sends      atomic.Uint64 // batches encoded into requests
+	unanswered atomic.Uint64 // produce requests that were written, at least in part, and not answered
 
 	failures failures
 	trouble  trouble
@@ -90,7 +90,7 @@ func NewWriter(cfg WriterConfig) (*Writer, error) {
 	}
 	w := &Writer{cfg: cfg}
 	w.ring.limit = cfg.RingBytes
-	w.ring.rouse = min(cfg.RingBytes/4, cfg.BufferBytes/4, 1<<20)
+	w.ring.rouse = min(cfg.RingBytes/4, cfg.BufferBytes/2)
 	w.ring.wake = make(chan struct{}, 1)
 
 	opts, err := w.options()
@@ -107,16 +107,19 @@ func (w *Writer) options() ([]kgo.Opt, error) {
 	if err != nil {
 		return nil, err
 	}
+	compressor, err := kgo.DefaultCompressor(codecs...)
+	if err != nil {
+		return nil, fault.BadUsage("bad compression "+quote(string(c.Compression)), err.Error(), "")
+	}
 	opts := []kgo.Opt{
 		kgo.DefaultProduceTopicAlways(),
 		kgo.DefaultProduceTopic(c.Topic),
-		kgo.Dialer(w.dial),
 		kgo.WithHooks(answers{w}),
 		// Ours is the bound: these are what it can never reach, since a record leaves the client's books after ours.
 		kgo.MaxBufferedBytes(int(2*c.BufferBytes + int64(c.BatchMaxBytes))),
 		kgo.MaxBufferedRecords(int(2*c.BufferBytes/slotOverhead + 1024)),
 		kgo.ProducerBatchMaxBytes(c.BatchMaxBytes),
-		codecs,
+		kgo.WithCompressor(encoder{compressor, w}),
 		// The pump lingers; the client only has to wait until a burst has been handed over.
 		kgo.ProducerLinger(min(max(c.Linger/8, time.Millisecond), 25*time.Millisecond)),
 		kgo.ProduceRequestTimeout(5 * time.Second),
@@ -129,8 +132,10 @@ func (w *Writer) options() ([]kgo.Opt, error) {
 	case AcksAll:
 		opts = append(opts, kgo.RequiredAcks(kgo.AllISRAcks()), kgo.AllowIdempotentProduceCancellation())
 	case AcksLeader:
+		// One request at a time: without idempotence a batch could be stored although the one before it, whose fate it
+		// shares in the client, was refused; and a retry would change the order.
 		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite(),
-			kgo.MaxProduceRequestsInflightPerBroker(4))
+			kgo.MaxProduceRequestsInflightPerBroker(1))
 	default:
 		return nil, fault.BadUsage(fmt.Sprintf("bad acks %q", c.Acks), "it must be all or leader", "--acks all")
 	}

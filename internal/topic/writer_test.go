@@ -340,8 +340,9 @@ func TestWriterEveryPutIsAccountedFor(t *testing.T) {
 					Acks: []Acks{AcksAll, AcksAll, AcksLeader}[seed%3],
 				})
 				id := uint64(0)
+				var forbidden atomic.Bool
 				for range 25 {
-					switch rng.IntN(7) {
+					switch rng.IntN(8) {
 					case 0:
 						n.down()
 					case 1:
@@ -349,13 +350,20 @@ func TestWriterEveryPutIsAccountedFor(t *testing.T) {
 					case 2:
 						n.cutAll()
 					case 3: // the broker refuses one request
-						code := []*kerr.Error{
-							kerr.NotLeaderForPartition, kerr.NotEnoughReplicasAfterAppend, kerr.UnknownServerError,
-							kerr.TopicAuthorizationFailed, kerr.MessageTooLarge, kerr.RequestTimedOut,
-						}[rng.IntN(6)]
-						cluster.ControlKey(0, refuse(code))
+						cluster.ControlKey(0, refuse([]*kerr.Error{
+							kerr.NotLeaderForPartition, kerr.NotEnoughReplicasAfterAppend, kerr.UnknownServerError, kerr.RequestTimedOut,
+						}[rng.IntN(4)], nil))
+					case 4: // or every request, until access is granted again
+						forbidden.Store(true)
+						cluster.ControlKey(0, refuse(kerr.TopicAuthorizationFailed, func() bool {
+							if forbidden.Load() {
+								cluster.KeepControl()
+							}
+							return forbidden.Load()
+						}))
 					default:
 						n.up()
+						forbidden.Store(false)
 					}
 					for range rng.IntN(400) {
 						w.Put(numbered(id, rng.IntN(3000)))
@@ -378,9 +386,12 @@ func TestWriterEveryPutIsAccountedFor(t *testing.T) {
 	}
 }
 
-// refuse answers one produce request with an error for every partition.
-func refuse(code *kerr.Error) func(kmsg.Request) (kmsg.Response, error, bool) {
+// refuse answers a produce request with an error for every partition, unless still says no.
+func refuse(code *kerr.Error, still func() bool) func(kmsg.Request) (kmsg.Response, error, bool) {
 	return func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		if still != nil && !still() {
+			return nil, nil, false
+		}
 		req := kreq.(*kmsg.ProduceRequest)
 		resp := req.ResponseKind().(*kmsg.ProduceResponse)
 		for _, t := range req.Topics {
