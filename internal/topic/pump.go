@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,6 +58,7 @@ type pump struct {
 	tries     int       // failures since the last acknowledgement
 	heal      bool      // the client must forget the topic
 	purged    time.Time // when it last did
+	measured  bool      // the largest batch the topic takes is known, as far as it can be
 
 	draining time.Time       // when to give up flushing; zero: not flushing
 	flights  context.Context // ends when run does
@@ -86,7 +88,8 @@ func (p *pump) run(ctx context.Context) {
 		if p.shouldProbe(now) {
 			p.probing = true
 			purge := p.heal && p.w.flying.Load() == 0 && now.Sub(p.purged) >= purgeEvery
-			p.probes.Go(func() { p.probed <- p.probe(probing, purge) })
+			measure := !p.measured && p.w.flying.Load() == 0
+			p.probes.Go(func() { p.probed <- p.probe(probing, purge, measure) })
 		}
 		p.feed(now)
 		if !p.draining.IsZero() {
@@ -153,15 +156,17 @@ func (p *pump) shouldProbe(now time.Time) bool {
 	return !p.open && !p.probing && !now.Before(p.nextProbe)
 }
 
-// finding is what a probe found: err nil, all is well. purged: the client has forgotten the topic.
+// finding is what a probe found: err nil, all is well.
 type finding struct {
-	err    error
-	purged bool
+	err      error
+	purged   bool  // the client has forgotten the topic
+	measured bool  // asked for the largest batch the topic takes
+	batchMax int32 // which is this; 0: not told
 }
 
 // probe asks whether Kafka answers and the topic is there, and sees to the topic. It runs beside the pump, and only while
-// the pump feeds nothing; with purge, nothing is on its way either.
-func (p *pump) probe(ctx context.Context, purge bool) (found finding) {
+// the pump feeds nothing; with purge and with measure nothing is on its way either.
+func (p *pump) probe(ctx context.Context, purge, measure bool) (found finding) {
 	if found.err = p.admin.ping(ctx, probeTimeout); found.err != nil {
 		return found
 	}
@@ -180,6 +185,10 @@ func (p *pump) probe(ctx context.Context, purge bool) (found finding) {
 	}
 	if err != nil {
 		found.err = fmt.Errorf("topic %s: %w", p.w.cfg.Topic, err)
+		return found
+	}
+	if measure {
+		found.measured, found.batchMax = true, p.admin.batchMax(bounded, p.w.cfg.Topic)
 	}
 	return found
 }
@@ -189,6 +198,10 @@ func (p *pump) heard(now time.Time, found finding) {
 	if found.purged {
 		p.heal, p.purged = false, now
 		p.w.cfg.logger().Warn("kafka topic was deleted or made anew: writing to the new one", "topic", p.w.cfg.Topic)
+	}
+	if found.measured {
+		p.measured = true
+		p.fit(found.batchMax)
 	}
 	switch {
 	case p.open: // an acknowledgement was quicker
@@ -207,6 +220,28 @@ func (p *pump) heard(now time.Time, found finding) {
 			p.w.trouble.over(p.w.cfg.logger(), now, sayOver)
 		}
 	}
+}
+
+// fit makes a new client when the topic takes only smaller batches, which only a topic does that others made: the broker
+// would refuse ours, and with each all that the client holds for its partition.
+func (p *pump) fit(most int32) {
+	if most <= 0 || most >= p.w.cfg.BatchMaxBytes {
+		return
+	}
+	opts := append(slices.Clone(p.w.opts), kgo.ProducerBatchMaxBytes(most))
+	err := kgo.ValidateOpts(opts...)
+	if err == nil {
+		p.client.Close() // nothing is on its way; and its metrics make room for the next one's
+		var client *kgo.Client
+		if client, err = kgo.NewClient(opts...); err == nil { // always, with valid options
+			p.client, p.admin = client, newAdmin(p.w.cfg.Config, client)
+		}
+	}
+	if err != nil {
+		p.w.cfg.logger().Error("kafka topic takes only small batches", "topic", p.w.cfg.Topic, "max.message.bytes", most, "cause", err)
+		return
+	}
+	p.w.cfg.logger().Info("kafka topic takes only small batches; ours are as small", "topic", p.w.cfg.Topic, "max.message.bytes", most)
 }
 
 // feed hands over what has lingered enough, as far as there is room.

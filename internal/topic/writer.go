@@ -213,7 +213,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 	p := newPump(w, client)
 	p.run(ctx)
-	w.end(client)
+	w.end(p.client)
 	p.probes.Wait()
 	p.admin.calls.Wait()
 	return nil

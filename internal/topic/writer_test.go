@@ -482,6 +482,23 @@ func TestWriterDropsWhatTheTopicRefusesAsTooLarge(t *testing.T) {
 	})
 }
 
+func TestWriterFitsItsBatchesToTheTopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n testNet
+		cluster := n.cluster(t)
+		require.NoError(t, cluster.CreateTopic("x", 2, map[string]string{"max.message.bytes": "20000"}))
+		b := newBook()
+		w, stop := runWriter(t, WriterConfig{Config: n.config(), Topic: "x", OnDone: b.done})
+		for id := range uint64(1000) {
+			w.Put(numbered(id, 700)) // 700 kB: one batch of the usual size a partition
+		}
+		time.Sleep(5 * time.Second)
+		stop()
+		require.Equal(t, 1000, b.of(Acknowledged, ""), "%v", b.counts)
+		b.audit(t, 1000, contents(t, n.config(), "x"))
+	})
+}
+
 func TestWriterShutdownIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n testNet
