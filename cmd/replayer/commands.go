@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -91,6 +92,17 @@ It sends nothing, writes nothing and joins no group. It ends with code 0 also wh
 	return c
 }
 
+// bound lets the heap grow freely up to what the look-ahead and everything beside it may take, and no further.
+func bound(lookAhead int64) {
+	const beside = 128 << 20
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(beside + lookAhead)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(300)
+	}
+}
+
 // play is run and live.
 func (o *options) play(ctx context.Context, live bool) error {
 	r, err := o.resolve()
@@ -101,6 +113,7 @@ func (o *options) play(ctx context.Context, live bool) error {
 	if err != nil {
 		return err
 	}
+	bound(r.LookAhead)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var ready atomic.Bool

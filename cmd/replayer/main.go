@@ -4,7 +4,6 @@ package main
 import (
 	"os"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -17,13 +16,10 @@ func main() {
 }
 
 // tune sets what the pacing loop needs: a thread that wakes at its deadline still needs a P to run on, even when all
-// cores are at work. And garbage is collected less often: the live heap is small, so that costs little memory.
+// cores are at work.
 func tune() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.NumCPU() + 1)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(300)
 	}
 }
 

@@ -20,9 +20,8 @@ type gates interface {
 	Resume(partitions ...int32)
 }
 
-// backlog is what was fetched and not sifted yet, by partition. A record takes a third of the memory that it takes once
-// it is decoded and its request built, and fetches come as large as brokers make them: so records wait here, and of each
-// partition only as many go on as the look-ahead wants. It is safe for concurrent use.
+// backlog is what was fetched and not looked at yet, by partition. Fetches come as large as brokers make them: so records
+// wait here, and of each partition only as many go on as the look-ahead wants. It is safe for concurrent use.
 type backlog struct {
 	reader gates // set before await is called
 	high   int64 // bytes of one partition above which its fetching is stopped while others starve
@@ -53,7 +52,7 @@ type lane struct {
 }
 
 func newBacklog(lookAhead int64, partitions int) *backlog {
-	b := &backlog{limit: lookAhead / 2, parts: make(map[int32]*lane)}
+	b := &backlog{limit: lookAhead / 8, parts: make(map[int32]*lane)}
 	b.high = max(b.limit/int64(max(partitions, 1)), 64<<10)
 	b.changed, b.ready = sync.NewCond(&b.mu), sync.NewCond(&b.mu)
 	return b
@@ -132,6 +131,7 @@ func (b *backlog) hold(pause, resume []int32) {
 	}
 	if len(resume) > 0 {
 		b.ready.Broadcast()
+		b.changed.Broadcast() // it may starve
 	}
 }
 
@@ -199,8 +199,8 @@ func (b *backlog) give(l *lane, sifted []topic.Record, ended bool) {
 	}
 }
 
-// await waits until something should be fetched, and reports whether it should. A partition of which nothing is left
-// while others are full has theirs stopped: stopping throws away what the client has fetched of them already, so it is
+// await waits until something should be fetched, and reports whether it should. A partition of which nothing is left,
+// though the look-ahead wants more, while others are full, has theirs stopped: stopping throws away what the client has fetched of them already, so it is
 // the last resort. When all have enough, it is enough not to fetch.
 func (b *backlog) await() bool {
 	b.mu.Lock()
@@ -217,7 +217,7 @@ func (b *backlog) await() bool {
 
 func (b *backlog) starving() bool {
 	for _, l := range b.order {
-		if !l.ended && l.bytes == 0 {
+		if !l.ended && !l.held && l.bytes == 0 {
 			return true
 		}
 	}

@@ -23,7 +23,10 @@ func epoch(ctx context.Context, cfg topic.Config, name string, window map[int32]
 	if len(from) == 0 {
 		return time.Time{}, nil
 	}
-	reader, err := topic.NewAssignReader(topic.AssignConfig{Config: cfg, Topic: name, From: from, To: to})
+	reader, err := topic.NewAssignReader(topic.AssignConfig{
+		Config: cfg, Topic: name, From: from, To: to,
+		Fetch: topic.FetchBounds{MaxBytes: fetchBytes, MaxPartitionBytes: fetchPartitionBytes},
+	})
 	if err != nil {
 		return time.Time{}, err
 	}

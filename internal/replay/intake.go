@@ -16,9 +16,13 @@ const (
 	// drainTimeout bounds how long what is being fired may hold up the end, or a rebalance.
 	drainTimeout = 10 * time.Second
 
-	// Of one partition no more is fetched at once than the look-ahead can use soon; records that are polled cost little.
-	fetchPartitionBytes = 256 << 10
+	// No more is fetched at once than the look-ahead can use soon: bytes are those on the wire, and recorded traffic
+	// easily takes ten times as many in memory.
+	fetchBytes          = 1 << 20
+	fetchPartitionBytes = 128 << 10
 	pollRecords         = 1 << 16
+
+	enterWorkers = 2
 )
 
 // intake reads the assigned partitions, has their records sifted and puts what is to be fired into the look-ahead.
@@ -43,10 +47,10 @@ type intake struct {
 	once     sync.Once
 }
 
-// read polls until ctx ends, while some workers sift what it brings.
-func (t *intake) read(ctx context.Context, workers int) error {
+// read polls until ctx ends, while some workers look through what it brings.
+func (t *intake) read(ctx context.Context) error {
 	var wg sync.WaitGroup
-	for range workers {
+	for range enterWorkers {
 		wg.Go(func() {
 			var d traffic.Decoder
 			for {
@@ -54,7 +58,7 @@ func (t *intake) read(ctx context.Context, workers int) error {
 				if l == nil {
 					return
 				}
-				ended := t.sift(l.part, records, &d)
+				ended := t.enter(l.part, records, &d)
 				t.backlog.give(l, records, ended)
 			}
 		})
@@ -94,8 +98,9 @@ func (t *intake) all() []*partition {
 	return all
 }
 
-// sift decides about records of a partition, and reports whether they were its last.
-func (t *intake) sift(p *partition, records []topic.Record, d *traffic.Decoder) (ended bool) {
+// enter takes the next records of a partition, leaves out what their headers tell, puts the rest into the look-ahead, and
+// reports whether they were its last.
+func (t *intake) enter(p *partition, records []topic.Record, d *traffic.Decoder) (ended bool) {
 	now := time.Now()
 	todo, resumed, ended := p.take(records)
 	read := int64(len(todo)) + resumed
@@ -106,50 +111,57 @@ func (t *intake) sift(p *partition, records []topic.Record, d *traffic.Decoder) 
 		t.out.summary.Resumed(resumed)
 	}
 	var upTo time.Time
-	fit := make([]*item, 0, len(todo))
-	counted := make(map[judgement]int64)
-	done := make([]int64, 0, 16)
+	fit := make([]*pending, 0, len(todo))
+	left := leftOvers{out: t.out}
+	it := t.items.get()
+	it.part = p
 	for i := range todo {
 		r := &todo[i]
-		it := t.items.get()
-		it.part, it.offset = p, r.Offset
-		j := t.sieve.sift(r, it, d, now)
-		if it.x.CaptureTime.After(upTo) && j.result != traffic.BadRecord {
-			upTo = it.x.CaptureTime
+		it.offset = r.Offset
+		g, j := t.sieve.glance(r, it, d, now)
+		if g.capture.After(upTo) {
+			upTo = g.capture
 		}
-		switch {
-		case j.result == 0:
-			fit = append(fit, it)
+		if j.result != 0 {
+			left.add(it, j)
 			continue
-		case j.result == traffic.Refused || j.result == traffic.BadRecord:
-			if p.begin() {
-				t.out.leftOut(it, j, 1)
-			}
-		default:
-			counted[j]++
-			done = append(done, r.Offset)
 		}
-		t.items.put(it)
+		fit = append(fit, &pending{p, r.Offset, g.capture, g.id, r.Value})
 	}
-	p.done(0, done...)
-	for j, n := range counted {
-		t.out.counted(j.result, j.reason, n)
-	}
+	t.items.put(it)
+	left.count()
 	if t.live && !upTo.IsZero() {
 		t.metrics.fetched.Observe(max(0, now.Sub(upTo).Seconds()))
 	}
-	if !t.ahead.add(p, fit, upTo, ended) {
-		for _, it := range fit {
-			t.discard(it)
-		}
-	}
+	t.ahead.add(p, fit, upTo, ended)
 	return ended
 }
 
-// discard gives up an item that has not left the look-ahead.
-func (t *intake) discard(it *item) {
-	t.volley.sender.Recycle(it.shot)
-	t.items.put(it)
+// leftOvers are exchanges of one batch that are not fired.
+type leftOvers struct {
+	out     *outcomes
+	counted map[judgement]int64
+}
+
+// add takes one: refused and bad ones have an outcome of their own, the others are counted.
+func (l *leftOvers) add(it *item, j judgement) {
+	if j.result == traffic.Refused || j.result == traffic.BadRecord {
+		if it.part.begin() {
+			l.out.leftOut(it, j, 1)
+		}
+		return
+	}
+	if l.counted == nil {
+		l.counted = make(map[judgement]int64)
+	}
+	l.counted[j]++
+	it.part.done(0, it.offset)
+}
+
+func (l *leftOvers) count() {
+	for j, n := range l.counted {
+		l.out.counted(j.result, j.reason, n)
+	}
 }
 
 // onAssigned opens partitions before their first records come.
@@ -212,7 +224,7 @@ func (t *intake) giveUp(ids []int32) []*partition {
 		if p := t.partition(id); p != nil {
 			p.leave()
 			t.backlog.remove(p.id)
-			t.ahead.remove(p, t.discard)
+			t.ahead.remove(p)
 			parts = append(parts, p)
 		}
 	}

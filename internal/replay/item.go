@@ -9,6 +9,21 @@ import (
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
+// itemOverhead is what an item costs beside what traffic.Exchange.Size counts, in bytes.
+const itemOverhead = 1 << 10
+
+// pending is a record that waits in the look-ahead: a third of what it takes once it is an item.
+type pending struct {
+	part    *partition
+	offset  int64
+	capture time.Time
+	id      traffic.ID
+	value   []byte // aliases the fetched batch
+}
+
+// pendingOverhead is what a pending record costs beside its value, in bytes.
+const pendingOverhead = 256
+
 // item is one exchange on its way from the topic to the target.
 type item struct {
 	step   schedule.Step[*item] // its place in the order; Value is the item itself

@@ -10,13 +10,15 @@ import (
 // lookAhead is what was read and has not left for the pacer yet, in order of capture over all partitions. It is safe for
 // concurrent use.
 type lookAhead struct {
+	hold func(pause, resume []int32) // stops and continues what is put in, by partition; must not call back
+
 	mu    sync.Mutex
-	merge *schedule.Merge[*item]
+	merge *schedule.Merge[*pending]
 	news  chan struct{} // a token when something was added
 }
 
-func newLookAhead(cfg schedule.MergeConfig) *lookAhead {
-	return &lookAhead{merge: schedule.NewMerge[*item](cfg), news: make(chan struct{}, 1)}
+func newLookAhead(cfg schedule.MergeConfig, hold func(pause, resume []int32)) *lookAhead {
+	return &lookAhead{hold: hold, merge: schedule.NewMerge[*pending](cfg), news: make(chan struct{}, 1)}
 }
 
 // open makes the order wait for a partition.
@@ -29,16 +31,16 @@ func (l *lookAhead) open(p *partition) {
 	}
 }
 
-// add takes what was read of a partition: items, up to when it was read, and whether that was its end. It reports false,
-// and takes nothing, when the partition was taken away meanwhile.
-func (l *lookAhead) add(p *partition, items []*item, upTo time.Time, ended bool) bool {
+// add takes what was read of a partition: records, up to when it was read, and whether that was its end. Nothing is
+// taken when the partition was taken away meanwhile.
+func (l *lookAhead) add(p *partition, all []*pending, upTo time.Time, ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if p.isGone() {
-		return false
+		return
 	}
-	for _, it := range items {
-		l.merge.Push(p.id, it.x.CaptureTime, it.bytes, it)
+	for _, r := range all {
+		l.merge.Push(p.id, r.capture, len(r.value)+pendingOverhead, r)
 	}
 	if !upTo.IsZero() {
 		l.merge.Advance(p.id, upTo)
@@ -46,15 +48,20 @@ func (l *lookAhead) add(p *partition, items []*item, upTo time.Time, ended bool)
 	if ended {
 		l.merge.Finish(p.id)
 	}
+	l.gate()
 	l.wake()
-	return true
 }
 
-// remove forgets a partition that was taken away; each gets what it held.
-func (l *lookAhead) remove(p *partition, each func(*item)) {
+// gate passes on what the merge wants more of, and what it has enough of. It is called with mu held, so that no decision
+// overtakes another.
+func (l *lookAhead) gate() { l.hold(l.merge.Gates()) }
+
+// remove forgets a partition that was taken away, with what was held of it.
+func (l *lookAhead) remove(p *partition) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.merge.Remove(p.id, each)
+	l.merge.Remove(p.id, nil)
+	l.gate()
 	l.wake()
 }
 

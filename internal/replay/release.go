@@ -2,9 +2,12 @@ package replay
 
 import (
 	"context"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/traffic"
 )
 
 const (
@@ -14,6 +17,7 @@ const (
 	leadLive = 20 * time.Millisecond
 
 	releaseBatch = 512
+	siftAlone    = 32 // so few are not worth a second goroutine
 
 	// A live replay that is more than backlogAfter behind catches up at backlogSpeed: never in a storm.
 	backlogAfter = time.Second
@@ -21,43 +25,47 @@ const (
 )
 
 // releaser moves exchanges from the look-ahead to the pacer as their time comes near, or straight to the volley when
-// there is no schedule.
+// there is no schedule. On the way they are read, sifted and made ready to be sent.
 type releaser struct {
-	ahead   *lookAhead
-	backlog *backlog
-	volley  *volley
-	pacer   *schedule.Pacer[*item] // nil: as fast as possible
-	base    schedule.Base
-	live    bool
-	lag     time.Duration
+	ahead  *lookAhead
+	sieve  *sieve
+	out    *outcomes
+	items  *items
+	volley *volley
+	pacer  *schedule.Pacer[*item] // nil: as fast as possible
+	base   schedule.Base
+	live   bool
+	lag    time.Duration
+
+	decoders []traffic.Decoder // one for each core
+	leaving  []leaving         // reused
 
 	behind              bool // live: it is catching up
 	lastCapture, lastAt time.Time
 }
 
+// leaving is a record on its way out of the look-ahead.
+type leaving struct {
+	*pending
+	due, at   time.Time // when it is due, and when it is sent; zero without a schedule
+	item      *item
+	judgement judgement
+}
+
 // run releases until ctx ends.
 func (r *releaser) run(ctx context.Context) error {
+	r.decoders = make([]traffic.Decoder, runtime.GOMAXPROCS(0))
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	batch := make([]*item, 0, releaseBatch)
-	timed := make([]schedule.Timed[*item], 0, releaseBatch)
 	for ctx.Err() == nil {
-		var next time.Duration
-		batch, timed, next = r.take(batch[:0], timed[:0], time.Now())
-		switch {
-		case len(batch) == 0:
-		case r.pacer == nil:
-			r.volley.load(batch)
-		default:
-			if n, err := r.pacer.Push(ctx, timed...); err != nil {
-				for _, t := range timed[n:] {
-					r.volley.unload(t.Value)
-				}
-				return nil //nolint:nilerr // ctx has ended
-			}
+		next := r.take(time.Now())
+		r.sift()
+		passed, err := r.pass(ctx)
+		if err != nil {
+			return nil //nolint:nilerr // ctx has ended
 		}
-		if len(batch) == releaseBatch {
-			continue
+		if n := len(r.leaving); n == releaseBatch || n > passed {
+			continue // there may be more, and room for what was left out
 		}
 		timer.Reset(next)
 		select {
@@ -71,13 +79,14 @@ func (r *releaser) run(ctx context.Context) error {
 }
 
 // take takes out what may leave now, and returns how long to wait for more when nothing else happens.
-func (r *releaser) take(batch []*item, timed []schedule.Timed[*item], now time.Time) ([]*item, []schedule.Timed[*item], time.Duration) {
-	next := time.Second
+func (r *releaser) take(now time.Time) (next time.Duration) {
+	next = time.Second
+	r.leaving = r.leaving[:0]
 	r.ahead.mu.Lock()
 	merge := r.ahead.merge
-	for len(batch) < releaseBatch {
+	for len(r.leaving) < releaseBatch {
 		capture, ok := merge.Peek()
-		if !ok || r.volley.full() {
+		if !ok || r.volley.full(len(r.leaving)) {
 			break
 		}
 		var due, at time.Time
@@ -99,21 +108,72 @@ func (r *releaser) take(batch []*item, timed []schedule.Timed[*item], now time.T
 		if !ok {
 			break // not certain yet that nothing earlier comes
 		}
-		it := e.Value
-		it.due = due
 		if r.live {
 			r.lastCapture, r.lastAt, r.behind = capture, at, behind
 		}
-		r.volley.reserve(it)
-		batch = append(batch, it)
-		if r.pacer != nil {
-			timed = append(timed, schedule.Timed[*item]{Due: at, Value: it})
+		r.leaving = append(r.leaving, leaving{pending: e.Value, due: due, at: at})
+	}
+	r.ahead.gate()
+	r.ahead.mu.Unlock()
+	return next
+}
+
+// sift reads and judges what is leaving: many on all cores.
+func (r *releaser) sift() {
+	share := max(siftAlone, (len(r.leaving)+len(r.decoders)-1)/len(r.decoders))
+	if len(r.leaving) <= share {
+		r.siftSome(r.leaving, &r.decoders[0])
+		return
+	}
+	var wg sync.WaitGroup
+	for i, from := 0, 0; from < len(r.leaving); i, from = i+1, from+share {
+		part := r.leaving[from:min(from+share, len(r.leaving))]
+		wg.Go(func() { r.siftSome(part, &r.decoders[i]) })
+	}
+	wg.Wait()
+}
+
+func (r *releaser) siftSome(some []leaving, d *traffic.Decoder) {
+	for i := range some {
+		l := &some[i]
+		it := r.items.get()
+		it.part, it.offset, it.due = l.part, l.offset, l.due
+		l.item = it
+		if l.judgement = r.sieve.read(l.value, l.id, it, d); l.judgement.result == 0 {
+			l.judgement = r.sieve.safe(it)
 		}
 	}
-	pause, resume := merge.Gates() // nobody else calls it: the slices stay as they are
-	r.ahead.mu.Unlock()
-	r.backlog.hold(pause, resume)
-	return batch, timed, next
+}
+
+// pass hands on what is to be fired, in order, and books the rest. It returns how many it handed on.
+func (r *releaser) pass(ctx context.Context) (passed int, err error) {
+	left := leftOvers{out: r.out}
+	defer left.count()
+	items := make([]*item, 0, len(r.leaving))
+	timed := make([]schedule.Timed[*item], 0, len(r.leaving))
+	for i := range r.leaving {
+		l := &r.leaving[i]
+		if l.judgement.result != 0 {
+			left.add(l.item, l.judgement)
+			r.items.put(l.item)
+			continue
+		}
+		r.volley.reserve(l.item)
+		if r.pacer == nil {
+			items = append(items, l.item)
+		} else {
+			timed = append(timed, schedule.Timed[*item]{Due: l.at, Value: l.item})
+		}
+	}
+	r.volley.load(items)
+	if len(timed) == 0 {
+		return len(items), nil
+	}
+	passed, err = r.pacer.Push(ctx, timed...)
+	for _, t := range timed[passed:] {
+		r.volley.unload(t.Value)
+	}
+	return passed, err
 }
 
 // catchUp returns when to send what is due: at its time, or, once there is a backlog and until it is worked off,

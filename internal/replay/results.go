@@ -21,6 +21,7 @@ const (
 	resultsBehind = 8 << 20  // bytes on their way above which nothing more is fired
 
 	retryEvery = 250 * time.Millisecond
+	warnEvery  = 10 * time.Second
 )
 
 // results stores outcomes and tells the partitions which offsets are done. What could not be stored is tried again for
@@ -35,6 +36,7 @@ type results struct {
 	mu      sync.Mutex
 	waiting map[*topic.Record]ticket
 	again   []*topic.Record
+	warned  time.Time
 }
 
 // ticket is whose offset an outcome holds back.
@@ -134,9 +136,13 @@ func (r *results) retry() {
 	r.mu.Lock()
 	again := r.again
 	r.again = nil
-	r.mu.Unlock()
-	if len(again) > 0 {
-		r.log.Warn("outcomes could not be stored and are tried again", "outcomes", len(again))
-		r.writer.PutAll(again)
+	warn := len(again) > 0 && time.Since(r.warned) > warnEvery
+	if warn {
+		r.warned = time.Now()
 	}
+	r.mu.Unlock()
+	if warn {
+		r.log.Warn("outcomes could not be stored and are tried again; nothing more is fired while too many wait", "outcomes", len(again))
+	}
+	r.writer.PutAll(again)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 
@@ -166,19 +165,19 @@ func (r *run) build() (err error) {
 		}
 		out.results = r.results
 	}
+	backlog := newBacklog(o.LookAhead, len(spec.GetPartitions()))
 	r.ahead = newLookAhead(schedule.MergeConfig{
-		Window: r.registry.state.MaxResponseWait() + tapSlack, MaxBytes: o.LookAhead, Live: o.Live,
-	})
+		Window: r.registry.state.MaxResponseWait() + tapSlack, MaxBytes: o.LookAhead / 4 * 3, Live: o.Live,
+	}, backlog.hold)
 	r.volley = newVolley(o, r.sender, out, r.metrics, &r.items)
 	if r.results != nil {
 		r.results.relieve = r.volley.relieve
 	}
 	r.intake = &intake{
-		windows: windows(spec), live: o.Live, sieve: r.sieve, ahead: r.ahead, out: out, volley: r.volley, metrics: r.metrics,
+		windows: windows(spec), live: o.Live, sieve: r.sieve, backlog: backlog, ahead: r.ahead, out: out, volley: r.volley, metrics: r.metrics,
 		items: &r.items, log: o.Logger, assigned: make(map[int32]*partition),
 		bound: make(chan struct{}), first: make(chan struct{}),
 	}
-	r.intake.backlog = newBacklog(o.LookAhead, len(r.intake.windows))
 	r.metrics.inFlight = func() float64 { return float64(r.volley.busy.Load()) }
 	r.metrics.lookAheadBytes = func() float64 { return float64(r.intake.backlog.size() + r.ahead.bytes() + r.volley.outBytes.Load()) }
 	r.metrics.reordered = func() float64 { return float64(r.ahead.reordered()) }
@@ -208,7 +207,7 @@ func (r *run) play(ctx context.Context) (*report.Report, error) {
 	}
 	front.Go(func() { r.volley.run(stages, hard) })
 	front.Go(func() {
-		if err := r.intake.read(stages, runtime.GOMAXPROCS(0)); err != nil {
+		if err := r.intake.read(stages); err != nil {
 			stop(err)
 		}
 	})
@@ -240,7 +239,7 @@ func (r *run) join() (err error) {
 	}
 	r.intake.reader, err = topic.NewGroupReader(topic.GroupConfig{
 		Config: r.opts.Kafka, Group: r.group, Topic: r.names.Exchanges, Start: start,
-		Fetch:      topic.FetchBounds{MaxPartitionBytes: fetchPartitionBytes, MaxRecords: pollRecords},
+		Fetch:      topic.FetchBounds{MaxBytes: fetchBytes, MaxPartitionBytes: fetchPartitionBytes, MaxRecords: pollRecords},
 		OnAssigned: r.intake.onAssigned, OnRevoked: r.intake.onRevoked, OnLost: r.intake.onLost,
 	})
 	r.intake.backlog.reader = r.intake.reader
@@ -277,7 +276,10 @@ func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.Can
 		}
 		base = base.Anchor(now)
 	}
-	rel := &releaser{ahead: r.ahead, backlog: r.intake.backlog, volley: r.volley, base: base, live: o.Live, lag: o.Lag}
+	rel := &releaser{
+		ahead: r.ahead, sieve: r.sieve, out: r.intake.out, items: &r.items, volley: r.volley,
+		base: base, live: o.Live, lag: o.Lag,
+	}
 	if o.Live || o.Speed > 0 {
 		rel.pacer = schedule.NewPacer(maxOutPaced, r.volley.hand)
 		front.Go(func() {

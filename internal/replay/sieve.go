@@ -71,8 +71,7 @@ type judgement struct {
 	detail string
 }
 
-// sift reads a record into it and decides. The decoder must not be used by others meanwhile. Whatever the judgement,
-// it.x is what could be read; without one, it is ready to be fired.
+// sift is all of the sieve at once: glance, read and safe.
 func (s *sieve) sift(r *topic.Record, it *item, d *traffic.Decoder, now time.Time) judgement {
 	if j := s.wanted(r, it, d, now); j.result != 0 {
 		return j
@@ -82,54 +81,64 @@ func (s *sieve) sift(r *topic.Record, it *item, d *traffic.Decoder, now time.Tim
 
 // wanted is the part of sift that asks neither guard nor target.
 func (s *sieve) wanted(r *topic.Record, it *item, d *traffic.Decoder, now time.Time) judgement {
-	if j := s.unread(r, it, now); j.result != 0 {
+	g, j := s.glance(r, it, d, now)
+	if j.result != 0 {
 		return j
 	}
-	x := &it.x
-	if err := d.Decode(r.Value, x); err != nil {
-		j := judgement{traffic.BadRecord, corrupt, err.Error()}
-		// The headers may still tell which one it was.
-		*x = traffic.Exchange{}
-		if id, err := traffic.ParseID(string(r.Header(traffic.HeaderID))); err == nil {
-			x.ID = id
+	return s.read(r.Value, g.id, it, d)
+}
+
+// glimpse is what a record's Kafka headers tell.
+type glimpse struct {
+	id      traffic.ID
+	capture time.Time
+}
+
+// glance decides what can be decided from the Kafka headers of a record, and at least when it was captured. A record
+// without them is read into it for that.
+func (s *sieve) glance(r *topic.Record, it *item, d *traffic.Decoder, now time.Time) (glimpse, judgement) {
+	var m traffic.Meta
+	if traffic.ParseMeta(r.Headers, &m) != nil {
+		id := m.ID
+		if err := d.Decode(r.Value, &it.x); err != nil {
+			it.x = traffic.Exchange{ID: id}
+			return glimpse{id: id}, judgement{traffic.BadRecord, corrupt, err.Error()}
 		}
-		return j
+		if it.x.CaptureTime.IsZero() {
+			return glimpse{id: it.x.ID}, judgement{traffic.BadRecord, noCaptureTime, "the exchange has no capture time"}
+		}
+		g := glimpse{it.x.ID, it.x.CaptureTime}
+		return g, s.byTime(g.capture, now)
+	}
+	g := glimpse{m.ID, m.CaptureTime}
+	if j := s.byTime(g.capture, now); j.result != 0 {
+		return g, j
+	}
+	if s.set != nil && s.set.HeaderOnly() {
+		keep, _ := s.set.KeepHeaders(filter.Meta{
+			Method: string(m.Method), Path: string(m.Path), Status: m.Status, Flags: m.Flags, Time: m.CaptureTime,
+		})
+		if !keep {
+			return g, judgement{result: traffic.Skipped, reason: filtered}
+		}
+	}
+	return g, judgement{}
+}
+
+// read decodes a record into it and decides what its content tells. The decoder must not be used by others meanwhile.
+func (s *sieve) read(value []byte, id traffic.ID, it *item, d *traffic.Decoder) judgement {
+	x := &it.x
+	if err := d.Decode(value, x); err != nil {
+		*x = traffic.Exchange{ID: id}
+		return judgement{traffic.BadRecord, corrupt, err.Error()}
 	}
 	if x.CaptureTime.IsZero() {
 		return judgement{traffic.BadRecord, noCaptureTime, "the exchange has no capture time"}
-	}
-	if j := s.byTime(x.CaptureTime, now); j.result != 0 {
-		return j
 	}
 	if bad := x.Flags.Unreplayable(); bad != 0 {
 		return judgement{result: traffic.Skipped, reason: flagReason(bad)}
 	}
 	return s.byRule(x)
-}
-
-// unread decides from the record's Kafka headers, where they tell.
-func (s *sieve) unread(r *topic.Record, it *item, now time.Time) judgement {
-	headers := s.set != nil && s.set.HeaderOnly()
-	if !headers && s.from.IsZero() && s.to.IsZero() && s.maxStale == 0 {
-		return judgement{}
-	}
-	var m traffic.Meta
-	if traffic.ParseMeta(r.Headers, &m) != nil {
-		return judgement{} // the record itself will tell
-	}
-	it.x.ID, it.x.CaptureTime = m.ID, m.CaptureTime
-	if j := s.byTime(m.CaptureTime, now); j.result != 0 {
-		return j
-	}
-	if headers {
-		keep, _ := s.set.KeepHeaders(filter.Meta{
-			Method: string(m.Method), Path: string(m.Path), Status: m.Status, Flags: m.Flags, Time: m.CaptureTime,
-		})
-		if !keep {
-			return judgement{result: traffic.Skipped, reason: filtered}
-		}
-	}
-	return judgement{}
 }
 
 func (s *sieve) byTime(capture, now time.Time) judgement {
@@ -175,14 +184,14 @@ func (s *sieve) safe(it *item) judgement {
 			return judgement{result: traffic.Refused, reason: reason}
 		}
 	}
-	it.bytes = x.Size()
+	it.bytes = x.Size() + itemOverhead
 	if s.sender != nil {
 		shot, reason := s.sender.Prepare(x, fire.Mark{})
 		if shot == nil {
 			return judgement{result: traffic.Refused, reason: reason}
 		}
 		it.shot = shot
-		it.bytes += len(shot.Bytes())
+		it.bytes += cap(shot.Bytes())
 	}
 	it.prepareStep()
 	return judgement{}

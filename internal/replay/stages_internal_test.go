@@ -102,7 +102,7 @@ func (g *recordedGates) set(stopped bool, parts []int32) {
 func TestBacklogStopsTheFullOnesOnlyWhileOthersStarve(t *testing.T) {
 	const limit = 1 << 20
 	g := &recordedGates{stopped: map[int32]bool{}}
-	b := newBacklog(2*limit, 2)
+	b := newBacklog(8*limit, 2)
 	b.reader = g
 	for id := range int32(2) {
 		p, err := newPartition(id, topic.Range{Start: 0, End: 1 << 30}, topic.Position{})
@@ -148,7 +148,7 @@ func TestBacklogStopsTheFullOnesOnlyWhileOthersStarve(t *testing.T) {
 
 func TestBacklogGoesOnWithAStoppedPartitionThoughNothingIsFetched(t *testing.T) {
 	g := &recordedGates{stopped: map[int32]bool{}}
-	b := newBacklog(1<<20, 2)
+	b := newBacklog(4<<20, 2)
 	b.reader = g
 	for id := range int32(2) {
 		p, err := newPartition(id, topic.Range{Start: 0, End: 1 << 30}, topic.Position{})

@@ -15,7 +15,10 @@ const (
 	// Most exchanges between the look-ahead and their answers. Those that wait for their time or for a sender are among
 	// them; without a schedule nothing has to wait long, and fewer keep the caches warm.
 	maxOutPaced = 65536
-	maxOutMax   = 4096
+	maxOutMax   = 2048
+
+	// minItem is the least that an item takes, in bytes: what is leaving the look-ahead is not measured yet.
+	minItem = 4 << 10
 
 	// How late the pacing thread may be and still write requests itself.
 	writeItself = time.Millisecond
@@ -48,7 +51,7 @@ func newVolley(o *Options, sender *fire.Sender, out *outcomes, m *metrics, pool 
 	v := &volley{
 		opts: o, sender: sender, outcome: out, metrics: m, items: pool,
 		order:  schedule.NewOrder[*item](schedule.OrderConfig{Mode: o.Order, Wait: o.OrderWait}),
-		maxOut: maxOutPaced, maxBytes: max(o.LookAhead/4, 1<<20), relief: make(chan struct{}, 1),
+		maxOut: maxOutPaced, maxBytes: max(o.LookAhead/8, 1<<20), relief: make(chan struct{}, 1),
 	}
 	if o.Speed == 0 {
 		v.maxOut = maxOutMax
@@ -58,21 +61,22 @@ func newVolley(o *Options, sender *fire.Sender, out *outcomes, m *metrics, pool 
 	return v
 }
 
-// full reports whether nothing more may leave the look-ahead. Then relief gets a token when that has changed.
-func (v *volley) full() bool {
-	if !v.over() {
+// full reports whether nothing more may leave the look-ahead, beside n that are leaving. Then relief gets a token when
+// that has changed.
+func (v *volley) full(n int) bool {
+	if !v.over(n) {
 		return false
 	}
 	v.wanting.Store(true)
-	if v.over() { // asked again: the last answer may have come before wanting was set
+	if v.over(n) { // asked again: the last answer may have come before wanting was set
 		return true
 	}
 	v.wanting.Store(false)
 	return false
 }
 
-func (v *volley) over() bool {
-	return v.out.Load() >= v.maxOut || v.outBytes.Load() > v.maxBytes || v.outcome.behind()
+func (v *volley) over(n int) bool {
+	return v.out.Load()+int64(n) >= v.maxOut || v.outBytes.Load()+int64(n)*minItem > v.maxBytes || v.outcome.behind()
 }
 
 // reserve counts an exchange that leaves the look-ahead; unload or its answer gives the room back.
@@ -99,7 +103,7 @@ func (v *volley) release(it *item) {
 
 // relieve wakes the releaser if it waits and may go on.
 func (v *volley) relieve() {
-	if v.wanting.Load() && !v.over() && v.wanting.CompareAndSwap(true, false) {
+	if v.wanting.Load() && !v.over(0) && v.wanting.CompareAndSwap(true, false) {
 		select {
 		case v.relief <- struct{}{}:
 		default:

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/fault"
+)
+
+func TestBadFlagsSayWhatToTry(t *testing.T) {
+	const good = "http://127.0.0.1:8080"
+	for name, c := range map[string]struct {
+		change func(*options)
+		says   string
+	}{
+		"no target":        {func(o *options) { o.target = "" }, "--target"},
+		"no scheme":        {func(o *options) { o.target = "preprod:8080" }, "preprod"},
+		"other scheme":     {func(o *options) { o.target = "ftp://preprod" }, "http://"},
+		"a path":           {func(o *options) { o.target = good + "/v2" }, "/v2"},
+		"credentials":      {func(o *options) { o.target = "http://me:secret@preprod" }, "xxxxx"},
+		"speed":            {func(o *options) { o.speed = "fast" }, `"fast"`},
+		"speed zero":       {func(o *options) { o.speed = "0" }, `"0"`},
+		"order":            {func(o *options) { o.order = "user" }, "session"},
+		"from":             {func(o *options) { o.from = "soon" }, `"soon"`},
+		"to":               {func(o *options) { o.to = "later" }, `"later"`},
+		"header":           {func(o *options) { o.setHeaders = []string{"X-Test"} }, "Name: value"},
+		"key on the line":  {func(o *options) { o.RedactKey = "mysecretkey" }, "env:NAME"},
+		"unset key":        {func(o *options) { o.RedactKey = "env:REPRISE_NO_SUCH_KEY" }, "REPRISE_NO_SUCH_KEY"},
+		"unknown loglevel": {func(o *options) { o.LogLevel = "loud" }, "debug"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options{target: good, speed: "1", order: "session"}
+			o.LogLevel, o.LogFormat = "info", "text"
+			_, err := o.resolve()
+			require.NoError(t, err)
+			c.change(&o)
+			_, err = o.resolve()
+			var f *fault.Error
+			require.ErrorAs(t, err, &f)
+			require.Equal(t, fault.Usage, fault.Code(err))
+			text := f.What + " " + f.Cause + " " + f.Try
+			require.Contains(t, text, c.says)
+			require.NotContains(t, text, "secret@")
+			require.NotContains(t, text, "mysecretkey")
+		})
+	}
+}
+
+func TestHelpOfEveryCommandHasExamples(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"live", "--help"}, {"plan", "--help"}} {
+		root := newRoot()
+		var out bytes.Buffer
+		root.SetOut(&out)
+		root.SetArgs(args)
+		require.NoError(t, root.Execute())
+		require.Contains(t, out.String(), "--allow-target preprod:8080")
+	}
+}

@@ -1,0 +1,72 @@
+package replay
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/topic"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// stalled are results whose writer does not run: the test tells what became of the outcomes.
+func stalled(t *testing.T) (*results, *partition) {
+	t.Helper()
+	r, err := newResults(topic.Config{Brokers: []string{"127.0.0.1:1"}}, topic.NamesOf("x"), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	p, err := newPartition(0, topic.Range{Start: 0, End: 9}, topic.Position{})
+	require.NoError(t, err)
+	p.take(records(0, 3, 1))
+	return r, p
+}
+
+func (r *results) only(t *testing.T) *topic.Record {
+	t.Helper()
+	require.Len(t, r.waiting, 1)
+	for rec := range r.waiting {
+		return rec
+	}
+	return nil
+}
+
+func TestOffsetIsDoneWhenItsOutcomeIsStored(t *testing.T) {
+	r, p := stalled(t)
+	require.True(t, p.begin())
+	r.put(p, 1, &traffic.Outcome{Run: "r", Offset: 0, Result: traffic.Fired})
+	rec := r.only(t)
+	require.Positive(t, r.bytes.Load())
+
+	r.done(rec, topic.Result{State: topic.Unknown, Reason: topic.Timeout})
+	at, _ := p.position()
+	require.Zero(t, at.Offset, "perhaps stored is not stored")
+	require.Equal(t, []*topic.Record{rec}, r.again)
+	r.retry()
+	n, _ := r.writer.Pending()
+	require.Equal(t, 2, n, "it is put again, and again")
+
+	r.done(rec, topic.Result{State: topic.Acknowledged})
+	at, _ = p.position()
+	require.EqualValues(t, 1, at.Offset)
+	require.Zero(t, r.bytes.Load())
+	<-p.leave()
+}
+
+func TestOutcomeThatIsNotStoredAtTheEndIsFiredAgain(t *testing.T) {
+	r, p := stalled(t)
+	require.True(t, p.begin())
+	r.put(p, 1, &traffic.Outcome{Run: "r", Offset: 0, Result: traffic.Fired})
+	r.done(r.only(t), topic.Result{State: topic.Dropped, Reason: topic.Shutdown})
+	at, _ := p.position()
+	require.Zero(t, at.Offset)
+	<-p.leave() // and holds nothing up
+}
+
+func TestOutcomeThatNoTopicTakesBlocksNothing(t *testing.T) {
+	r, p := stalled(t)
+	require.True(t, p.begin())
+	r.put(p, 1, &traffic.Outcome{Run: "r", Offset: 0, Result: traffic.Fired})
+	r.done(r.only(t), topic.Result{State: topic.Dropped, Reason: topic.TooLarge})
+	at, _ := p.position()
+	require.EqualValues(t, 1, at.Offset)
+}
