@@ -37,8 +37,8 @@ type Options struct {
 // The memory is parted once: what is being captured or waits for a worker, what waits for Kafka, what is on its way.
 const (
 	captureShare = 3 // of 8
-	ringShare    = 4
-	bufferShare  = 1
+	ringShare    = 3
+	bufferShare  = 2
 )
 
 // Tap is a pipeline with its way to Kafka. It works without one: what does not fit is shed and counted.
