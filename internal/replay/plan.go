@@ -305,7 +305,7 @@ func (p *Plan) Text(w io.Writer) error {
 		line("speed", "max: as fast as the target takes it")
 	case p.Seconds > 0:
 		line("speed", "%s   %s   %.0f/s on average, %.0f/s in the busiest second", schedule.FormatSpeed(p.Speed),
-			(time.Duration(p.Seconds * float64(time.Second))).Round(100*time.Millisecond), p.PerSec, p.Peak)
+			time.Duration(p.Seconds*float64(time.Second)).Round(100*time.Millisecond), p.PerSec, p.Peak)
 	}
 	if p.BadTotal > 0 {
 		line("bad", "%s records could not be read", report.Number(p.BadTotal))
