@@ -16,7 +16,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -91,7 +90,7 @@ func Listen(cfg Config) (*Proxy, error) {
 	}
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return nil, listenFault(cfg.Listen, err)
+		return nil, fault.Listening(cfg.Listen, err)
 	}
 	defer ln.Close() // the loops accept by a duplicate of its descriptor, unknown to the Go runtime's poller
 	if err := upstream.notAt(ln.Addr()); err != nil {
@@ -113,21 +112,6 @@ func Listen(cfg Config) (*Proxy, error) {
 		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, err)
 	}
 	return p, nil
-}
-
-func listenFault(address string, err error) error {
-	f := &fault.Error{
-		What: "cannot listen on " + address, Cause: err.Error(), Try: "another --listen address", Code: fault.Usage, Err: err,
-	}
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		f.Code, f.Cause, f.Try = fault.Failure, "the port is in use", "another --listen port, or end what uses it (ss -ltnp shows it)"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		f.Cause, f.Try = "this machine has no such address", "one that ip address shows, or none for all: :8080"
-	case errors.Is(err, syscall.EACCES):
-		f.Cause, f.Try = "ports below 1024 need CAP_NET_BIND_SERVICE", "a port above 1023, or setcap cap_net_bind_service+ep tap"
-	}
-	return f
 }
 
 // duplicate gives the loops a descriptor of their own: the listener's belongs to the Go runtime.
