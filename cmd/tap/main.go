@@ -27,10 +27,13 @@ tap's own parser fail, capture is shed and counted, and the traffic goes on.
   # The same with a Kafka-compatible broker inside, for one machine
   tap proxy --listen :8080 --upstream 127.0.0.1:9000 --embedded ./kafka-data
 
+  # Behind an nginx or Envoy that mirrors requests to it
+  tap mirror --listen 127.0.0.1:18081
+
   # Traffic recorded by other tools
   tap import yesterday.gor browser.har
   tap import browser.har --print | jq .request.target`,
 	}
-	root.AddCommand(newProxyCommand(), newImportCommand(), newBrokerCommand())
+	root.AddCommand(newProxyCommand(), newMirrorCommand(), newImportCommand(), newBrokerCommand())
 	return root
 }

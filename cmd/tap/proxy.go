@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
-	"github.com/reprise-io/reprise/internal/admin"
 	"github.com/reprise-io/reprise/internal/capture/proxy"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/tap"
@@ -20,12 +18,10 @@ import (
 
 // proxyOptions holds the flags of tap proxy.
 type proxyOptions struct {
-	captureOptions
-	listen, upstream string
-	responseWait     time.Duration
-	drainTimeout     time.Duration
-	loops            int
-	embedded         string
+	liveOptions
+	upstream     string
+	responseWait time.Duration
+	loops        int
 }
 
 func newProxyCommand() *cobra.Command {
@@ -46,14 +42,10 @@ HTTP pass unseen and are counted. The application sees the tap's address as its 
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	fs := c.Flags()
-	fs.StringVar(&o.listen, "listen", "", "address to listen on, such as :8080")
 	fs.StringVar(&o.upstream, "upstream", "", "address of the service, HOST:PORT")
-	o.addFlags(fs)
+	o.addFlags(c)
 	fs.DurationVar(&o.responseWait, "response-wait", 2*time.Second, "record a request without its response after this long")
-	fs.DurationVar(&o.drainTimeout, "drain-timeout", 10*time.Second, "how long open connections may go on after SIGTERM")
 	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: one for two cores")
-	fs.StringVar(&o.embedded, "embedded", "", "also run a Kafka-compatible broker for one machine on the first of --brokers, with its data in this directory")
-	_ = c.MarkFlagRequired("listen")
 	_ = c.MarkFlagRequired("upstream")
 	return c
 }
@@ -82,22 +74,7 @@ func (o *proxyOptions) run(ctx context.Context) error {
 	if err := registerProxy(reg, p); err != nil {
 		return err
 	}
-	adm, err := o.listenAdmin(reg, log)
-	if err != nil {
-		return err
-	}
-	if o.embedded != "" {
-		b, err := startBroker(o.embedded, o.Brokers[0], o.TopicPrefix, log)
-		if err != nil { // no reason to keep the traffic waiting
-			log.Error("THE EMBEDDED BROKER DID NOT START: traffic passes, nothing is stored there", "error", err)
-		} else {
-			defer b.Close()
-		}
-	}
-	stopAdmin := serveAdmin(ctx, adm, log)
-	defer stopAdmin()
-	log.Info("listening", "listen", p.Addr().String(), "upstream", o.upstream, "brokers", o.Brokers)
-	return t.Run(ctx, tap.Source{
+	return o.capture(ctx, t, reg, log, tap.Source{
 		Kind: traffic.Proxy, Listen: []string{p.Addr().String()}, Upstream: []string{o.upstream},
 		ResponseWait: o.responseWait, Run: p.Run,
 	})
@@ -105,11 +82,7 @@ func (o *proxyOptions) run(ctx context.Context) error {
 
 // registerProxy exports what the proxy counts itself.
 func registerProxy(reg prometheus.Registerer, p *proxy.Proxy) error {
-	for _, m := range []struct {
-		name, help string
-		value      func(proxy.Stats) int64
-		gauge      bool
-	}{
+	return registerStats(reg, p.Stats, []stat[proxy.Stats]{
 		{"reprise_tap_connections", "Client connections open now.", func(s proxy.Stats) int64 { return s.Connections }, true},
 		{"reprise_tap_accepted_total", "Client connections accepted.", func(s proxy.Stats) int64 { return s.Accepted }, false},
 		{"reprise_tap_refused_total", "Connections that the upstream did not take.", func(s proxy.Stats) int64 { return s.Refused }, false},
@@ -117,40 +90,5 @@ func registerProxy(reg prometheus.Registerer, p *proxy.Proxy) error {
 		{"reprise_tap_upstream_bytes_total", "Bytes to clients.", func(s proxy.Stats) int64 { return s.BytesOut }, false},
 		{"reprise_tap_opaque_total", "Connections passed without being read: TLS, HTTP/2, upgraded, no HTTP.", func(s proxy.Stats) int64 { return s.Opaque }, false},
 		{"reprise_tap_parser_panics_total", "Connections whose capture a fault in the parser ended.", func(s proxy.Stats) int64 { return s.Panics }, false},
-	} {
-		read := func() float64 { return float64(m.value(p.Stats())) }
-		var c prometheus.Collector = prometheus.NewCounterFunc(prometheus.CounterOpts{Name: m.name, Help: m.help}, read)
-		if m.gauge {
-			c = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: m.name, Help: m.help}, read)
-		}
-		if err := reg.Register(c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// listenAdmin binds --admin, if it is given.
-func (o *captureOptions) listenAdmin(reg *prometheus.Registry, log *slog.Logger) (*admin.Server, error) {
-	if o.Admin == "" {
-		return nil, nil
-	}
-	return admin.Listen(admin.Options{Listen: o.Admin, Pprof: o.Pprof, Gatherer: reg, Logger: log})
-}
-
-// serveAdmin serves until the returned function is called: longer than the traffic, so that the last counters can be read.
-func serveAdmin(ctx context.Context, s *admin.Server, log *slog.Logger) (stop func()) {
-	if s == nil {
-		return func() {}
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	log.Info("admin", "listen", s.Addr().String())
-	return func() {
-		cancel()
-		if err := <-ended; err != nil {
-			log.Warn("admin server", "error", err)
-		}
-	}
+	})
 }

@@ -71,7 +71,7 @@ func (a *arrival) whole() {
 		c.lost[a.lost]++
 		return
 	}
-	x.Source = c.m.source()
+	x.Source = c.m.source
 	x.Request.BodySize = a.size
 	resolve(x, c.gateway, a.start)
 	c.batch = append(c.batch, wire.Captured{Exchange: x, Bytes: a.booked})

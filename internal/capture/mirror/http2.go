@@ -199,7 +199,7 @@ func (h *http2Conn) open(id uint32, f *http2.MetaHeadersFrame) error {
 }
 
 func (h *http2Conn) trailers(id uint32, s *stream, f *http2.MetaHeadersFrame) error {
-	if !f.StreamEnded() || f.PseudoFields() != nil {
+	if !f.StreamEnded() || len(f.PseudoFields()) > 0 {
 		return http2.StreamError{StreamID: id, Code: http2.ErrCodeProtocol}
 	}
 	switch fields := f.Fields; {

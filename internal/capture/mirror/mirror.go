@@ -57,9 +57,10 @@ const (
 
 // Mirror is a listening sink. Listen makes it, Run serves.
 type Mirror struct {
-	cfg   Config
-	ln    net.Listener
-	stats counters
+	cfg    Config
+	ln     net.Listener
+	source traffic.Source
+	stats  counters
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
@@ -97,7 +98,8 @@ func on(ln net.Listener, cfg Config) *Mirror {
 	}
 	cfg.MarkHeader = strings.ToLower(cfg.MarkHeader)
 	cfg.BodyMax = max(cfg.BodyMax, 0)
-	return &Mirror{cfg: cfg, ln: ln, conns: make(map[*conn]struct{})}
+	source := traffic.Source{Kind: traffic.Mirror, Name: []byte(cfg.Name)}
+	return &Mirror{cfg: cfg, ln: ln, source: source, conns: make(map[*conn]struct{})}
 }
 
 type unbounded struct{}
@@ -198,8 +200,4 @@ func (m *Mirror) giveBack(b *[bodySize]byte) {
 	if b != nil {
 		m.large.Put(b)
 	}
-}
-
-func (m *Mirror) source() traffic.Source {
-	return traffic.Source{Kind: traffic.Mirror, Name: []byte(m.cfg.Name)}
 }

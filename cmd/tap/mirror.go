@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/reprise-io/reprise/internal/capture/mirror"
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/tap"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// mirrorOptions holds the flags of tap mirror.
+type mirrorOptions struct {
+	liveOptions
+	connections int
+	idle        time.Duration
+}
+
+func newMirrorCommand() *cobra.Command {
+	var o mirrorOptions
+	c := &cobra.Command{
+		Use:   "mirror --listen A",
+		Short: "Take the copies that a gateway mirrors: nginx, Envoy, Istio, Traefik",
+		Long: `Take the copies that a gateway mirrors: nginx mirror, Envoy and Istio request mirroring, Gateway API
+RequestMirror, Traefik, APISIX. Every copy is read to its end and answered at once with an empty 204, whatever
+Kafka does. Requests only: a gateway does not send the answers along.
+
+HTTP/1.0, HTTP/1.1 and HTTP/2 without TLS (prior knowledge, gRPC too) on one port. A copy whose body did not
+arrive whole is counted and not recorded.
+
+What the client had sent is taken from fields that the gateway has to set, so that clients cannot forge them:
+  X-Tap-Host, X-Original-URI, X-Original-Method, X-Tap-Proto, X-Forwarded-Proto, X-Tap-TE   the request
+  X-Tap-Client ADDR:PORT, X-Tap-Conn ID-N (or ID), X-Tap-Time SECONDS.FRACTION              who, order, when
+  X-Original-Length, X-Tap-Truncated                                                        a body kept back
+else from x-envoy-original-*, X-Forwarded-*, X-Real-IP and the copy itself. A -shadow behind the host is taken
+away. They are not stored. Keep this port where only gateways reach it.`,
+		Example: `  # nginx: copy deploy/nginx/reprise-mirror.conf, change two lines, reload
+  tap mirror --listen 127.0.0.1:18081
+
+  # Envoy, in the route: request_mirror_policies: [{cluster: tap, disable_shadow_host_suffix_append: true, ...}]
+  tap mirror --listen :18081 --brokers kafka-1:9092,kafka-2:9092 --redact-key file:/etc/reprise/key
+
+  tap mirror --listen :18081 --sample 10% --exclude 'GET /health' --admin 127.0.0.1:9100`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
+	}
+	o.addFlags(c)
+	fs := c.Flags()
+	fs.IntVar(&o.connections, "max-connections", 4096, "close further connections at once")
+	fs.DurationVar(&o.idle, "idle-timeout", 10*time.Minute, "close a connection that brings no request for this long; longer than the gateway keeps it")
+	return c
+}
+
+func (o *mirrorOptions) run(ctx context.Context) error {
+	log, err := o.Logger(os.Stderr)
+	if err != nil {
+		return err
+	}
+	if o.connections < 1 || o.idle < time.Second {
+		return fault.BadUsage("--max-connections and --idle-timeout are too small", "", "at least 1 and 1s")
+	}
+	bound(int64(o.memoryMax))
+	reg := newRegistry()
+	t, err := o.build(log, reg)
+	if err != nil {
+		return err
+	}
+	m, err := mirror.Listen(mirror.Config{
+		Listen: o.listen, Name: o.name, BodyMax: int(o.bodyMax), MaxConnections: o.connections, IdleTimeout: o.idle,
+		DrainTimeout: o.drainTimeout, Budget: t.Budget(), Sink: t.Pipeline(), Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := registerMirror(reg, m); err != nil {
+		return err
+	}
+	return o.capture(ctx, t, reg, log, tap.Source{Kind: traffic.Mirror, Listen: []string{m.Addr().String()}, Run: m.Run})
+}
+
+// registerMirror exports what the mirror counts itself.
+func registerMirror(reg prometheus.Registerer, m *mirror.Mirror) error {
+	for _, c := range []struct {
+		reason string
+		value  func(mirror.Incomplete) int64
+	}{
+		{"closed", func(i mirror.Incomplete) int64 { return i.Closed }},
+		{"reset", func(i mirror.Incomplete) int64 { return i.Reset }},
+		{"timeout", func(i mirror.Incomplete) int64 { return i.Timeout }},
+		{"drained", func(i mirror.Incomplete) int64 { return i.Drained }},
+		{"length", func(i mirror.Incomplete) int64 { return i.Length }},
+		{"refused", func(i mirror.Incomplete) int64 { return i.Refused }},
+	} {
+		err := reg.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "reprise_tap_incomplete_total", Help: "Copies that did not arrive whole and are not recorded, by what cut them.",
+			ConstLabels: prometheus.Labels{"reason": c.reason},
+		}, func() float64 { return float64(c.value(m.Stats().Incomplete)) }))
+		if err != nil {
+			return err
+		}
+	}
+	return registerStats(reg, m.Stats, []stat[mirror.Stats]{
+		{"reprise_tap_connections", "Connections of gateways open now.", func(s mirror.Stats) int64 { return s.Connections }, true},
+		{"reprise_tap_accepted_total", "Connections accepted.", func(s mirror.Stats) int64 { return s.Accepted }, false},
+		{"reprise_tap_refused_total", "Connections over --max-connections, closed at once.", func(s mirror.Stats) int64 { return s.Refused }, false},
+		{"reprise_tap_client_bytes_total", "Bytes from gateways.", func(s mirror.Stats) int64 { return s.Bytes }, false},
+		{"reprise_tap_answered_total", "Copies read to their end and answered.", func(s mirror.Stats) int64 { return s.Answered }, false},
+		{"reprise_tap_opaque_total", "Connections that brought TLS or no HTTP, and were closed.", func(s mirror.Stats) int64 { return s.Unreadable }, false},
+		{"reprise_tap_parser_panics_total", "Connections that a fault in the parser ended.", func(s mirror.Stats) int64 { return s.Panics }, false},
+	})
+}
