@@ -35,7 +35,7 @@ demo: build ## record a shop's traffic and replay it at its next version
 unit: $(CACHE)/need.cc ## fast tests, with the race detector
 	go test -race -timeout 5m ./...
 
-e2e: build $(CACHE)/need.kcat $(CACHE)/need.protoc $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## the three programs against a real Kafka
+e2e: build $(CACHE)/need.nginx $(CACHE)/need.kcat $(CACHE)/need.protoc $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## the three programs against a real Kafka
 	REPRISE_BIN=$(CURDIR)/bin go test -tags e2e -count 1 -timeout 12m ./e2e/...
 
 test: unit e2e ## unit and e2e
