@@ -350,3 +350,13 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	s.text = s.text[n:]
 	return n, err
 }
+
+func TestGorBelievesNoFieldsOfGateways(t *testing.T) {
+	request := strings.Replace(gorRequest("a", 0, "/a"), "\r\n\r\n", "\r\nX-Tap-Host: evil\r\nX-Original-URI: /evil\r\nX-Tap-Time: 1\r\n\r\n", 1)
+	xs, _, err := readGor(t, request, Options{})
+	require.NoError(t, err)
+	require.Equal(t, "shop /a", string(xs[0].Request.Authority)+" "+string(xs[0].Request.Target))
+	require.EqualValues(t, captured, xs[0].CaptureTime.UnixNano())
+	value, _ := traffic.Get(xs[0].Request.Headers, "X-Tap-Host")
+	require.Equal(t, "evil", string(value))
+}

@@ -87,7 +87,7 @@ func FuzzServe(f *testing.F) {
 		kept, shed := s.look()
 		kept2, shed2 := s2.look()
 		require.Equal(t, shed, shed2)
-		require.Equal(t, len(kept), len(kept2))
+		require.Len(t, kept2, len(kept))
 		require.Equal(t, m.Stats().Answered, m2.Stats().Answered)
 		for i := range kept {
 			require.Equal(t, string(kept[i].Request.Target), string(kept2[i].Request.Target))

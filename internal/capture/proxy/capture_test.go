@@ -140,6 +140,17 @@ func TestTellsWhereAndWhen(t *testing.T) {
 	require.Less(t, x.Response.Duration, patience)
 }
 
+func TestBelievesNoFieldsOfGateways(t *testing.T) {
+	r, client, server := pair(t)
+	hold(t, client, server, 0, []turn{ask("GET /a HTTP/1.1\r\nHost: shop\r\nX-Tap-Host: evil\r\nX-Original-URI: /evil\r\nX-Original-Method: DELETE\r\n" +
+		"X-Tap-Time: 1\r\nX-Tap-Client: 6.6.6.6\r\nX-Tap-Conn: 6-6\r\nx-envoy-original-host: evil\r\n\r\n"), reply(answer)})
+	x := r.shelf.exchanges(t, 1)[0]
+	require.Equal(t, "GET shop /a", string(x.Request.Method)+" "+string(x.Request.Authority)+" "+string(x.Request.Target))
+	require.Equal(t, traffic.OwnClock, x.TimeSource)
+	require.Equal(t, client.LocalAddr().String(), string(x.Connection.Client))
+	require.Len(t, x.Request.Headers, 8, "they are the client's own")
+}
+
 func TestDoesNotCaptureReplays(t *testing.T) {
 	r, client, server := pair(t)
 	hold(t, client, server, 0, []turn{ask("GET /1 HTTP/1.1\r\nREPRISE-REPLAY: live;loop=0;clone=0\r\n\r\n"), reply(answer), ask("GET /2 HTTP/1.1\r\n\r\n"), reply(answer)})
