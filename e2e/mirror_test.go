@@ -235,6 +235,22 @@ func TestMirrorRecordsWhatTheClientSent(t *testing.T) {
 	_, te := traffic.Get(got[all[0].target][0].Request.Headers, "TE")
 	require.True(t, te)
 	require.Empty(t, got["/over"])
+
+	var mu sync.Mutex
+	fired := map[string]http.Header{}
+	target := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		fired[r.Method+" "+r.RequestURI] = r.Header
+	}))
+	replay(t, time.Minute, replayArgs("run", prefix, target, "--speed", "max")...)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Len(t, fired, 4, "GET, GET, HEAD and OPTIONS are replayed")
+	require.Equal(t, []string{"1", "3", "4"}, fired["GET "+all[0].target]["X-Dup"])
+	for _, h := range fired {
+		require.Empty(t, h.Get("X-Tap-Host")+h.Get("X-Original-Uri")+h.Get("X-Forwarded-Proto"))
+	}
 }
 
 func TestMirrorWithoutBodiesSaysSo(t *testing.T) {
@@ -335,6 +351,26 @@ func TestMirrorIgnoresWhatIsNotWhole(t *testing.T) {
 	got := exchanges(t, names)
 	require.Len(t, got, 1)
 	require.Len(t, got["/whole"], 1)
+}
+
+func TestMirrorAnswersWithoutKafka(t *testing.T) {
+	p := &tapped{addr: freeAddr(t), admin: freeAddr(t)}
+	p.Process = start(t, "tap", "mirror", "--listen", p.addr, "--admin", p.admin, "--brokers", blackhole(t), "--memory-max", "1MiB")
+	require.NoError(t, p.Ready(within(t, 20*time.Second), p.admin))
+	nc := dial(t, p.addr)
+	answers := bufio.NewReader(nc)
+	const n = 300
+	for i := range n { // more than its memory takes
+		status, body := sent{method: "POST", target: "/x", fields: []string{"Content-Length: 20000"}, body: strings.Repeat("x", 20000)}.say(t, nc, answers)
+		require.Equal(t, 204, status, i)
+		require.Empty(t, body)
+	}
+	waitFor(t, 10*time.Second, func() error {
+		if c := p.counts(t); c.seen != n || c.dropped == 0 {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
+	})
 }
 
 // load asks on kept connections, each request when the one before was answered.

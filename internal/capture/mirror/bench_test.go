@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -28,21 +29,13 @@ const copied1 = "GET /items/17?full=1 HTTP/1.1\r\nHost: shop.example\r\nX-Tap-Ho
 	"X-Original-Method: GET\r\nX-Forwarded-Proto: http\r\nX-Tap-Time: 1795398827.346\r\nX-Tap-Client: 10.1.2.3:45678\r\n" +
 	"X-Tap-Conn: 1234-5\r\nX-Tap-Proto: HTTP/1.1\r\nUser-Agent: bench/1\r\nAccept: */*\r\n\r\n"
 
-// BenchmarkSink sends copies over loopback on 32 kept connections, each waiting for its answer before the next, as
-// gateways do. Clients share the cores with the sink.
-func BenchmarkSink(b *testing.B) {
-	sink := new(nowhere)
-	m, err := Listen(Config{Listen: "127.0.0.1:0", BodyMax: 256 << 10, Sink: sink, Budget: sink})
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(b.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- m.Run(ctx) }()
+// drive sends copies over loopback on 32 kept connections, each waiting for its answer before the next, as gateways do.
+// Clients share the cores with the sink.
+func drive(b *testing.B, address string) {
 	b.SetParallelism(16)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
-		nc, err := net.Dial("tcp", m.Addr().String())
+		nc, err := net.Dial("tcp", address)
 		if err != nil {
 			b.Error(err)
 			return
@@ -60,6 +53,50 @@ func BenchmarkSink(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+}
+
+// BenchmarkAnswer only reads and answers: what the rest is measured against.
+func BenchmarkAnswer(b *testing.B) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer nc.Close()
+				for buf := make([]byte, readSize); ; {
+					if _, err := nc.Read(buf); err != nil {
+						return
+					}
+					if _, err := io.WriteString(nc, noContent); err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	drive(b, ln.Addr().String())
+	_ = ln.Close()
+	serving.Wait()
+}
+
+// BenchmarkSink answers and captures.
+func BenchmarkSink(b *testing.B) {
+	sink := new(nowhere)
+	m, err := Listen(Config{Listen: "127.0.0.1:0", BodyMax: 256 << 10, Sink: sink, Budget: sink})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Run(ctx) }()
+	drive(b, m.Addr().String())
 	cancel()
 	if err := <-ended; err != nil {
 		b.Fatal(err)

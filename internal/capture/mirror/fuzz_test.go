@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"strings"
@@ -104,5 +105,41 @@ func FuzzServe(f *testing.F) {
 		if !strings.Contains(string(data), "CONNECT") { // ends a connection for us, not for the framer
 			require.Equal(t, whole(data), n)
 		}
+	})
+}
+
+// FuzzHTTP2: any frames in any slices. Every stream is answered at most once, and whatever was answered is kept or counted.
+func FuzzHTTP2(f *testing.F) {
+	var frames bytes.Buffer
+	framer := http2.NewFramer(&frames, nil)
+	block := []byte("\x82\x86\x84\x41\x02hi")
+	_ = framer.WriteSettings()
+	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block, EndStream: true, EndHeaders: true})
+	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: block[:3], PadLength: 4})
+	_ = framer.WriteContinuation(3, true, block[3:])
+	_ = framer.WriteDataPadded(3, false, []byte("abc"), []byte{0, 0})
+	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: []byte("\x00\x01x\x01y"), EndStream: true, EndHeaders: true})
+	_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 5, BlockFragment: block, EndHeaders: true})
+	_ = framer.WriteRSTStream(5, http2.ErrCodeCancel)
+	_ = framer.WritePing(false, [8]byte{})
+	f.Add(frames.Bytes(), []byte{8, 200})
+	f.Fuzz(func(t *testing.T, data, sizes []byte) {
+		answers, s, m := served(t, append([]byte(preface), data...), sizes)
+		answered := map[uint32]int{}
+		for read := http2.NewFramer(nil, strings.NewReader(answers)); ; {
+			frame, err := read.ReadFrame()
+			if err != nil {
+				require.ErrorIs(t, err, io.EOF)
+				break
+			}
+			if h, ok := frame.(*http2.HeadersFrame); ok {
+				require.True(t, h.StreamEnded())
+				answered[h.StreamID]++
+				require.Equal(t, 1, answered[h.StreamID], "stream %d", h.StreamID)
+			}
+		}
+		kept, shed := s.look()
+		require.EqualValues(t, len(answered), m.Stats().Answered)
+		require.Equal(t, len(answered), len(kept)+shed["marked"]+shed["header_too_large"]) //nolint:testifylint // a sum
 	})
 }
