@@ -16,11 +16,12 @@ export GOFLAGS
 
 CACHE    := $(CURDIR)/.cache
 PROGRAMS := tap replayer inspect
+IMAGES   := $(PROGRAMS) demo
 LDFLAGS  := -s -w -X github.com/reprise-io/reprise/cmd/internal/cli.Version=$(VERSION)
 # Where the corpora of other projects are; tests that read them skip without it.
 CASES    := ../shared/cases
 
-.PHONY: build demo unit e2e test lint generate bench clean help
+.PHONY: build demo unit e2e test lint generate bench clean help images rootfs
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +60,17 @@ generate: $(CACHE)/bin/buf $(CACHE)/bin/protoc-gen-go ## Go code of proto/
 
 bench: build $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## ratios against others, into e2e/bench/RESULTS.md
 	go run ./e2e/bench -bin bin -kafka $(CACHE)/kafka -out e2e/bench/RESULTS.md
+
+images: ## container images of tap, replayer, inspect and demo; needs Docker
+	@docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || \
+	  { echo "make images: no Docker engine answers here; make rootfs builds and runs the same images without one" >&2; exit 1; }
+	@for image in $(IMAGES); do \
+	  docker build -q -f deploy/docker/Dockerfile --target $$image --build-arg VERSION=$(VERSION) -t reprise/$$image:$(VERSION) -t reprise/$$image:latest .; \
+	done
+
+rootfs: ## the same images as folders, without Docker: .cache/rootfs/tap …
+	@go run ./deploy/docker/rootfs build -out $(CACHE)/rootfs -arg VERSION=$(VERSION) $(IMAGES)
+	@echo "run one, as root: go run ./deploy/docker/rootfs run $(CACHE)/rootfs/tap -- --help"
 
 clean: ## what make made, downloads included
 	rm -rf bin $(CACHE)

@@ -50,6 +50,7 @@ var mayImport = map[string][]string{
 	"internal/inspect":          {"*"},
 	"cmd":                       {"*", "tap", "replay", "inspect"},
 	"e2e":                       {"*"},
+	"deploy":                    {},
 	"proto":                     {},
 	"middleware":                {},
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	_ "time/tzdata" // TZ and "yesterday" where the machine has no time zones: our images are empty
 
 	"github.com/reprise-io/reprise/internal/fault"
 )
