@@ -1,0 +1,188 @@
+package check_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// unit holds a unit file's lines by section and key, in their order.
+type unit map[string]map[string][]string
+
+// unitKeys are the keys that we use. systemd ignores one that it does not know, with a line in the journal, so that a slip of
+// the pen would be a hardening that is not there.
+var unitKeys = map[string]string{ //nolint:gochecknoglobals // constant
+	"Unit": "Description Documentation Wants After StartLimitIntervalSec",
+	"Service": `EnvironmentFile LoadCredential ExecStart ExecReload Restart RestartSec RestartPreventExitStatus TimeoutStopSec LimitNOFILE
+		MemoryMax OOMScoreAdjust DynamicUser NoNewPrivileges CapabilityBoundingSet AmbientCapabilities ProtectSystem ProtectHome
+		ProtectProc ProtectClock ProtectControlGroups ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables
+		PrivateDevices PrivateTmp LockPersonality MemoryDenyWriteExecute RemoveIPC RestrictAddressFamilies RestrictNamespaces
+		RestrictRealtime RestrictSUIDSGID SystemCallArchitectures SystemCallFilter SystemCallErrorNumber UMask`,
+	"Install": "WantedBy",
+}
+
+func parseUnit(t *testing.T, name string) unit {
+	t.Helper()
+	u, section := unit{}, ""
+	text := strings.ReplaceAll(textFile(t, "systemd/"+name), "\\\n", " ")
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == '#':
+		case line[0] == '[':
+			section = strings.Trim(line, "[]")
+			require.Contains(t, unitKeys, section, name)
+			u[section] = map[string][]string{}
+		default:
+			key, value, ok := strings.Cut(line, "=")
+			require.True(t, ok, "%s: %q", name, line)
+			require.Contains(t, strings.Fields(unitKeys[section]), key, "%s [%s]", name, section)
+			u[section][key] = append(u[section][key], value)
+		}
+	}
+	return u
+}
+
+func units(t *testing.T) map[string]unit {
+	t.Helper()
+	files, err := filepath.Glob("../systemd/*.service")
+	require.NoError(t, err)
+	require.Len(t, files, 3)
+	all := map[string]unit{}
+	for _, file := range files {
+		all[filepath.Base(file)] = parseUnit(t, filepath.Base(file))
+	}
+	return all
+}
+
+// fill puts values in as systemd does: ${NAME} from the environment file, %d for the credentials' folder.
+func fill(t *testing.T, command, name string) []string {
+	t.Helper()
+	for line := range strings.Lines(textFile(t, "systemd/reprise.env.example")) {
+		if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && key[0] != '#' {
+			command = strings.ReplaceAll(command, "${"+key+"}", value)
+		}
+	}
+	return strings.Fields(strings.ReplaceAll(command, "%d", "/run/credentials/"+name))
+}
+
+func TestUnitsStartOurPrograms(t *testing.T) {
+	for name, u := range units(t) {
+		service := u["Service"]
+		require.Len(t, service["ExecStart"], 1, name)
+		words := fill(t, service["ExecStart"][0], name)
+		program, ok := strings.CutPrefix(words[0], "/usr/local/bin/")
+		require.True(t, ok, name)
+		c := commandLine{where: name, program: program, args: words[1:]}
+		c.requireParses(t)
+		require.Equal(t, "file:/run/credentials/"+name+"/redact-key", c.flagValue("--redact-key"), name)
+		require.Equal(t, []string{"redact-key:/etc/reprise/redact-key"}, service["LoadCredential"], name)
+	}
+}
+
+func TestUnitsAreHardened(t *testing.T) {
+	for name, u := range units(t) {
+		for key, want := range map[string]string{
+			"DynamicUser": "yes", "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes", "PrivateTmp": "yes",
+			"CapabilityBoundingSet": "", "AmbientCapabilities": "", "Restart": "always", "LimitNOFILE": "1048576",
+		} {
+			require.Equal(t, []string{want}, u["Service"][key], "%s: %s", name, key)
+		}
+	}
+}
+
+// What systemd itself says, where it is installed.
+func TestUnitsAsSystemdReadsThem(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("NOT TESTED: systemd-analyze is not here; the keys and command lines are checked by the other tests")
+	}
+	for name := range units(t) {
+		out, err := exec.Command("systemd-analyze", "verify", filepath.Join("../systemd", name)).CombinedOutput()
+		for line := range strings.Lines(string(out)) {
+			require.Contains(t, line, "is not executable: No such file or directory", "%s: the program need not be installed; nothing else is wrong", name)
+		}
+		if len(out) == 0 {
+			require.NoError(t, err, name)
+		}
+	}
+}
+
+// A reload signal to a program that does not take it would end it, and production's traffic with it.
+func TestReloadOnlyWhereItIsTaken(t *testing.T) {
+	listen, admin := freeAddr(t), freeAddr(t)
+	tap := start(t, "tap", "proxy", "--listen", listen, "--upstream", "127.0.0.1:1", "--brokers", "127.0.0.1:1", "--admin", admin)
+	tap.waitReady(t, admin)
+	require.NoError(t, tap.cmd.Process.Signal(syscall.SIGHUP))
+	ended := false
+	select {
+	case <-tap.done:
+		ended = true
+	case <-time.After(2 * time.Second): // the signal's default action takes no time
+	}
+	for name, u := range units(t) {
+		if !strings.Contains(name, "tap") {
+			continue
+		}
+		if ended {
+			require.Empty(t, u["Service"]["ExecReload"], "%s: SIGHUP ends the tap", name)
+		} else {
+			require.Equal(t, []string{"/bin/kill -HUP $MAINPID"}, u["Service"]["ExecReload"], "%s: the tap takes SIGHUP: let systemctl reload send it", name)
+		}
+	}
+}
+
+// program is one of ours at work.
+type program struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended
+	said strings.Builder
+}
+
+// start runs a program until the test ends.
+func start(t *testing.T, name string, args ...string) *program {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	p := &program{cmd: exec.CommandContext(ctx, filepath.Join(bin, name), args...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.said, &p.said
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		defer close(p.done)
+		_ = p.cmd.Wait() // ends by the kill below, at the latest
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-p.done
+		if t.Failed() {
+			t.Logf("%s said:\n%s", name, p.said.String())
+		}
+	})
+	return p
+}
+
+func (p *program) waitReady(t *testing.T, admin string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		resp, err := http.Get("http://" + admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	}, 30*time.Second, 20*time.Millisecond)
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	return ln.Addr().String()
+}
