@@ -21,10 +21,10 @@ LDFLAGS  := -s -w -X github.com/reprise-io/reprise/cmd/internal/cli.Version=$(VE
 # Where the corpora of other projects are; tests that read them skip without it.
 CASES    := ../shared/cases
 
-.PHONY: build demo unit e2e test lint generate bench clean help images rootfs
+.PHONY: build demo unit e2e test lint generate bench clean help images rootfs deploy-check
 
 help: ## this list
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 build: ## static, trimmed bin/tap, bin/replayer, bin/inspect
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ $(PROGRAMS:%=./cmd/%)
@@ -39,15 +39,20 @@ unit: $(CACHE)/need.cc ## fast tests, with the race detector
 e2e: build $(CACHE)/need.nginx $(CACHE)/need.kcat $(CACHE)/need.protoc $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## the three programs against a real Kafka
 	REPRISE_BIN=$(CURDIR)/bin go test -tags e2e -count 1 -timeout 12m ./e2e/...
 
-test: unit e2e ## unit and e2e
-	@if [ -d $(CASES) ]; then echo "make test: all passed, nothing left out"; \
-	else echo "make test: all passed; left out: the cases of other projects, which are not in $(CASES)"; fi
+deploy-check: $(CACHE)/need.systemd-analyze ## deploy/ as Kustomize, Compose, Prometheus, systemd and our programs read it
+	cd deploy/check && go test -count 1 -timeout 5m ./...
+
+test: unit e2e deploy-check ## unit, e2e and deploy-check
+	@left=; [ -d $(CASES) ] || left=" the cases of other projects, which are not in $(CASES);"; \
+	[ "$$(id -u)" = 0 ] || left="$$left running the container images, which takes root;"; \
+	echo "make test: all passed$${left:+; left out:}$${left:-, nothing left out}"
 
 lint: $(CACHE)/bin/gofumpt $(CACHE)/bin/golangci-lint $(CACHE)/bin/buf ## format, vet, golangci-lint, buf lint, import rules
 	@unformatted=$$($(CACHE)/bin/gofumpt -l $$(git ls-files '*.go' ':!*.pb.go')); \
 	if [ -n "$$unformatted" ]; then echo "not gofumpt'd, run make format:"; echo "$$unformatted"; exit 1; fi
-	go vet ./... && go vet -tags e2e ./e2e/...
+	go vet ./... && go vet -tags e2e ./e2e/... && cd deploy/check && go vet ./...
 	$(CACHE)/bin/golangci-lint run --build-tags e2e ./...
+	cd deploy/check && $(CACHE)/bin/golangci-lint run ./...
 	cd proto && $(CACHE)/bin/buf lint
 	go test -count 1 ./internal
 
@@ -55,8 +60,9 @@ lint: $(CACHE)/bin/gofumpt $(CACHE)/bin/golangci-lint $(CACHE)/bin/buf ## format
 format: $(CACHE)/bin/gofumpt ## gofumpt
 	$(CACHE)/bin/gofumpt -w $$(git ls-files '*.go' ':!*.pb.go')
 
-generate: $(CACHE)/bin/buf $(CACHE)/bin/protoc-gen-go ## Go code of proto/
+generate: $(CACHE)/bin/buf $(CACHE)/bin/protoc-gen-go ## Go code of proto/, and the schemas that manifests are checked with
 	cd proto && PATH=$(CACHE)/bin:$$PATH buf generate
+	go run ./deploy/kubernetes/schemas/gen
 
 bench: build $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## ratios against others, into e2e/bench/RESULTS.md
 	go run ./e2e/bench -bin bin -kafka $(CACHE)/kafka -out e2e/bench/RESULTS.md
@@ -100,6 +106,7 @@ package.protoc  := protobuf-compiler
 package.nginx   := nginx-light
 package.haproxy := haproxy
 package.wrk     := wrk
+package.systemd-analyze := systemd
 
 # Not written when the command is there, so that nothing remembers what was there once.
 .PHONY: $(CACHE)/need.%

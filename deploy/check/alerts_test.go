@@ -23,7 +23,7 @@ import (
 const interval = 10 * time.Second
 
 // healthy is ten minutes of a tap and a replayer that are well: nothing alerts.
-var healthy = []string{ //nolint:gochecknoglobals // constant
+var healthy = []string{
 	`up{job="reprise-tap",instance="tap"} 1x60`,
 	`up{job="reprise-replayer",instance="rep"} 1x60`,
 	`reprise_tap_refused_total{instance="tap"} 7x60`,

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/stretchr/testify/require"
@@ -37,8 +38,7 @@ func exported(t *testing.T) map[string]metric {
 			select {
 			case <-replayer.done:
 			default:
-				_, err := http.Get("http://" + replayAdmin + "/readyz")
-				return err == nil
+				return isReady(replayAdmin)
 			}
 		}
 		replayer = start(t, "replayer", append([]string{"live", "--lag", "2500ms"}, target...)...)
@@ -92,7 +92,7 @@ func scrape(t *testing.T, all map[string]metric, admin string) {
 }
 
 // ofPrometheus are labels that the server adds.
-var ofPrometheus = []string{"instance", "job"} //nolint:gochecknoglobals // constant
+var ofPrometheus = []string{"instance", "job"}
 
 // requireExported checks that an expression asks only for what there is: names, labels, and values that are told apart.
 func requireExported(t *testing.T, all map[string]metric, where, expr string) {
@@ -119,7 +119,7 @@ func requireExported(t *testing.T, all map[string]metric, where, expr string) {
 			known[l] = true
 		}
 		for _, want := range selector.LabelMatchers {
-			if want.Name == labels.MetricName || contains(ofPrometheus, want.Name) {
+			if want.Name == model.MetricNameLabel || contains(ofPrometheus, want.Name) {
 				continue
 			}
 			values, ok := m.labels[want.Name]

@@ -19,7 +19,7 @@ type unit map[string]map[string][]string
 
 // unitKeys are the keys that we use. systemd ignores one that it does not know, with a line in the journal, so that a slip of
 // the pen would be a hardening that is not there.
-var unitKeys = map[string]string{ //nolint:gochecknoglobals // constant
+var unitKeys = map[string]string{
 	"Unit": "Description Documentation Wants After StartLimitIntervalSec",
 	"Service": `EnvironmentFile LoadCredential ExecStart ExecReload Restart RestartSec RestartPreventExitStatus TimeoutStopSec LimitNOFILE
 		MemoryMax OOMScoreAdjust DynamicUser NoNewPrivileges CapabilityBoundingSet AmbientCapabilities ProtectSystem ProtectHome
@@ -169,14 +169,16 @@ func start(t *testing.T, name string, args ...string) *program {
 
 func (p *program) waitReady(t *testing.T, admin string) {
 	t.Helper()
-	require.Eventually(t, func() bool {
-		resp, err := http.Get("http://" + admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	}, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return isReady(admin) }, 30*time.Second, 20*time.Millisecond)
+}
+
+func isReady(admin string) bool {
+	resp, err := http.Get("http://" + admin + "/readyz")
+	if err != nil {
+		return false
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 func freeAddr(t *testing.T) string {

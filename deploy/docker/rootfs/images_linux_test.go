@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 // stages are the images.
-var stages = []string{"tap", "replayer", "inspect", "demo"} //nolint:gochecknoglobals // constant
+var stages = []string{"tap", "replayer", "inspect", "demo"}
 
 // buildImages builds the images from the Dockerfile.
 func buildImages(t *testing.T) (out string) {

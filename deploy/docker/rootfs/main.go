@@ -31,7 +31,7 @@ func run(args []string) error {
 			return start(args[1], args[2:])
 		}
 	}
-	return errors.New("want build STAGE..., or run DIR/STAGE -- ARGUMENT...")
+	return errors.New("want build STAGE…, or run DIR/STAGE -- ARGUMENT…")
 }
 
 func build(args []string) error {
