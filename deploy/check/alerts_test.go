@@ -32,6 +32,9 @@ var healthy = []string{
 	`reprise_tap_exchanges_total{instance="tap",result="unknown",reason=""} 3x60`,
 	`reprise_tap_memory_bytes{instance="tap"} 9000000x60`,
 	`reprise_tap_parser_panics_total{instance="tap"} 1x60`,
+	`reprise_tap_answered_total{instance="mirror"} 0+500x60`,
+	`reprise_tap_refused_total{instance="mirror"} 5x60`,
+	`reprise_tap_incomplete_total{instance="mirror",reason="closed"} 0+1x60`,
 	`reprise_replay_lag_seconds{instance="rep"} 3x60`,
 	`reprise_replay_read_total{instance="rep"} 0+1000x60`,
 	`reprise_replay_fired_total{instance="rep",outcome="same"} 0+700x60`,
@@ -72,6 +75,14 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 		{
 			`reprise_tap_parser_panics_total{instance="tap"} 1x50 2x10`, "RepriseTapParserFault",
 			"The parser of the tap tap met traffic that it could not take; that connection was passed on unrecorded.",
+		},
+		{
+			`reprise_tap_refused_total{instance="mirror"} 0+30x60`, "RepriseMirrorRefusesConnections",
+			"The mirror mirror closes 3.0 connections a second, over --max-connections.",
+		},
+		{
+			`reprise_tap_incomplete_total{instance="mirror",reason="closed"} 0+100x60`, "RepriseMirrorIncomplete",
+			"20% of the copies do not reach the mirror mirror whole.",
 		},
 		{`reprise_replay_lag_seconds{instance="rep"} 90x60`, "RepriseReplayLag", "The replayer rep is 1m 30s behind production."},
 		{

@@ -22,7 +22,8 @@ type metric struct {
 	labels map[string]map[string]bool // label → the values that were seen
 }
 
-// exported runs a tap and a replayer with traffic between a shop and its next version, and returns what both export.
+// exported runs a tap and a replayer with traffic between a shop and its next version, and a tap that takes copies, and returns
+// what they export.
 func exported(t *testing.T) map[string]metric {
 	t.Helper()
 	shop, next, listen, broker, tapAdmin, replayAdmin := freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
@@ -53,6 +54,13 @@ func exported(t *testing.T) map[string]metric {
 			!strings.Contains(text(t, replayAdmin), "reprise_replay_lateness_seconds_count 0")
 	}, time.Minute, 200*time.Millisecond)
 	scrape(t, all, tapAdmin)
+
+	copies, mirrorAdmin := freeAddr(t), freeAddr(t)
+	start(t, "tap", "mirror", "--listen", copies, "--admin", mirrorAdmin, "--brokers", broker).waitReady(t, mirrorAdmin)
+	resp, err := http.Get("http://" + copies + "/copied")
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	scrape(t, all, mirrorAdmin)
 	return all
 }
 
@@ -76,7 +84,9 @@ func scrape(t *testing.T, all map[string]metric, admin string) {
 		words := strings.Fields(lines.Text())
 		if len(words) == 4 && words[1] == "TYPE" {
 			name = words[2]
-			all[name] = metric{kind: words[3], labels: map[string]map[string]bool{}}
+			if _, ok := all[name]; !ok {
+				all[name] = metric{kind: words[3], labels: map[string]map[string]bool{}}
+			}
 		}
 		if words[0] == "#" {
 			continue

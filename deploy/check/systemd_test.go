@@ -2,10 +2,12 @@ package check_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -181,10 +183,16 @@ func isReady(admin string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
+// freeAddr is a loopback address that nobody listens on, with a port below those that the kernel gives to outgoing connections.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	return ln.Addr().String()
+	for range 200 {
+		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(12000)))
+		if err == nil {
+			defer ln.Close()
+			return ln.Addr().String()
+		}
+	}
+	require.Fail(t, "no free port")
+	return ""
 }
