@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -26,8 +27,17 @@ func EndKey(run string, generation uint32) Key {
 	return Key("run/" + run + "/end/" + number(generation))
 }
 
-// CommandKey is where one command stands.
-func CommandKey(id string) Key { return Key("command/" + id) }
+// CommandKey is where a command for the replayers of a run stands: for itself.
+func CommandKey(id string) Key { return Key(commandPrefix + id) }
+
+// TapCommandKey is where the newest command of one verb stands for the taps that a selector names. Of commands for taps the
+// newest wins, so an older one under the same key decides nothing any more and may be compacted away.
+func TapCommandKey(selector, verb string) Key { return Key(commandPrefix + "tap/" + verb + "/" + selector) }
+
+const commandPrefix = "command/"
+
+// IsCommand reports whether a record under that key is a command.
+func IsCommand(key []byte) bool { return bytes.HasPrefix(key, []byte(commandPrefix)) }
 
 func number(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 

@@ -48,7 +48,11 @@ func (a Author) End(e *reprisev1.RunEnd) Record {
 
 // Command is an order to replayers or taps.
 func (a Author) Command(c *reprisev1.Command) Record {
-	return a.record(CommandKey(c.GetId()), &reprisev1.Control{Kind: &reprisev1.Control_Command{Command: c}})
+	key := CommandKey(c.GetId())
+	if c.GetTap() != "" {
+		key = TapCommandKey(c.GetTap(), c.GetVerb())
+	}
+	return a.record(key, &reprisev1.Control{Kind: &reprisev1.Control_Command{Command: c}})
 }
 
 func (a Author) record(key Key, c *reprisev1.Control) Record {

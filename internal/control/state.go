@@ -2,8 +2,9 @@
 // written, and the fold that turns the topic's records into who records, what runs there are and how they stand. It
 // does no I/O.
 //
-// Every proposal stands under a key of its own and of several the lowest offset wins, so all readers come to the same
-// state, whenever they read and whatever was compacted away in between.
+// Every proposal stands under a key of its own and of several the lowest offset wins; of commands for taps the highest wins,
+// and those that it replaces share its key. So all readers come to the same state, whenever they read and whatever was
+// compacted away in between.
 package control
 
 import (
@@ -20,6 +21,7 @@ import (
 type State struct {
 	taps    map[string]*Tap
 	runs    map[string]*Run
+	orders  Commands
 	corrupt []Corrupt
 	skipped int
 }
@@ -98,6 +100,8 @@ func (s *State) Apply(offset int64, key, value []byte) {
 		if g != nil && (g.End == nil || offset >= g.endOffset) {
 			g.End, g.endOffset, g.ending = k.RunEnd, offset, at
 		}
+	case *reprisev1.Control_Command:
+		s.orders.Apply(Command{Command: k.Command, Offset: offset, Time: at, Writer: c.GetWriter()})
 	case nil:
 		s.skipped++ // a kind of a newer version
 	}
@@ -167,6 +171,9 @@ func (s *State) Taps() []*Tap {
 	})
 	return taps
 }
+
+// Commands returns the fold of the commands for taps.
+func (s *State) Commands() *Commands { return &s.orders }
 
 // Run returns the run of that name, nil when nothing is known of it.
 func (s *State) Run(name string) *Run { return s.runs[name] }
