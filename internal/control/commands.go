@@ -23,6 +23,11 @@ type Command struct {
 	Writer string    // "host/user"
 }
 
+// CommandOf returns the command that the control record at an offset holds.
+func CommandOf(offset int64, c *reprisev1.Control, cmd *reprisev1.Command) Command {
+	return Command{Command: cmd, Offset: offset, Time: timeOf(c.GetTimeUnixNano()), Writer: c.GetWriter()}
+}
+
 // Bounds of what the fold remembers: someone else's records must not fill a tap's memory.
 const (
 	maxCommands = 4096

@@ -101,7 +101,7 @@ func (s *State) Apply(offset int64, key, value []byte) {
 			g.End, g.endOffset, g.ending = k.RunEnd, offset, at
 		}
 	case *reprisev1.Control_Command:
-		s.orders.Apply(Command{Command: k.Command, Offset: offset, Time: at, Writer: c.GetWriter()})
+		s.orders.Apply(CommandOf(offset, c, k.Command))
 	case nil:
 		s.skipped++ // a kind of a newer version
 	}

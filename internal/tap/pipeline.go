@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/topic"
@@ -35,10 +36,7 @@ type writer interface {
 // PipelineConfig is what a Pipeline is made of.
 type PipelineConfig struct {
 	TapID     [16]byte
-	Filter    chooser // nil: everything
-	Sample    Share
 	SampleBy  Unit
-	RateLimit float64  // exchanges a second; 0: no limit
 	Redactor  redactor // nil: stored as captured (--redact off)
 	Writer    writer
 	Budget    *Budget
@@ -50,7 +48,7 @@ type PipelineConfig struct {
 type Pipeline struct {
 	cfg      PipelineConfig
 	counters Counters
-	limit    limiter
+	settings atomic.Pointer[inForce] // read anew for every batch
 
 	mu     sync.Mutex
 	queue  [][]wire.Captured // bounded by the budget that its exchanges hold
@@ -58,7 +56,7 @@ type Pipeline struct {
 	wake   chan struct{}
 }
 
-// NewPipeline returns a pipeline that works in Run.
+// NewPipeline returns a pipeline that works in Run. It captures nothing until apply.
 func NewPipeline(cfg PipelineConfig) *Pipeline {
 	if cfg.Workers <= 0 {
 		cfg.Workers = 1
@@ -66,8 +64,13 @@ func NewPipeline(cfg PipelineConfig) *Pipeline {
 	if cfg.SampleBy == "" {
 		cfg.SampleBy = BySession
 	}
-	return &Pipeline{cfg: cfg, limit: limiter{rate: cfg.RateLimit}, wake: make(chan struct{}, cfg.Workers)}
+	p := &Pipeline{cfg: cfg, wake: make(chan struct{}, cfg.Workers)}
+	p.apply(new(inForce))
+	return p
 }
+
+// apply makes the workers go by other settings, from their next batches on.
+func (p *Pipeline) apply(s *inForce) { p.settings.Store(s) }
 
 // Counters are the tap's books.
 func (p *Pipeline) Counters() *Counters { return &p.counters }
@@ -76,6 +79,10 @@ func (p *Pipeline) Counters() *Counters { return &p.counters }
 // encoded or given up.
 func (p *Pipeline) Offer(batch []wire.Captured) {
 	p.counters.seen.Add(uint64(len(batch)))
+	if !p.settings.Load().Capture {
+		p.leaveOut(batch)
+		return
+	}
 	batch = slices.Clone(batch) // the slice stays the source's
 	p.mu.Lock()
 	closed := p.closed
@@ -93,11 +100,27 @@ func (p *Pipeline) Offer(batch []wire.Captured) {
 	}
 }
 
-// Shed books n exchanges that the source saw but did not keep: marked ones are filtered, all others dropped.
+// reasonCaptureOff names what passed while capture was switched off.
+const reasonCaptureOff = "capture_off"
+
+// leaveOut books a batch that came while capture is off.
+func (p *Pipeline) leaveOut(batch []wire.Captured) {
+	p.counters.filtered.add(reasonCaptureOff, uint64(len(batch)))
+	for i := range batch {
+		p.cfg.Budget.Release(batch[i].Bytes)
+	}
+}
+
+// Shed books n exchanges that the source saw but did not keep: marked ones are filtered, all others dropped, unless capture
+// is off and they would not have been kept in any case.
 func (p *Pipeline) Shed(reason string, n int) {
 	p.counters.seen.Add(uint64(n))
-	if reason == reasonMarked {
+	switch {
+	case reason == reasonMarked:
 		p.counters.filtered.add(reason, uint64(n))
+		return
+	case !p.settings.Load().Capture:
+		p.counters.filtered.add(reasonCaptureOff, uint64(n))
 		return
 	}
 	p.counters.dropped.add(reason, uint64(n))
@@ -186,9 +209,14 @@ type worker struct {
 
 func (w *worker) handle(batch []wire.Captured) {
 	p := w.p
+	settings := p.settings.Load()
+	if !settings.Capture {
+		p.leaveOut(batch)
+		return
+	}
 	w.kept = w.kept[:0]
 	for i := range batch {
-		if w.choose(batch[i].Exchange) {
+		if w.choose(batch[i].Exchange, settings) {
 			w.kept = append(w.kept, batch[i].Exchange)
 		}
 	}
@@ -202,20 +230,20 @@ func (w *worker) handle(batch []wire.Captured) {
 }
 
 // choose filters, samples and redacts one exchange, and books it when it goes no further.
-func (w *worker) choose(x *traffic.Exchange) bool {
+func (w *worker) choose(x *traffic.Exchange, s *inForce) bool {
 	p := w.p
-	if p.cfg.Filter != nil {
-		if keep, _ := p.cfg.Filter.Keep(x); !keep { // the rule itself has paths in it: no label
+	if s.filter != nil {
+		if keep, _ := s.filter.Keep(x); !keep { // the rule itself has paths in it: no label
 			p.counters.filtered.add("rule", 1)
 			return false
 		}
 	}
 	p.identify(x)
-	if !p.cfg.Sample.keeps(x.SampleHash) {
+	if !s.Sample.keeps(x.SampleHash) {
 		p.counters.sampledOut.Add(1)
 		return false
 	}
-	if !p.limit.allow(time.Now()) {
+	if !s.limit.allow(time.Now()) {
 		p.counters.filtered.add("rate_limit", 1)
 		return false
 	}

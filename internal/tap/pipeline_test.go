@@ -56,12 +56,6 @@ func (shout) Pseudonym(domain string, v []byte) []byte {
 	return append([]byte(domain+":"), bytes.ToUpper(v)...)
 }
 
-type only struct{ method string }
-
-func (o only) Keep(x *traffic.Exchange) (bool, string) {
-	return string(x.Request.Method) == o.method, "method"
-}
-
 func exchange(method, target, session string) wire.Captured {
 	x := &traffic.Exchange{
 		CaptureTime: time.Now().UTC(),
@@ -74,14 +68,20 @@ func exchange(method, target, session string) wire.Captured {
 	return wire.Captured{Exchange: x, Bytes: 1000}
 }
 
-// run offers the batches to a pipeline and waits until it has worked them off.
+// everything is what a tap captures unless it is told otherwise.
+func everything() Settings { return Settings{Capture: true, Sample: All} }
+
+// run offers the batches to a pipeline that captures everything and waits until it has worked them off.
 func run(t *testing.T, cfg PipelineConfig, k *keeper, batches ...[]wire.Captured) *Pipeline {
 	t.Helper()
+	return runWith(t, everything(), cfg, k, batches...)
+}
+
+func runWith(t *testing.T, s Settings, cfg PipelineConfig, k *keeper, batches ...[]wire.Captured) *Pipeline {
+	t.Helper()
 	cfg.Writer, cfg.Budget, cfg.Logger = k, NewBudget(1<<20), slog.New(slog.DiscardHandler)
-	if cfg.Sample == 0 {
-		cfg.Sample = All
-	}
 	p := NewPipeline(cfg)
+	p.apply(compiled(t, s))
 	k.pipeline = p
 	if k.result == nil {
 		k.result = acknowledge
@@ -98,6 +98,13 @@ func run(t *testing.T, cfg PipelineConfig, k *keeper, batches ...[]wire.Captured
 	require.Zero(t, cfg.Budget.Used(), "every booked byte is given back")
 	require.Zero(t, p.counters.pending(), "nothing is left open")
 	return p
+}
+
+func compiled(t *testing.T, s Settings) *inForce {
+	t.Helper()
+	f, err := s.compile(nil)
+	require.NoError(t, err)
+	return f
 }
 
 func decoded(t *testing.T, r *topic.Record) *traffic.Exchange {
@@ -142,7 +149,9 @@ func TestArithmeticCloses(t *testing.T) {
 	for range 10 {
 		batches = append(batches, []wire.Captured{exchange("GET", "/a", "s"), exchange("POST", "/a", "s")})
 	}
-	p := run(t, PipelineConfig{Filter: only{"GET"}, Redactor: shout{}, Workers: 3}, k, batches...)
+	gets := everything()
+	gets.Include = []string{"GET"}
+	p := runWith(t, gets, PipelineConfig{Redactor: shout{}, Workers: 3}, k, batches...)
 	p.Shed("marked", 4)
 	p.Shed("memory", 5)
 
@@ -182,7 +191,7 @@ func TestSamplingKeepsSessionsWhole(t *testing.T) {
 		batch = append(batch, exchange("GET", "/", fmt.Sprintf("session-%03d", i%200)))
 	}
 	k := &keeper{}
-	p := run(t, PipelineConfig{Sample: share, Redactor: shout{}}, k, batch)
+	p := runWith(t, Settings{Capture: true, Sample: share}, PipelineConfig{Redactor: shout{}}, k, batch)
 	count := map[string]int{}
 	for _, r := range k.records {
 		count[string(r.Key)]++
@@ -219,6 +228,18 @@ func TestRateLimitLetsItsRateThrough(t *testing.T) {
 		}
 	}
 	require.InDelta(t, 400, passed, 2, "a burst of one second and then the rate")
+}
+
+func TestRateLimitBelowOneASecond(t *testing.T) {
+	l := limiter{rate: 0.5}
+	now, passed := time.Now(), 0
+	for i := range 20_000 { // twenty seconds
+		if l.allow(now.Add(time.Duration(i) * time.Millisecond)) {
+			passed++
+		}
+	}
+	require.InDelta(t, 10, passed, 1)
+	require.True(t, (&limiter{rate: 1e-300}).allow(now), "the first one, and then none for a day")
 }
 
 func TestCaptureTimeAheadIsSetToNow(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/control"
@@ -17,32 +19,46 @@ const reportEvery = 10 * time.Second
 
 // reporter tells replayers which addresses are production, and everyone how the tap's arithmetic stands.
 type reporter struct {
-	report   *reprisev1.TapReport // counters and final are set for each record
+	report   *reprisev1.TapReport // counters, settings and final are set for each record
 	counters *Counters
+	board    *board
 	writer   *topic.Writer
 }
 
-// newReporter describes the tap and its source; nothing is written before run.
-func newReporter(o Options, id [16]byte, src Source, digest []byte, c *Counters, w *topic.Writer) *reporter {
+// newReporter describes the tap and its sources; nothing is written before run.
+func newReporter(t *Tap, sources []Source) *reporter {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	return &reporter{counters: c, writer: w, report: &reprisev1.TapReport{
-		TapId:            id[:],
-		Name:             o.Name,
-		Source:           src.Kind.String(),
-		Host:             host,
-		HostId:           HostID(),
-		Listen:           src.Listen,
-		Upstream:         src.Upstream,
-		ResponseWaitNano: uint64(src.ResponseWait),
-		RulesDigest:      digest,
-		StartedUnixNano:  uint64(time.Now().UnixNano()),
-	}}
+	host = strings.ToValidUTF8(host, "?") // as reports need it
+
+	r := &reprisev1.TapReport{
+		TapId:           t.id[:],
+		Name:            t.opts.Name,
+		Host:            host,
+		HostId:          HostID(),
+		StartedUnixNano: uint64(time.Now().UnixNano()),
+	}
+	if t.opts.Redactor != nil {
+		r.RulesDigest = t.opts.Redactor.Digest()
+	}
+	var kinds []string
+	for _, src := range sources {
+		if kind := src.Kind.String(); !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+		r.Listen = append(r.Listen, src.Listen...)
+		for _, u := range src.Upstream {
+			r.Upstream = append(r.Upstream, strings.ToValidUTF8(u, "?"))
+		}
+		r.ResponseWaitNano = max(r.ResponseWaitNano, uint64(src.ResponseWait))
+	}
+	r.Source = strings.Join(kinds, ",")
+	return &reporter{report: r, counters: t.pipeline.Counters(), board: t.board, writer: t.control}
 }
 
-// run reports at once and then periodically until ctx ends.
+// run reports at once, then periodically and when settings change, until ctx ends.
 func (r *reporter) run(ctx context.Context) {
 	tick := time.NewTicker(reportEvery)
 	defer tick.Stop()
@@ -52,13 +68,14 @@ func (r *reporter) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-r.board.changed:
 		}
 	}
 }
 
 // write puts one report; a final one has the counters of the whole life of the tap.
 func (r *reporter) write(final bool) {
-	r.report.Final, r.report.Counters = final, r.counters.Report()
+	r.report.Final, r.report.Counters, r.report.Settings = final, r.counters.Report(), r.board.report()
 	author := control.Author{Writer: fmt.Sprintf("tap %s pid %d", r.report.GetHost(), os.Getpid()), Time: time.Now()}
 	record := author.Report(r.report)
 	r.writer.Put(&topic.Record{Key: []byte(record.Key), Value: record.Value, Time: author.Time})

@@ -38,6 +38,14 @@ func ParseShare(s string) (Share, error) {
 	return Share(p * math.MaxUint64), nil
 }
 
+// String writes the share as a percentage that ParseShare reads.
+func (s Share) String() string {
+	if s == All {
+		return "100%"
+	}
+	return strconv.FormatFloat(float64(s)/math.MaxUint64*100, 'g', 6, 64) + "%"
+}
+
 // keeps reports whether a hash falls into the share.
 func (s Share) keeps(hash uint64) bool { return s == All || hash < uint64(s) }
 
@@ -77,7 +85,8 @@ func sampleHash(x *traffic.Exchange, by Unit, tap [16]byte) uint64 {
 	return binary.BigEndian.Uint64(sum[:8])
 }
 
-// limiter lets rate exchanges a second through, with a burst of one second. Rate 0 lets all through.
+// limiter lets rate exchanges a second through, with a burst of one second, or of one exchange if that takes longer. Rate 0
+// lets all through.
 type limiter struct {
 	rate float64
 	next atomic.Int64 // Unix ns up to which the rate is spent
@@ -87,10 +96,10 @@ func (l *limiter) allow(now time.Time) bool {
 	if l.rate <= 0 {
 		return true
 	}
-	step := int64(float64(time.Second) / l.rate)
+	step := int64(min(float64(time.Second)/l.rate, float64(24*time.Hour)))
 	for {
 		next := l.next.Load()
-		from := max(next, now.UnixNano()-int64(time.Second))
+		from := max(next, now.UnixNano()-max(int64(time.Second), step))
 		if from+step > now.UnixNano() {
 			return false
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -24,11 +26,10 @@ type Options struct {
 	Name      string // shown in reports and records; may be empty
 	MemoryMax int64  // bytes that capture may hold, all in all
 	Workers   int
-	Filter    chooser // nil: everything
-	Sample    Share
+	Settings  Settings // what can be changed later
 	SampleBy  Unit
-	RateLimit float64  // exchanges a second; 0: no limit
 	Redactor  redactor // nil: stored as captured
+	Filter    chooser  // of an import, which has no other settings; nil: everything
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
@@ -49,6 +50,8 @@ type Tap struct {
 	pipeline *Pipeline
 	records  *topic.Writer
 	control  *topic.Writer
+	board    *board
+	follower *follower
 }
 
 // Source is where the exchanges come from, and what is reported of it.
@@ -62,6 +65,9 @@ type Source struct {
 
 // New builds a tap; it neither connects nor starts anything.
 func New(o Options) (*Tap, error) {
+	if !control.CheckTapName(o.Name) {
+		return nil, fault.BadUsage(fmt.Sprintf("bad --name %q", o.Name), "commands could not name this tap", "a short text other than *")
+	}
 	t := &Tap{opts: o, id: NewID(), budget: NewBudget(o.MemoryMax * captureShare / 8)}
 	specs := []topic.Spec{
 		topic.ExchangesSpec(o.Names, o.Partitions), topic.ControlSpec(o.Names), topic.ResultsSpec(o.Names, o.Partitions),
@@ -85,9 +91,15 @@ func New(o Options) (*Tap, error) {
 		return nil, err
 	}
 	t.pipeline = NewPipeline(PipelineConfig{
-		TapID: t.id, Filter: o.Filter, Sample: o.Sample, SampleBy: o.SampleBy, RateLimit: o.RateLimit,
-		Redactor: o.Redactor, Writer: t.records, Budget: t.budget, Workers: o.Workers, Logger: o.Logger,
+		TapID: t.id, SampleBy: o.SampleBy, Redactor: o.Redactor, Writer: t.records, Budget: t.budget, Workers: o.Workers,
+		Logger: o.Logger,
 	})
+	if t.board, err = newBoard(o, t.id, t.pipeline.apply); err != nil {
+		return nil, err
+	}
+	if t.follower, err = newFollower(o, t.board); err != nil {
+		return nil, err
+	}
 	return t, t.register()
 }
 
@@ -107,29 +119,51 @@ func (t *Tap) Pipeline() *Pipeline { return t.pipeline }
 // Budget is what a source books its bytes with.
 func (t *Tap) Budget() *Budget { return t.budget }
 
-// Run runs src until ctx ends. Then the stages end in the order in which exchanges flow, each with what the one before
-// has given it, and the final report is written last.
-func (t *Tap) Run(ctx context.Context, src Source) error {
-	var digest []byte
-	if t.opts.Redactor != nil {
-		digest = t.opts.Redactor.Digest()
-	}
-	reports := newReporter(t.opts, t.id, src, digest, t.pipeline.Counters(), t.control)
-	behind := context.WithoutCancel(ctx) // stages outlive the source
+// Rebase changes the settings that the tap was started with. Commands for it stay stronger.
+func (t *Tap) Rebase(s Settings) error { return t.board.rebase(s) }
+
+// Run runs the sources until ctx ends. Then the stages end in the order in which exchanges flow, each with what the one
+// before has given it, and the final report is written last.
+func (t *Tap) Run(ctx context.Context, sources ...Source) error {
+	reports := newReporter(t, sources)
+	behind := context.WithoutCancel(ctx) // stages outlive the sources
 	control := start(behind, t.control.Run)
 	records := start(behind, t.records.Run)
 	pipeline := start(behind, t.pipeline.Run)
 	reporting := start(behind, func(ctx context.Context) error { reports.run(ctx); return nil })
+	following := start(ctx, t.follower.run)
 
-	err := src.Run(ctx)
+	err := t.runSources(ctx, sources)
 
-	err = errors.Join(err, pipeline.stop(), records.stop(), reporting.stop())
+	err = errors.Join(err, pipeline.stop(), records.stop(), following.stop(), reporting.stop())
 	reports.write(true)
 	logSummary(t.opts.Logger, t.pipeline.Counters().Report())
 	if err = errors.Join(err, control.stop()); err != nil {
 		return fmt.Errorf("tap: %w", err)
 	}
 	return nil
+}
+
+// runSources runs all sources to their ends. One that fails before it was to end does not take the others with it: that is
+// said at once, and is the error when all have ended.
+func (t *Tap) runSources(ctx context.Context, sources []Source) error {
+	running := make([]stage, len(sources))
+	for i, src := range sources {
+		running[i] = start(ctx, func(ctx context.Context) error {
+			err := src.Run(ctx)
+			if err != nil && ctx.Err() == nil && len(sources) > 1 {
+				t.opts.Logger.Error("A SOURCE HAS FAILED: what it took is neither passed on nor recorded; the others go on",
+					"source", src.Kind.String(), "listen", src.Listen, "error", err)
+			}
+			return err
+		})
+	}
+	var failed error
+	for _, s := range running {
+		failed = errors.Join(failed, <-s.ended)
+		s.cancel()
+	}
+	return failed
 }
 
 // stage is a goroutine that its starter ends and waits for.

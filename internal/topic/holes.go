@@ -14,6 +14,9 @@ import (
 // batches, which the client passes over in silence, so that a reader would wait for ever for the last offset before its
 // end. It only looks: what holds a record is left to the client.
 func (r *AssignReader) skipHoles(ctx context.Context) error {
+	if len(r.to) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	meta, err := r.admin.adm.Metadata(ctx, r.topic)
