@@ -80,7 +80,7 @@ func compileFault(src string, err error) error {
 		"the names "+strings.Join(all, ", ")+"; or a shorthand such as 'GET /api/**'")
 	f.Err = err
 	if m := regexp.MustCompile(`unknown name (\w+)`).FindStringSubmatch(err.Error()); m != nil {
-		if near, ok := nearest(m[1], all); ok {
+		if near, ok := fault.Nearest(m[1], all); ok {
 			f.Try = near
 		}
 	}
@@ -179,36 +179,4 @@ func (e *expression) run(env *environment) (bool, error) {
 		return false, errors.New("filter: the expression is neither true nor false")
 	}
 	return matched, nil
-}
-
-// nearest finds the name that was probably meant.
-func nearest(word string, names []string) (string, bool) {
-	best, at := "", 3 // more than two changes are another word
-	for _, n := range names {
-		if d := distance(strings.ToLower(word), n); d < at {
-			best, at = n, d
-		}
-	}
-	return best, best != ""
-}
-
-// distance is how many letters have to be put in, left out or changed.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
