@@ -2,13 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/pflag"
 
 	"github.com/reprise-io/reprise/cmd/internal/cli"
@@ -39,12 +38,14 @@ type captureOptions struct {
 	bodyMax   cli.Bytes
 	memoryMax cli.Bytes
 	workers   int
+	capture   string
 	sample    string
 	sampleBy  string
 	rateLimit float64
 	partition int32
 	linger    time.Duration
 	acks      string
+	embedded  string
 }
 
 func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
@@ -58,35 +59,66 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	fs.Var(&o.bodyMax, "body-max", "keep at most this much of each body; longer ones are flagged as truncated")
 	fs.Var(&o.memoryMax, "memory-max", "all that capture may hold; beyond it capture is shed, traffic is not")
 	fs.IntVar(&o.workers, "workers", max(1, runtime.NumCPU()/2), "goroutines that redact and encode")
+	fs.StringVar(&o.capture, "capture", "on", "on, or off: traffic passes and is counted, nothing is recorded")
 	fs.StringVar(&o.sample, "sample", "100%", "share of the traffic to record; whole sessions are kept")
 	fs.StringVar(&o.sampleBy, "sample-by", string(tap.BySession), "what is kept whole: session, connection or request")
 	fs.Float64Var(&o.rateLimit, "rate-limit", 0, "record at most this many exchanges a second; 0: no limit")
 	fs.Int32Var(&o.partition, "partitions", 12, "partitions of the topics that the tap creates")
 	fs.DurationVar(&o.linger, "linger", 200*time.Millisecond, "how long records wait for company on their way to Kafka")
 	fs.StringVar(&o.acks, "acks", string(topic.AcksAll), "all, or leader: faster, and a lost leader loses records")
+	fs.StringVar(&o.embedded, "embedded", "", "also run a Kafka-compatible broker for one machine on the first of --brokers, with its data in this directory")
 }
 
-// build checks the flags and joins a tap from them.
-func (o *captureOptions) build(log *slog.Logger, reg prometheus.Registerer) (*tap.Tap, error) {
-	share, err := tap.ParseShare(o.sample)
-	if err != nil {
-		return nil, err
-	}
-	unit, err := tap.ParseUnit(o.sampleBy)
-	if err != nil {
-		return nil, err
-	}
-	acks := topic.Acks(o.acks)
-	if acks != topic.AcksAll && acks != topic.AcksLeader {
-		return nil, fault.BadUsage(fmt.Sprintf("bad --acks %q", o.acks), "", "all or leader")
+// settings are what can be changed while the tap runs. Only those without a problem are set.
+func (o *captureOptions) settings() (s tap.Settings, wrong problems) {
+	var err error
+	s = tap.Settings{Include: o.include, Exclude: o.exclude, RateLimit: o.rateLimit}
+	s.Capture, err = tap.ParseCapture(o.capture)
+	wrong.note("capture", err)
+	s.Sample, err = tap.ParseShare(o.sample)
+	wrong.note("sample", err)
+	wrong.note("include", (&tap.Settings{Include: o.include}).Check())
+	wrong.note("exclude", (&tap.Settings{Exclude: o.exclude}).Check())
+	wrong.note("rate-limit", (&tap.Settings{RateLimit: o.rateLimit}).Check())
+	return s, wrong
+}
+
+// check finds what is wrong with the flags that all sources share.
+func (o *captureOptions) check() problems {
+	_, wrong := o.settings()
+	_, err := tap.ParseUnit(o.sampleBy)
+	wrong.note("sample-by", err)
+	if acks := topic.Acks(o.acks); acks != topic.AcksAll && acks != topic.AcksLeader {
+		wrong.note("acks", fault.BadUsage(fmt.Sprintf("bad --acks %q", o.acks), "", "all or leader"))
 	}
 	if o.memoryMax < 1<<20 {
-		return nil, fault.BadUsage(fmt.Sprintf("--memory-max %s is too small", o.memoryMax.String()), "", "at least 1MiB; 64MiB is usual")
+		wrong.note("memory-max", fault.BadUsage(fmt.Sprintf("--memory-max %s is too small", o.memoryMax.String()), "", "at least 1MiB; 64MiB is usual"))
+	}
+	if o.redact != "on" && o.redact != "off" {
+		wrong.note("redact", badRedact(o.redact))
+	}
+	if o.redact != "off" {
+		_, _, err = o.Key()
+		wrong.note("redact-key", err)
+	}
+	wrong.note("name", tap.CheckName(o.name))
+	_, err = o.Level()
+	wrong.note("log-level", err)
+	_, err = o.Logger(io.Discard)
+	wrong.note("log-format", err)
+	return wrong
+}
+
+// build joins a tap from flags that have been checked.
+func (o *captureOptions) build(log *slog.Logger, reg prometheus.Registerer) (*tap.Tap, error) {
+	settings, wrong := o.settings()
+	if err := wrong.first(); err != nil {
+		return nil, err
 	}
 	opts := tap.Options{
-		Names: topic.NamesOf(o.TopicPrefix), Partitions: o.partition, Linger: o.linger, Acks: acks,
+		Names: topic.NamesOf(o.TopicPrefix), Partitions: o.partition, Linger: o.linger, Acks: topic.Acks(o.acks),
 		Name: o.name, MemoryMax: int64(o.memoryMax), Workers: o.workers,
-		Sample: share, SampleBy: unit, RateLimit: o.rateLimit, Registerer: reg, Logger: log,
+		Settings: settings, SampleBy: tap.Unit(o.sampleBy), Registerer: reg, Logger: log,
 	}
 	opts.Topic = o.Topic("reprise-tap", log)
 	opts.Topic.Registerer = reg
@@ -111,7 +143,7 @@ func (c *choice) choose(opts *tap.Options, shared *cli.Shared, log *slog.Logger)
 		log.Warn("REDACTION IS OFF: tokens, phone numbers and card numbers are stored as they came")
 		return nil
 	default:
-		return fault.BadUsage(fmt.Sprintf("bad --redact %q", c.redact), "", "on, or off typed in full")
+		return badRedact(c.redact)
 	}
 	key, random, err := shared.Key()
 	if err != nil {
@@ -128,22 +160,6 @@ func (c *choice) choose(opts *tap.Options, shared *cli.Shared, log *slog.Logger)
 	return nil
 }
 
-// newRegistry returns a registry with the process's own metrics.
-func newRegistry() *prometheus.Registry {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return reg
-}
-
-// gcPercent trades memory, of which capture holds little, for time that the traffic needs.
-const gcPercent = 400
-
-// spareProcs are there so that an event loop that comes back from the kernel finds a P at once, however busy the rest is.
-const spareProcs = 2
-
-// bound sets the garbage collector's backstop above the budget that capture keeps by itself.
-func bound(memoryMax int64) {
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcs)
-	debug.SetGCPercent(gcPercent)
-	debug.SetMemoryLimit(memoryMax + 128<<20)
+func badRedact(s string) error {
+	return fault.BadUsage(fmt.Sprintf("bad --redact %q", s), "", "on, or off typed in full")
 }

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"context"
-	"os"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/reprise-io/reprise/internal/capture/mirror"
 	"github.com/reprise-io/reprise/internal/fault"
@@ -14,15 +14,45 @@ import (
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
-// mirrorOptions holds the flags of tap mirror.
+// mirrorOptions holds the flags of a mirror.
 type mirrorOptions struct {
-	liveOptions
-	connections int
-	idle        time.Duration
+	listen       string
+	drainTimeout time.Duration
+	connections  int
+	idle         time.Duration
+}
+
+func (o *mirrorOptions) addFlags(fs *pflag.FlagSet) {
+	addListening(fs, &o.listen, &o.drainTimeout)
+	fs.IntVar(&o.connections, "max-connections", 4096, "close further connections at once")
+	fs.DurationVar(&o.idle, "idle-timeout", 10*time.Minute, "close a connection that brings no request for this long; longer than the gateway keeps it")
+}
+
+func (o *mirrorOptions) check() (wrong problems) {
+	wrong.note("listen", checkAddress("listen", o.listen, "ADDRESS, such as :18081"))
+	if o.connections < 1 {
+		wrong.note("max-connections", fault.BadUsage(fmt.Sprintf("--max-connections %d is too small", o.connections), "", "at least 1"))
+	}
+	if o.idle < time.Second {
+		wrong.note("idle-timeout", fault.BadUsage(fmt.Sprintf("--idle-timeout %s is too small", o.idle), "", "at least 1s"))
+	}
+	return wrong
+}
+
+func (o *mirrorOptions) open(s site) (tap.Source, error) {
+	m, err := mirror.Listen(mirror.Config{
+		Listen: o.listen, Name: s.name, BodyMax: s.bodyMax, MaxConnections: o.connections, IdleTimeout: o.idle,
+		DrainTimeout: o.drainTimeout, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
+	})
+	if err != nil {
+		return tap.Source{}, err
+	}
+	return tap.Source{Kind: traffic.Mirror, Listen: []string{m.Addr().String()}, Run: m.Run}, registerMirror(s.reg, m)
 }
 
 func newMirrorCommand() *cobra.Command {
-	var o mirrorOptions
+	var o captureOptions
+	var m mirrorOptions
 	c := &cobra.Command{
 		Use:   "mirror --listen A",
 		Short: "Take the copies that a gateway mirrors: nginx, Envoy, Istio, Traefik",
@@ -47,40 +77,15 @@ away. They are not stored. Keep this port where only gateways reach it.`,
 
   tap mirror --listen :18081 --sample 10% --exclude 'GET /health' --admin 127.0.0.1:9100`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return o.run(c.Context(), []placed{{source: &m, kind: kindMirror, name: o.name}}, o.nothingToRead)
+		},
 	}
-	o.addFlags(c)
 	fs := c.Flags()
-	fs.IntVar(&o.connections, "max-connections", 4096, "close further connections at once")
-	fs.DurationVar(&o.idle, "idle-timeout", 10*time.Minute, "close a connection that brings no request for this long; longer than the gateway keeps it")
+	m.addFlags(fs)
+	o.addFlags(fs)
+	_ = c.MarkFlagRequired("listen")
 	return c
-}
-
-func (o *mirrorOptions) run(ctx context.Context) error {
-	log, err := o.Logger(os.Stderr)
-	if err != nil {
-		return err
-	}
-	if o.connections < 1 || o.idle < time.Second {
-		return fault.BadUsage("--max-connections and --idle-timeout are too small", "", "at least 1 and 1s")
-	}
-	bound(int64(o.memoryMax))
-	reg := newRegistry()
-	t, err := o.build(log, reg)
-	if err != nil {
-		return err
-	}
-	m, err := mirror.Listen(mirror.Config{
-		Listen: o.listen, Name: o.name, BodyMax: int(o.bodyMax), MaxConnections: o.connections, IdleTimeout: o.idle,
-		DrainTimeout: o.drainTimeout, Budget: t.Budget(), Sink: t.Pipeline(), Logger: log,
-	})
-	if err != nil {
-		return err
-	}
-	if err := registerMirror(reg, m); err != nil {
-		return err
-	}
-	return o.capture(ctx, t, reg, log, tap.Source{Kind: traffic.Mirror, Listen: []string{m.Addr().String()}, Run: m.Run})
 }
 
 // registerMirror exports what the mirror counts itself.

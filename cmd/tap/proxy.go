@@ -1,31 +1,55 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"net"
-	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/reprise-io/reprise/internal/capture/proxy"
-	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/tap"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
-// proxyOptions holds the flags of tap proxy.
+// proxyOptions holds the flags of a proxy.
 type proxyOptions struct {
-	liveOptions
-	upstream     string
-	responseWait time.Duration
-	loops        int
+	listen, upstream string
+	responseWait     time.Duration
+	drainTimeout     time.Duration
+	loops            int
+}
+
+func (o *proxyOptions) addFlags(fs *pflag.FlagSet) {
+	addListening(fs, &o.listen, &o.drainTimeout)
+	fs.StringVar(&o.upstream, "upstream", "", "address of the service, HOST:PORT")
+	fs.DurationVar(&o.responseWait, "response-wait", 2*time.Second, "record a request without its response after this long")
+	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: one for two cores")
+}
+
+func (o *proxyOptions) check() (wrong problems) {
+	wrong.note("listen", checkAddress("listen", o.listen, "ADDRESS, such as :8080"))
+	wrong.note("upstream", checkAddress("upstream", o.upstream, "HOST:PORT, such as 127.0.0.1:9000"))
+	return wrong
+}
+
+func (o *proxyOptions) open(s site) (tap.Source, error) {
+	p, err := proxy.Listen(proxy.Config{
+		Listen: o.listen, Upstream: o.upstream, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait,
+		DrainTimeout: o.drainTimeout, Loops: o.loops, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
+	})
+	if err != nil {
+		return tap.Source{}, err
+	}
+	return tap.Source{
+		Kind: traffic.Proxy, Listen: []string{p.Addr().String()}, Upstream: []string{o.upstream},
+		ResponseWait: o.responseWait, Run: p.Run,
+	}, registerProxy(s.reg, p)
 }
 
 func newProxyCommand() *cobra.Command {
-	var o proxyOptions
+	var o captureOptions
+	var p proxyOptions
 	c := &cobra.Command{
 		Use:   "proxy --listen A --upstream A",
 		Short: "Pass TCP through to an upstream, and record the HTTP in it",
@@ -39,45 +63,16 @@ HTTP pass unseen and are counted. The application sees the tap's address as its 
   tap proxy --listen :8080 --upstream 127.0.0.1:9000 --sample 10% --exclude 'GET /health'
   tap proxy --listen :8080 --upstream 127.0.0.1:9000 --embedded ./kafka-data --admin 127.0.0.1:9100`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			return o.run(c.Context(), []placed{{source: &p, kind: kindProxy, name: o.name}}, o.nothingToRead)
+		},
 	}
 	fs := c.Flags()
-	fs.StringVar(&o.upstream, "upstream", "", "address of the service, HOST:PORT")
-	o.addFlags(c)
-	fs.DurationVar(&o.responseWait, "response-wait", 2*time.Second, "record a request without its response after this long")
-	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: one for two cores")
+	p.addFlags(fs)
+	o.addFlags(fs)
+	_ = c.MarkFlagRequired("listen")
 	_ = c.MarkFlagRequired("upstream")
 	return c
-}
-
-func (o *proxyOptions) run(ctx context.Context) error {
-	log, err := o.Logger(os.Stderr)
-	if err != nil {
-		return err
-	}
-	if _, _, err := net.SplitHostPort(o.upstream); err != nil {
-		return fault.BadUsage(fmt.Sprintf("bad --upstream %q", o.upstream), err.Error(), "HOST:PORT, such as 127.0.0.1:9000")
-	}
-	bound(int64(o.memoryMax))
-	reg := newRegistry()
-	t, err := o.build(log, reg)
-	if err != nil {
-		return err
-	}
-	p, err := proxy.Listen(proxy.Config{
-		Listen: o.listen, Upstream: o.upstream, Name: o.name, BodyMax: int(o.bodyMax), ResponseWait: o.responseWait,
-		DrainTimeout: o.drainTimeout, Loops: o.loops, Budget: t.Budget(), Sink: t.Pipeline(), Logger: log,
-	})
-	if err != nil {
-		return err
-	}
-	if err := registerProxy(reg, p); err != nil {
-		return err
-	}
-	return o.capture(ctx, t, reg, log, tap.Source{
-		Kind: traffic.Proxy, Listen: []string{p.Addr().String()}, Upstream: []string{o.upstream},
-		ResponseWait: o.responseWait, Run: p.Run,
-	})
 }
 
 // registerProxy exports what the proxy counts itself.

@@ -32,7 +32,9 @@ func CommandKey(id string) Key { return Key(commandPrefix + id) }
 
 // TapCommandKey is where the newest command of one verb stands for the taps that a selector names. Of commands for taps the
 // newest wins, so an older one under the same key decides nothing any more and may be compacted away.
-func TapCommandKey(selector, verb string) Key { return Key(commandPrefix + "tap/" + verb + "/" + selector) }
+func TapCommandKey(selector, verb string) Key {
+	return Key(commandPrefix + "tap/" + verb + "/" + selector)
+}
 
 const commandPrefix = "command/"
 

@@ -35,13 +35,13 @@ type writer interface {
 
 // PipelineConfig is what a Pipeline is made of.
 type PipelineConfig struct {
-	TapID     [16]byte
-	SampleBy  Unit
-	Redactor  redactor // nil: stored as captured (--redact off)
-	Writer    writer
-	Budget    *Budget
-	Workers   int // default 1
-	Logger    *slog.Logger
+	TapID    [16]byte
+	SampleBy Unit
+	Redactor redactor // nil: stored as captured (--redact off)
+	Writer   writer
+	Budget   *Budget
+	Workers  int // default 1
+	Logger   *slog.Logger
 }
 
 // Pipeline is the sink of all sources of a tap.

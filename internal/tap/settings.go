@@ -34,7 +34,9 @@ const (
 )
 
 // verbs are in the order in which people are told.
-func verbs() []string { return []string{verbCapture, verbSample, verbInclude, verbExclude, verbRateLimit} }
+func verbs() []string {
+	return []string{verbCapture, verbSample, verbInclude, verbExclude, verbRateLimit}
+}
 
 // set changes what a verb names. On an error, nothing is changed.
 func (s *Settings) set(verb, argument string) error {

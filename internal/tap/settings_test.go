@@ -47,9 +47,21 @@ func TestBadArgumentsChangeNothing(t *testing.T) {
 	before := everything()
 	before.Include = []string{"GET"}
 	for _, bad := range [][2]string{
-		{"sample", "200%"}, {"sample", ""}, {"capture", "maybe"}, {"capture", ""}, {"include", "GET /"}, {"include", `["stat == 1"]`},
-		{"exclude", `[""]`}, {"exclude", `[1]`}, {"rate-limit", "-1"}, {"rate-limit", "NaN"}, {"rate-limit", "Inf"}, {"rate-limit", "x"},
-		{"frobnicate", "1"}, {"", ""}, {"reset", ""},
+		{"sample", "200%"},
+		{"sample", ""},
+		{"capture", "maybe"},
+		{"capture", ""},
+		{"include", "GET /"},
+		{"include", `["stat == 1"]`},
+		{"exclude", `[""]`},
+		{"exclude", `[1]`},
+		{"rate-limit", "-1"},
+		{"rate-limit", "NaN"},
+		{"rate-limit", "Inf"},
+		{"rate-limit", "x"},
+		{"frobnicate", "1"},
+		{"", ""},
+		{"reset", ""},
 	} {
 		s := before
 		err := s.set(bad[0], bad[1])

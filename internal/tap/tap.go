@@ -63,10 +63,18 @@ type Source struct {
 	Run          func(context.Context) error // until its context ends; it has offered everything when it returns
 }
 
+// CheckName reports whether a tap can have that name; none is one too.
+func CheckName(name string) error {
+	if control.CheckTapName(name) {
+		return nil
+	}
+	return fault.BadUsage(fmt.Sprintf("bad --name %q", name), "commands could not name this tap", "a short text other than *")
+}
+
 // New builds a tap; it neither connects nor starts anything.
 func New(o Options) (*Tap, error) {
-	if !control.CheckTapName(o.Name) {
-		return nil, fault.BadUsage(fmt.Sprintf("bad --name %q", o.Name), "commands could not name this tap", "a short text other than *")
+	if err := CheckName(o.Name); err != nil {
+		return nil, err
 	}
 	t := &Tap{opts: o, id: NewID(), budget: NewBudget(o.MemoryMax * captureShare / 8)}
 	specs := []topic.Spec{

@@ -57,25 +57,44 @@ func (s *Shared) AddRedactKey(fs *pflag.FlagSet) {
 		"key of the pseudonyms, as env:NAME or file:PATH; absent: random, so that sessions of different taps do not join")
 }
 
-// Logger builds the logger that writes to w.
-func (s *Shared) Logger(w io.Writer) (*slog.Logger, error) {
+// Level reads --log-level.
+func (s *Shared) Level() (slog.Level, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
-		return nil, fault.BadUsage(fmt.Sprintf("bad --log-level %q", s.LogLevel), "", "debug, info, warn or error")
+		return 0, fault.BadUsage(fmt.Sprintf("bad --log-level %q", s.LogLevel), "", "debug, info, warn or error")
 	}
+	return level, nil
+}
+
+// Logger builds the logger that writes to w.
+func (s *Shared) Logger(w io.Writer) (*slog.Logger, error) {
+	log, _, err := s.LeveledLogger(w)
+	return log, err
+}
+
+// LeveledLogger builds the logger that writes to w, and what its level can be changed with.
+func (s *Shared) LeveledLogger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
+	from, err := s.Level()
+	if err != nil {
+		return nil, nil, err
+	}
+	level := new(slog.LevelVar)
+	level.Set(from)
 	opts := &slog.HandlerOptions{Level: level}
-	switch s.LogFormat {
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
-	case "text":
-		return slog.New(slog.NewTextHandler(w, opts)), nil
-	case "auto", "":
+	format := s.LogFormat
+	if format == "auto" || format == "" {
+		format = "json"
 		if f, ok := w.(*os.File); ok && IsTerminal(f) {
-			return slog.New(slog.NewTextHandler(w, opts)), nil
+			format = "text"
 		}
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
 	}
-	return nil, fault.BadUsage(fmt.Sprintf("bad --log-format %q", s.LogFormat), "", "auto, text or json")
+	switch format {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), level, nil
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), level, nil
+	}
+	return nil, nil, fault.BadUsage(fmt.Sprintf("bad --log-format %q", s.LogFormat), "", "auto, text or json")
 }
 
 // Topic returns what internal/topic needs to connect.

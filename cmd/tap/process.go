@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/reprise-io/reprise/internal/admin"
+	"github.com/reprise-io/reprise/internal/tap"
+)
+
+// placed is a source with its place in the process.
+type placed struct {
+	source
+	kind string
+	name string // in records
+}
+
+// running is what a SIGHUP can reach.
+type running struct {
+	tap   *tap.Tap
+	level *slog.LevelVar
+	log   *slog.Logger
+}
+
+// run is the life of a tap process: it takes everything that the sources need, and then runs them until ctx ends. A source
+// that cannot have what it needs, as its address, stops the process before any traffic is taken. reread is called, one call
+// at a time, for each SIGHUP.
+func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(running)) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // first of all: it must never end the process
+	defer signal.Stop(hangups)
+	if err := o.check().first(); err != nil {
+		return err
+	}
+	log, level, err := o.LeveledLogger(os.Stderr)
+	if err != nil {
+		return err
+	}
+	for _, p := range sources {
+		if err := p.check().first(); err != nil {
+			return err
+		}
+	}
+	bound(int64(o.memoryMax))
+	reg := newRegistry()
+	t, err := o.build(log, reg)
+	if err != nil {
+		return err
+	}
+	opened, err := o.open(sources, site{tap: t, bodyMax: int(o.bodyMax), log: log, reg: reg})
+	if err != nil {
+		return err
+	}
+	adm, err := o.listenAdmin(reg, log)
+	if err != nil {
+		return err
+	}
+	if o.embedded != "" {
+		b, err := startBroker(o.embedded, o.Brokers[0], o.TopicPrefix, log)
+		if err != nil { // no reason to keep the traffic waiting
+			log.Error("THE EMBEDDED BROKER DID NOT START: traffic passes, nothing is stored there", "error", err)
+		} else {
+			defer b.Close()
+		}
+	}
+	stopAdmin := serveAdmin(ctx, adm, log)
+	defer stopAdmin()
+	for i, p := range sources {
+		said := []any{"source", p.kind, "name", p.name, "listen", strings.Join(opened[i].Listen, ","), "brokers", o.Brokers}
+		if len(opened[i].Upstream) > 0 {
+			said = append(said, "upstream", strings.Join(opened[i].Upstream, ","))
+		}
+		log.Info("listening", said...)
+	}
+	stopRereading := obeyHangups(hangups, func() { reread(running{t, level, log}) })
+	defer stopRereading()
+	return t.Run(ctx, opened...)
+}
+
+// open takes what the sources need.
+func (o *captureOptions) open(sources []placed, common site) ([]tap.Source, error) {
+	opened := make([]tap.Source, len(sources))
+	for i, p := range sources {
+		s := common
+		s.name = p.name
+		if len(sources) > 1 { // several of a kind have metrics of the same names
+			s.log, s.reg = s.log.With("source", p.name), prometheus.WrapRegistererWith(prometheus.Labels{"source": p.name}, s.reg)
+		}
+		var err error
+		if opened[i], err = p.open(s); err != nil {
+			return nil, err
+		}
+	}
+	return opened, nil
+}
+
+// obeyHangups calls reread for each signal, until the returned function is called.
+func obeyHangups(hangups <-chan os.Signal, reread func()) (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			case <-hangups:
+				reread()
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+// nothingToRead answers a SIGHUP where there is no configuration file.
+func (o *captureOptions) nothingToRead(r running) {
+	r.log.Info("SIGHUP: there is no configuration file to read again (tap run --config FILE has one); " +
+		"tap set changes what is captured while this runs")
+}
+
+// newRegistry returns a registry with the process's own metrics.
+func newRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return reg
+}
+
+// gcPercent trades memory, of which capture holds little, for time that the traffic needs.
+const gcPercent = 400
+
+// spareProcs are there so that an event loop that comes back from the kernel finds a P at once, however busy the rest is.
+const spareProcs = 2
+
+// bound sets the garbage collector's backstop above the budget that capture keeps by itself.
+func bound(memoryMax int64) {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcs)
+	debug.SetGCPercent(gcPercent)
+	debug.SetMemoryLimit(memoryMax + 128<<20)
+}
+
+// listenAdmin binds --admin, if it is given.
+func (o *captureOptions) listenAdmin(reg *prometheus.Registry, log *slog.Logger) (*admin.Server, error) {
+	if o.Admin == "" {
+		return nil, nil
+	}
+	return admin.Listen(admin.Options{Listen: o.Admin, Pprof: o.Pprof, Gatherer: reg, Logger: log})
+}
+
+// serveAdmin serves until the returned function is called: longer than the traffic, so that the last counters can be read.
+func serveAdmin(ctx context.Context, s *admin.Server, log *slog.Logger) (stop func()) {
+	if s == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	log.Info("admin", "listen", s.Addr().String())
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			log.Warn("admin server", "error", err)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/pflag"
+
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/tap"
+)
+
+// source is one kind of source: the flags that are its own, and how it is made of them. They are the flags of
+// `tap KIND` and the keys of a source in the file of `tap run`.
+type source interface {
+	addFlags(fs *pflag.FlagSet)
+	// check finds what is wrong with the flags by themselves.
+	check() problems
+	// open takes what the source needs, as an address to listen on. Nothing passes before the Run of what it returns.
+	open(s site) (tap.Source, error)
+}
+
+// sourceKinds are the values of `kind:`.
+func sourceKinds() []string { return []string{kindProxy, kindMirror} }
+
+// newSource returns a source of that kind with its defaults to come by addFlags; nil: there is no such kind.
+func newSource(kind string) source {
+	switch kind {
+	case kindProxy:
+		return new(proxyOptions)
+	case kindMirror:
+		return new(mirrorOptions)
+	}
+	return nil
+}
+
+const (
+	kindProxy  = "proxy"
+	kindMirror = "mirror"
+)
+
+// site is what a source stands in.
+type site struct {
+	tap     *tap.Tap
+	name    string // of the source, in records
+	bodyMax int
+	log     *slog.Logger
+	reg     prometheus.Registerer
+}
+
+// problem is what is wrong with a flag.
+type problem struct {
+	flag string
+	err  error
+}
+
+type problems []problem
+
+func (p *problems) note(flag string, err error) {
+	if err != nil {
+		*p = append(*p, problem{flag, err})
+	}
+}
+
+// first is the error to show for a command line.
+func (p problems) first() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return p[0].err
+}
+
+// addListening adds what every source has that listens.
+func addListening(fs *pflag.FlagSet, listen *string, drainTimeout *time.Duration) {
+	fs.StringVar(listen, "listen", "", "address to listen on, such as :8080")
+	fs.DurationVar(drainTimeout, "drain-timeout", 10*time.Second, "how long open connections may go on after SIGTERM")
+}
+
+// checkAddress reports whether an address has a port.
+func checkAddress(flag, address, want string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fault.BadUsage(fmt.Sprintf("bad --%s %q", flag, address), err.Error(), want)
+	}
+	return nil
+}
