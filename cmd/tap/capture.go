@@ -122,13 +122,13 @@ func (o *captureOptions) build(log *slog.Logger, reg prometheus.Registerer) (*ta
 	}
 	opts.Topic = o.Topic("reprise-tap", log)
 	opts.Topic.Registerer = reg
-	if err := o.choose(&opts, &o.Shared, log); err != nil {
+	if err := o.setRedactor(&opts, &o.Shared, log); err != nil {
 		return nil, err
 	}
 	return tap.New(opts)
 }
 
-// choose sets what is captured and how it is redacted.
+// choose sets what an import keeps and how it is redacted.
 func (c *choice) choose(opts *tap.Options, shared *cli.Shared, log *slog.Logger) error {
 	set, err := filter.CompileSet(c.include, c.exclude)
 	if err != nil {
@@ -137,6 +137,10 @@ func (c *choice) choose(opts *tap.Options, shared *cli.Shared, log *slog.Logger)
 	if len(c.include)+len(c.exclude) > 0 {
 		opts.Filter = set
 	}
+	return c.setRedactor(opts, shared, log)
+}
+
+func (c *choice) setRedactor(opts *tap.Options, shared *cli.Shared, log *slog.Logger) error {
 	switch c.redact {
 	case "on":
 	case "off":

@@ -62,8 +62,14 @@ func readConfig(path string) (string, error) {
 }
 
 // parse returns the mapping that the text is; nil: it is empty, or not a mapping, which is then a flaw.
-func (f *configFile) parse(text string) []*ast.MappingValueNode {
+func (f *configFile) parse(text string) (body []*ast.MappingValueNode) {
 	f.lines = strings.Split(text, "\n")
+	defer func() {
+		if r := recover(); r != nil { // the parser is not ours: a fault of it must not end a tap that reads its file again
+			f.flaw(nil, "this is no YAML that can be read")
+			body = nil
+		}
+	}()
 	tokens := lexer.Tokenize(text)
 	if !f.plain(tokens) {
 		return nil
@@ -73,21 +79,21 @@ func (f *configFile) parse(text string) []*ast.MappingValueNode {
 		f.syntax(err)
 		return nil
 	}
-	var body ast.Node
+	var document ast.Node
 	for _, doc := range file.Docs {
 		if doc.Body == nil {
 			continue
 		}
-		if body != nil {
+		if document != nil {
 			f.flaw(doc.Body.GetToken(), "only one document is read")
 			return nil
 		}
-		body = doc.Body
+		document = doc.Body
 	}
-	if body == nil {
+	if document == nil {
 		return nil
 	}
-	return f.mapping(body, "the file")
+	return f.mapping(document, "the file")
 }
 
 // plain refuses what the format does not have, before anything is built of it.

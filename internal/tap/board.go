@@ -46,7 +46,14 @@ func (b *board) rebase(base Settings) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	was := b.base
 	b.base = base
+	for _, c := range b.commands {
+		if verb := c.GetVerb(); was.argument(verb) != base.argument(verb) {
+			b.log.Warn(fmt.Sprintf("%s %s does not count: a command is stronger: tap set --reset", verb, base.say(verb)),
+				"by", c.Writer, "command_of", c.Time)
+		}
+	}
 	return b.enforce()
 }
 

@@ -33,7 +33,9 @@ func (c *Changes) Add(verb, argument string) error {
 }
 
 // AddFilters adds a change of "include" or "exclude" to these filters; none takes all away.
-func (c *Changes) AddFilters(verb string, filters []string) error { return c.Add(verb, listArgument(filters)) }
+func (c *Changes) AddFilters(verb string, filters []string) error {
+	return c.Add(verb, listArgument(filters))
+}
 
 // Reset adds that all commands given before are forgotten. It counts before the others.
 func (c *Changes) Reset() { *c = slices.Insert(*c, 0, Change{Verb: control.VerbReset}) }
