@@ -124,7 +124,7 @@ func (f *configFile) addSource(entry ast.Node) (s configSource, ok bool) {
 	pairs := f.mapping(entry, "a source")
 	if len(pairs) == 0 {
 		if entry != nil && pairs != nil {
-			f.flaw(entry.GetToken(), "an empty source: want kind: %s", strings.Join(sourceKinds(), ", "))
+			f.flaw(entry.GetToken(), "an empty source: want kind: %s", strings.Join(kindNames(), ", "))
 		}
 		return s, false
 	}
@@ -138,7 +138,7 @@ func (f *configFile) addSource(entry ast.Node) (s configSource, ok bool) {
 				return s, false
 			}
 			if s.source = newSource(s.kind); s.source == nil {
-				f.unknown(kv.Value.GetToken(), "kind of source", sourceKinds())
+				f.unknown(kv.Value.GetToken(), "kind of source", kindNames())
 				return s, false
 			}
 		case "name":
@@ -148,7 +148,7 @@ func (f *configFile) addSource(entry ast.Node) (s configSource, ok bool) {
 		}
 	}
 	if s.source == nil {
-		f.flaw(s.whole, "a source without a kind: want kind: %s", strings.Join(sourceKinds(), ", "))
+		f.flaw(s.whole, "a source without a kind: want kind: %s", strings.Join(kindNames(), ", "))
 		return s, false
 	}
 	s.flags = pflag.NewFlagSet(s.kind, pflag.ContinueOnError)

@@ -237,7 +237,7 @@ sources:
 }
 
 func TestEveryKindOfSourceCanBeMade(t *testing.T) {
-	for _, kind := range sourceKinds() {
+	for _, kind := range kindNames() {
 		s := newSource(kind)
 		require.NotNil(t, s, kind)
 		fs := pflag.NewFlagSet(kind, pflag.ContinueOnError)

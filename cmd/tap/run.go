@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,7 +20,7 @@ func newRunCommand() *cobra.Command {
 		Long: `Run several sources in one process: they share the tap's name, memory, filters and connection to Kafka.
 
 The file's keys are the flags below, without the dashes; lists stand for flags that can be repeated. Each entry of
-"sources" has a kind (` + "proxy" + `), a name that shows in its records, and the flags of tap KIND as keys.
+"sources" has a kind (` + strings.Join(kindNames(), ", ") + `), a name that shows in its records, and the flags of tap KIND as keys.
 Flags on the command line are stronger than the file. Secrets are never in the file: env:NAME or file:PATH.
 
 SIGHUP reads the file again. What it says about capture, sample, include, exclude, rate-limit and log-level counts

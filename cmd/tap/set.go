@@ -146,7 +146,7 @@ func writer() string {
 	return strings.ToValidUTF8(host+"/"+name, "?")
 }
 
-func writeStates(w io.Writer, mode string, states []tap.TapState) error {
+func writeStates(w io.Writer, mode string, states []tap.Answer) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	switch mode {
@@ -164,7 +164,7 @@ func writeStates(w io.Writer, mode string, states []tap.TapState) error {
 	return writeStateTable(w, states)
 }
 
-func writeStateTable(w io.Writer, states []tap.TapState) error {
+func writeStateTable(w io.Writer, states []tap.Answer) error {
 	if len(states) == 0 {
 		return nil
 	}
@@ -198,7 +198,7 @@ func writeStateTable(w io.Writer, states []tap.TapState) error {
 	return nil
 }
 
-func named(s tap.TapState) string {
+func named(s tap.Answer) string {
 	if s.Name == "" {
 		return s.ID[:min(8, len(s.ID))]
 	}
@@ -226,7 +226,7 @@ func limit(rate float64) string {
 	return strconv.FormatFloat(rate, 'g', -1, 64) + "/s"
 }
 
-func answer(s tap.TapState) string {
+func answer(s tap.Answer) string {
 	switch {
 	case !s.Obeys:
 		return "NONE"

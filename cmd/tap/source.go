@@ -23,24 +23,41 @@ type source interface {
 	open(s site) (tap.Source, error)
 }
 
-// sourceKinds are the values of `kind:`.
-func sourceKinds() []string { return []string{kindProxy, kindMirror} }
-
-// newSource returns a source of that kind with its defaults to come by addFlags; nil: there is no such kind.
-func newSource(kind string) source {
-	switch kind {
-	case kindProxy:
-		return new(proxyOptions)
-	case kindMirror:
-		return new(mirrorOptions)
-	}
-	return nil
-}
-
 const (
 	kindProxy  = "proxy"
 	kindMirror = "mirror"
 )
+
+// sourceKinds are the values of `kind:`, each with what makes a source of that kind, before addFlags gives it its defaults.
+func sourceKinds() []sourceKind {
+	return []sourceKind{
+		{kindProxy, func() source { return new(proxyOptions) }},
+		{kindMirror, func() source { return new(mirrorOptions) }},
+	}
+}
+
+type sourceKind struct {
+	name string
+	make func() source
+}
+
+// newSource returns a source of a kind; nil: there is no such kind.
+func newSource(kind string) source {
+	for _, k := range sourceKinds() {
+		if k.name == kind {
+			return k.make()
+		}
+	}
+	return nil
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range sourceKinds() {
+		names = append(names, k.name)
+	}
+	return names
+}
 
 // site is what a source stands in.
 type site struct {

@@ -30,14 +30,14 @@ func CommandOf(offset int64, c *reprisev1.Control, cmd *reprisev1.Command) Comma
 
 // Bounds of what the fold remembers: someone else's records must not fill a tap's memory.
 const (
-	maxCommands = 4096
+	maxCommands = 1024
 	maxSelector = 256 // bytes
 	maxVerb     = 32
 	maxArgument = 256 << 10
 )
 
 // Commands is the fold of the commands for taps: the newest, by offset, of every selector and verb. Records may come in any
-// order and more than once. Of more than 4,096 the oldest are forgotten. The zero value is empty.
+// order and more than once. Of more than 1,024 the oldest are forgotten. The zero value is empty.
 type Commands struct {
 	newest map[commandID]Command
 }

@@ -51,8 +51,8 @@ type SetOptions struct {
 	Writer  string // "host/user"
 }
 
-// TapState is what a tap says of itself.
-type TapState struct {
+// Answer is what a tap says of itself.
+type Answer struct {
 	ID         string   `json:"tap"`
 	Name       string   `json:"name,omitempty"`
 	Source     string   `json:"source"`
@@ -73,7 +73,7 @@ const liveFor = 3 * reportEvery
 // Set writes commands to taps and waits until those that run have confirmed them. It returns what the taps that it names
 // say, also with an error. That is a *fault.Error: of code Failure when no such tap runs, and nothing is written then unless
 // Stored is set; of code Incomplete when a tap has not confirmed in time, for which the command stands nevertheless.
-func Set(ctx context.Context, o SetOptions) ([]TapState, error) {
+func Set(ctx context.Context, o SetOptions) ([]Answer, error) {
 	s := &setting{SetOptions: o, after: make(map[string]time.Duration)}
 	waiting, enough := context.WithCancel(ctx)
 	defer enough()
@@ -263,14 +263,14 @@ func (s *setting) confirmed() bool {
 }
 
 // result is what the taps say in the end.
-func (s *setting) result() ([]TapState, error) {
-	states := []TapState{}
+func (s *setting) result() ([]Answer, error) {
+	states := []Answer{}
 	var silent []string
 	for _, t := range s.state.Taps() {
 		if !slices.ContainsFunc(s.named, func(n *control.Tap) bool { return idOf(n) == idOf(t) }) {
 			continue
 		}
-		state := stateOf(t)
+		state := answerOf(t)
 		after, obeys := s.after[idOf(t)]
 		if obeys {
 			milli := after.Milliseconds()
@@ -292,9 +292,9 @@ func (s *setting) result() ([]TapState, error) {
 	return states, nil
 }
 
-func stateOf(t *control.Tap) TapState {
+func answerOf(t *control.Tap) Answer {
 	r, s := t.Report, t.Report.GetSettings()
-	state := TapState{
+	state := Answer{
 		ID: idOf(t), Name: r.GetName(), Source: r.GetSource(), Host: r.GetHost(), Capture: s.GetCapture(), Sample: s.GetSample(),
 		Include: append([]string{}, s.GetInclude()...), Exclude: append([]string{}, s.GetExclude()...), RateLimit: s.GetRateLimit(),
 		ByCommand: []string{},

@@ -16,7 +16,7 @@ import (
 )
 
 // set gives commands as `tap set` does.
-func (s *stand) set(selector string, stored bool, changes ...Change) ([]TapState, error) {
+func (s *stand) set(selector string, stored bool, changes ...Change) ([]Answer, error) {
 	s.t.Helper()
 	var checked Changes
 	for _, c := range changes {
