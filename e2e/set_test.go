@@ -437,3 +437,33 @@ func TestHangupDoesNotEndATap(t *testing.T) {
 	require.NoError(t, resp.Body.Close())
 	require.Equal(t, http.StatusNotFound, resp.StatusCode)
 }
+
+func TestRunTakesAProxyAndAMirror(t *testing.T) {
+	startKafka(t)
+	prefix, names := newPrefix()
+	production := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) }))
+	proxy, mirror := &tapped{addr: freeAddr(t), admin: freeAddr(t)}, &tapped{addr: freeAddr(t)}
+	path := filepath.Join(t.TempDir(), "tap.yaml")
+	text := fmt.Sprintf("brokers: %s\ntopic-prefix: %s\nadmin: %s\nsources:\n- {kind: proxy, listen: %q, upstream: %q}\n- {kind: mirror, listen: %q}\n",
+		shared.broker.Addr(), prefix, proxy.admin, proxy.addr, production, mirror.addr)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	proxy.Process = start(t, "tap", "run", "--config", path)
+	require.NoError(t, proxy.Ready(within(t, 20*time.Second), proxy.admin))
+	for tap, want := range map[*tapped]int{proxy: http.StatusOK, mirror: http.StatusNoContent} {
+		resp, err := http.Get(tap.url() + "/x")
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, want, resp.StatusCode)
+	}
+	require.Equal(t, 2, proxy.settled(t, 2).produced)
+	kinds := make(map[traffic.SourceKind]int)
+	for _, x := range exchanges(t, names)["/x"] {
+		kinds[x.Source.Kind]++
+	}
+	require.Equal(t, map[traffic.SourceKind]int{traffic.Proxy: 1, traffic.Mirror: 1}, kinds)
+	m, err := proc.Scrape(within(t, 10*time.Second), proxy.admin)
+	require.NoError(t, err)
+	for _, source := range []string{"proxy", "mirror"} {
+		require.InDelta(t, 1, m.Sum("reprise_tap_accepted_total", `source="`+source+`"`), 0)
+	}
+}
