@@ -24,8 +24,8 @@ import (
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
-// sent is one request of a walk.
-type sent struct {
+// stride is one request of a walk.
+type stride struct {
 	target   string
 	session  int
 	at, done time.Time
@@ -34,7 +34,7 @@ type sent struct {
 
 // walk is steady traffic through some taps: each tick one request through each, of the sessions in turn.
 type walk struct {
-	stop func() []sent
+	stop func() []stride
 }
 
 const (
@@ -45,7 +45,7 @@ const (
 func startWalk(t *testing.T, taps ...*tapped) *walk {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	results := make([][]sent, len(taps))
+	results := make([][]stride, len(taps))
 	var walkers sync.WaitGroup
 	for i, tap := range taps {
 		walkers.Go(func() {
@@ -54,7 +54,7 @@ func startWalk(t *testing.T, taps ...*tapped) *walk {
 			tick := time.NewTicker(walkTick)
 			defer tick.Stop()
 			for n := 0; ctx.Err() == nil; n++ {
-				s := sent{target: fmt.Sprintf("/%s/%d", tap.addr, n), session: n % walkSessions, at: time.Now()}
+				s := stride{target: fmt.Sprintf("/%s/%d", tap.addr, n), session: n % walkSessions, at: time.Now()}
 				req, err := http.NewRequest(http.MethodGet, tap.url()+s.target, nil)
 				if err == nil {
 					req.AddCookie(&http.Cookie{Name: "session", Value: fmt.Sprintf("visitor-%03d", s.session)})
@@ -72,10 +72,10 @@ func startWalk(t *testing.T, taps ...*tapped) *walk {
 			}
 		})
 	}
-	return &walk{stop: sync.OnceValue(func() []sent {
+	return &walk{stop: sync.OnceValue(func() []stride {
 		cancel()
 		walkers.Wait()
-		var all []sent
+		var all []stride
 		for _, r := range results {
 			all = append(all, r...)
 		}
@@ -97,8 +97,8 @@ func hold(t *testing.T) phase {
 }
 
 // in returns what was sent and answered in the phase.
-func (p phase) in(all []sent) []sent {
-	var some []sent
+func (p phase) in(all []stride) []stride {
+	var some []stride
 	for _, s := range all {
 		if s.at.After(p.from) && s.done.Before(p.to) {
 			some = append(some, s)
@@ -165,7 +165,7 @@ func controlState(t *testing.T, names topic.Names) *control.State {
 
 // kept checks that of what was sent every request of some sessions is stored, once, and none of the others, the same
 // sessions through all taps; it returns them.
-func kept(t *testing.T, some []sent, all map[string][]*traffic.Exchange) map[int]bool {
+func kept(t *testing.T, some []stride, all map[string][]*traffic.Exchange) map[int]bool {
 	t.Helper()
 	require.NotEmpty(t, some)
 	sessions := make(map[int]bool)
@@ -245,7 +245,7 @@ func TestSetChangesAllTapsWhileTrafficGoesOn(t *testing.T) {
 	require.NotEmpty(t, few)
 	require.Less(t, len(few), walkSessions/3)
 	require.Len(t, kept(t, raised.in(all), stored), walkSessions)
-	var of1, of2 []sent
+	var of1, of2 []stride
 	for _, s := range onlyOne.in(all) {
 		if strings.HasPrefix(s.target, "/"+one.addr+"/") {
 			of1 = append(of1, s)

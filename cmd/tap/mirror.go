@@ -110,12 +110,12 @@ func registerMirror(reg prometheus.Registerer, m *mirror.Mirror) error {
 		}
 	}
 	return registerStats(reg, m.Stats, []stat[mirror.Stats]{
-		{"reprise_tap_connections", "Connections of gateways open now.", func(s mirror.Stats) int64 { return s.Connections }, true},
-		{"reprise_tap_accepted_total", "Connections accepted.", func(s mirror.Stats) int64 { return s.Accepted }, false},
-		{"reprise_tap_refused_total", "Connections over --max-connections, closed at once.", func(s mirror.Stats) int64 { return s.Refused }, false},
-		{"reprise_tap_client_bytes_total", "Bytes from gateways.", func(s mirror.Stats) int64 { return s.Bytes }, false},
+		{"reprise_tap_connections", helpConnections, func(s mirror.Stats) int64 { return s.Connections }, true},
+		{"reprise_tap_accepted_total", helpAccepted, func(s mirror.Stats) int64 { return s.Accepted }, false},
+		{"reprise_tap_refused_total", helpRefused, func(s mirror.Stats) int64 { return s.Refused }, false},
+		{"reprise_tap_client_bytes_total", helpClientBytes, func(s mirror.Stats) int64 { return s.Bytes }, false},
 		{"reprise_tap_answered_total", "Copies read to their end and answered.", func(s mirror.Stats) int64 { return s.Answered }, false},
-		{"reprise_tap_opaque_total", "Connections that brought TLS or no HTTP, and were closed.", func(s mirror.Stats) int64 { return s.Unreadable }, false},
-		{"reprise_tap_parser_panics_total", "Connections that a fault in the parser ended.", func(s mirror.Stats) int64 { return s.Panics }, false},
+		{"reprise_tap_opaque_total", helpOpaque, func(s mirror.Stats) int64 { return s.Unreadable }, false},
+		{"reprise_tap_parser_panics_total", helpPanics, func(s mirror.Stats) int64 { return s.Panics }, false},
 	})
 }

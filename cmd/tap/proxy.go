@@ -78,12 +78,12 @@ HTTP pass unseen and are counted. The application sees the tap's address as its 
 // registerProxy exports what the proxy counts itself.
 func registerProxy(reg prometheus.Registerer, p *proxy.Proxy) error {
 	return registerStats(reg, p.Stats, []stat[proxy.Stats]{
-		{"reprise_tap_connections", "Client connections open now.", func(s proxy.Stats) int64 { return s.Connections }, true},
-		{"reprise_tap_accepted_total", "Client connections accepted.", func(s proxy.Stats) int64 { return s.Accepted }, false},
-		{"reprise_tap_refused_total", "Connections that the upstream did not take.", func(s proxy.Stats) int64 { return s.Refused }, false},
-		{"reprise_tap_client_bytes_total", "Bytes from clients.", func(s proxy.Stats) int64 { return s.BytesIn }, false},
+		{"reprise_tap_connections", helpConnections, func(s proxy.Stats) int64 { return s.Connections }, true},
+		{"reprise_tap_accepted_total", helpAccepted, func(s proxy.Stats) int64 { return s.Accepted }, false},
+		{"reprise_tap_refused_total", helpRefused, func(s proxy.Stats) int64 { return s.Refused }, false},
+		{"reprise_tap_client_bytes_total", helpClientBytes, func(s proxy.Stats) int64 { return s.BytesIn }, false},
 		{"reprise_tap_upstream_bytes_total", "Bytes to clients.", func(s proxy.Stats) int64 { return s.BytesOut }, false},
-		{"reprise_tap_opaque_total", "Connections passed without being read: TLS, HTTP/2, upgraded, no HTTP.", func(s proxy.Stats) int64 { return s.Opaque }, false},
-		{"reprise_tap_parser_panics_total", "Connections whose capture a fault in the parser ended.", func(s proxy.Stats) int64 { return s.Panics }, false},
+		{"reprise_tap_opaque_total", helpOpaque, func(s proxy.Stats) int64 { return s.Opaque }, false},
+		{"reprise_tap_parser_panics_total", helpPanics, func(s proxy.Stats) int64 { return s.Panics }, false},
 	})
 }

@@ -2,6 +2,16 @@ package main
 
 import "github.com/prometheus/client_golang/prometheus"
 
+// What several kinds of sources count has one name and so one help: they may be in one process.
+const (
+	helpConnections = "Connections open now: of clients, or of gateways."
+	helpAccepted    = "Connections accepted."
+	helpRefused     = "Connections that the upstream did not take, or over --max-connections."
+	helpClientBytes = "Bytes from clients, or from gateways."
+	helpOpaque      = "Connections not read: TLS and what is no HTTP; of a proxy also HTTP/2 and upgraded ones. A mirror closes them."
+	helpPanics      = "Connections whose capture a fault in the parser ended."
+)
+
 // stat is a number that a source counts itself: a counter, or else a gauge.
 type stat[S any] struct {
 	name, help string
