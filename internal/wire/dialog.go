@@ -29,7 +29,8 @@ type Dialog struct {
 	seq         uint64
 	reqStart    time.Time // first byte of the message coming
 	resStart    time.Time
-	held        int64 // of Budget, for the framers
+	held        int64 // of Budget, for the framers or h2
+	h2          *h2   // it speaks HTTP/2; nil: it does not, or is not read any more
 }
 
 // Start prepares d for a new connection.
@@ -39,12 +40,12 @@ func (d *Dialog) Start(id, client, server []byte) {
 
 // Opaque reports that nothing more will be read from this connection: Requests and Responses need not be called.
 func (d *Dialog) Opaque() bool {
-	return d.req.fault != 0 && (d.first == nil || d.serverDone)
+	return d.req.fault != 0 && d.h2 == nil && (d.first == nil || d.serverDone)
 }
 
 // Idle reports that no message is under way in either direction, as far as it was read.
 func (d *Dialog) Idle() bool {
-	return d.req.fault == 0 && d.open == nil && d.first == nil && d.req.state != inHead && d.res.Idle()
+	return d.req.fault == 0 && d.open == nil && d.first == nil && d.req.state != inHead && d.res.Idle() && d.h2.quiet()
 }
 
 // Requests reads p, which the client sent.
@@ -53,11 +54,19 @@ func (r *Recorder) Requests(d *Dialog, p []byte, now time.Time) {
 		return
 	}
 	defer r.survive(d)
+	if d.h2 != nil {
+		r.h2Read(d, fromClient, p, now)
+		return
+	}
 	for {
-		if d.req.state == atStart {
+		midLine := d.req.state != atStart
+		if !midLine {
 			d.reqStart = now
 		}
 		n, ev := d.req.Next(&r.scratch, p, MethodOther)
+		if ev == Failed && r.beginsH2(d, p, midLine, now) {
+			return
+		}
 		p = p[n:]
 		switch ev {
 		case More:
@@ -91,6 +100,10 @@ func (r *Recorder) Responses(d *Dialog, p []byte, now time.Time) {
 		return
 	}
 	defer r.survive(d)
+	if d.h2 != nil || d.serverBeginsH2(p) {
+		r.h2Read(d, fromServer, p, now)
+		return
+	}
 	for {
 		if d.res.state == atStart {
 			d.resStart = now
@@ -110,6 +123,10 @@ func (r *Recorder) Responses(d *Dialog, p []byte, now time.Time) {
 			}
 			return
 		case HeadSeen:
+			if r.upgradesToH2(d) {
+				r.h2Read(d, fromServer, p, now)
+				return
+			}
 			r.responseHead(d)
 		case DataSeen:
 			if res := d.answering; res != nil && res.answered() {
@@ -133,6 +150,7 @@ func (r *Recorder) Responses(d *Dialog, p []byte, now time.Time) {
 func (r *Recorder) ClientDone(d *Dialog, now time.Time) {
 	defer r.survive(d)
 	d.clientDone = true
+	r.h2RequestsCut(d, now)
 	if d.req.EOF() == Failed && d.open != nil {
 		d.open.slot.flag(traffic.TruncatedRequest)
 		r.requestWhole(d, now)
@@ -160,7 +178,9 @@ func (r *Recorder) Close(d *Dialog, aborted bool, now time.Time) {
 		}
 		r.requestWhole(d, now)
 	}
+	r.h2RequestsCut(d, now)
 	r.noMoreResponses(d, now)
+	d.h2 = nil
 	d.req.fail(Cut)
 	d.res.fail(Cut)
 	r.bookHeld(d)
@@ -180,7 +200,10 @@ func (r *Recorder) survive(d *Dialog) {
 	for p := d.first; p != nil; p = p.next {
 		r.lose(p, LostPanic)
 	}
-	d.first, d.last, d.open, d.answering = nil, nil, nil, nil
+	for _, f := range d.h2.inOrder() {
+		r.lose(f.pending, LostPanic)
+	}
+	d.first, d.last, d.open, d.answering, d.h2 = nil, nil, nil, nil, nil
 	d.serverDone, d.counted = true, true
 	held := d.held
 	d.held = 0

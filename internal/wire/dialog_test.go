@@ -108,10 +108,16 @@ func (t *talk) end() []string {
 		if int64(len(x.Request.Body)) != x.Request.BodySize {
 			line += fmt.Sprintf(" of %d", x.Request.BodySize)
 		}
+		for _, f := range x.Request.Trailers {
+			line += fmt.Sprintf(" %s=%s", f.Name, f.Value)
+		}
 		if res := x.Response; res != nil {
 			line += fmt.Sprintf(" → %d %q", res.Status, res.Body)
 			if int64(len(res.Body)) != res.BodySize {
 				line += fmt.Sprintf(" of %d", res.BodySize)
+			}
+			for _, f := range res.Trailers {
+				line += fmt.Sprintf(" %s=%s", f.Name, f.Value)
 			}
 		}
 		lines = append(lines, strings.TrimSpace(line+" "+x.Flags.String()))
@@ -289,7 +295,8 @@ func TestCountsWhyADialogIsOpaque(t *testing.T) {
 		want Fault
 	}{
 		{[]string{"C:\x16\x03\x01\x00"}, TLS},
-		{[]string{"C:PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}, HTTP2},
+		{[]string{"C:PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x01\x05\x00\x00\x00\x01"}, HTTP2},
+		{[]string{"C:GET / HTTP/1.1\r\n\r\n", ok1, "C:PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"}, HTTP2},
 		{[]string{"C:\x00"}, NotHTTP},
 		{[]string{"S:+OK\r\n"}, NotHTTP},
 		{[]string{"C:GET  HTTP/1.1\r\n\r\n"}, Malformed},

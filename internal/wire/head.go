@@ -24,6 +24,8 @@ type Head struct {
 	Status   int // responses
 	Fields   []FieldSpan
 
+	Scheme, Authority Span // requests of HTTP/2; empty: not given
+
 	Length    int64 // of the body as announced; -1: not known beforehand
 	Chunked   bool
 	Close     bool // the sender will close, or wants the connection closed, after this message

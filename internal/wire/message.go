@@ -131,7 +131,12 @@ func (m *message) flags() traffic.Flags {
 func (h *Head) Request(r *traffic.Request, block []byte, fields []traffic.Field) {
 	r.Method, r.Target, r.Protocol = h.Method.Of(block), h.Target.Of(block), h.Protocol.Of(block)
 	r.Headers = fields
-	r.Authority = authority(r)
+	if h.Scheme.To > 0 {
+		r.Scheme = h.Scheme.Of(block)
+	}
+	if r.Authority = h.Authority.Of(block); h.Authority.To == 0 {
+		r.Authority = authority(r)
+	}
 }
 
 // authority is the Host field, or else what the target names.

@@ -8,11 +8,7 @@ import (
 
 func (r *Recorder) requestHead(d *Dialog, behind int) {
 	h := &r.scratch.Head
-	r.Counts.Seen++
-	d.seq++
-	p := r.newPending()
-	p.start, p.reqLength, p.resLength, p.switches = d.reqStart, h.Length, -1, h.Switch
-	p.method = MethodOf(h.Method.Of(h.Block))
+	p := r.newRequest(d, d.reqStart)
 	d.open = p
 	if !d.serverDone && !h.Ambiguous {
 		p.inDialog = true
@@ -23,6 +19,23 @@ func (r *Recorder) requestHead(d *Dialog, behind int) {
 		}
 		d.last = p
 	}
+	r.keepRequest(d, p, h.Length >= 0 && h.Length <= int64(behind))
+}
+
+// newRequest counts a request, whose head is in Scratch.
+func (r *Recorder) newRequest(d *Dialog, start time.Time) *pending {
+	h := &r.scratch.Head
+	r.Counts.Seen++
+	d.seq++
+	p := r.newPending()
+	p.start, p.reqLength, p.resLength, p.switches = start, h.Length, -1, h.Switch
+	p.method = MethodOf(h.Method.Of(h.Block))
+	return p
+}
+
+// keepRequest begins an exchange with the head in Scratch, or loses it. whole tells that the rest has come with it.
+func (r *Recorder) keepRequest(d *Dialog, p *pending, whole bool) {
+	h := &r.scratch.Head
 	if r.cfg.MarkHeader != "" {
 		if _, marked := h.Get(r.cfg.MarkHeader); marked {
 			r.lose(p, LostMarked)
@@ -35,7 +48,7 @@ func (r *Recorder) requestHead(d *Dialog, behind int) {
 	}
 	var block []byte
 	var fields []traffic.Field
-	if h.Length >= 0 && h.Length <= int64(behind) { // the whole request is here
+	if whole {
 		p.slot, block, fields = r.store.slot(), r.store.copy(h.Block), r.store.fieldRoom(len(h.Fields))
 	} else { // the rest may take long: it must not hold a block that it shares
 		p.own = true
@@ -177,26 +190,33 @@ func (r *Recorder) responseHead(d *Dialog) {
 		r.Counts.ResponsesForeign++
 		return
 	}
-	p.resLength = h.Length
 	if p.switches && !h.Switch {
 		d.req.Resume()
 	}
+	r.keepResponse(p, d.resStart)
+}
+
+// keepResponse begins an answer with the head in Scratch. It reports whether the exchange is still kept.
+func (r *Recorder) keepResponse(p *pending, start time.Time) bool {
+	h := &r.scratch.Head
+	p.resLength = h.Length
 	if p.slot == nil {
-		return
+		return false
 	}
 	if !r.book(p, len(h.Block)+len(h.Fields)*fieldSize) {
 		r.lose(p, LostMemory)
-		return
+		return false
 	}
 	x, res := &p.slot.exchange, &p.slot.response
 	block := r.store.copy(h.Block)
 	res.Status, res.Protocol = h.Status, h.Protocol.Of(block)
 	res.Headers = h.AppendFields(r.store.fieldRoom(len(h.Fields)), block)
-	res.TTFB = d.resStart.Sub(p.start)
+	res.TTFB = start.Sub(p.start)
 	x.Response = res
 	if h.Switch && p.method != MethodConnect {
 		x.Flags |= traffic.Upgraded
 	}
+	return true
 }
 
 func (r *Recorder) responseBody(p *pending) {
@@ -246,6 +266,7 @@ func (r *Recorder) responseFailed(d *Dialog, now time.Time) {
 // noMoreResponses finishes what waits for an answer. Requests that follow are finished as they end.
 func (r *Recorder) noMoreResponses(d *Dialog, now time.Time) {
 	d.serverDone = true
+	r.h2NoMoreResponses(d, now)
 	for p := d.first; p != nil; {
 		next := p.next
 		p.next, p.inDialog = nil, false
@@ -264,6 +285,9 @@ func (r *Recorder) noMoreResponses(d *Dialog, now time.Time) {
 
 // bookHeld keeps the books of what the framers hold. It reports whether the budget allowed it.
 func (r *Recorder) bookHeld(d *Dialog) bool {
+	if d.h2 != nil {
+		return r.bookH2(d)
+	}
 	held := int64(max(d.req.Held()-freeHeld, 0) + max(d.res.Held()-freeHeld, 0))
 	switch {
 	case held > d.held:

@@ -30,12 +30,13 @@ const (
 	LostMalformed               // no request could be read from it
 	LostLargeHeader             // a header block of more than MaxHeader bytes or MaxFields lines
 	LostPanic                   // the parser failed; the connection's capture was given up
+	LostStreams                 // too many unfinished exchanges on one HTTP/2 connection
 	Losses                      // how many there are
 )
 
 // String returns the name used as a metric label.
 func (l Loss) String() string {
-	return [...]string{"marked", "memory", "malformed", "header_too_large", "panic", "other"}[min(l, Losses)]
+	return [...]string{"marked", "memory", "malformed", "header_too_large", "panic", "streams", "other"}[min(l, Losses)]
 }
 
 // Counts are totals. Every request seen is handed over by Take once, or lost once.
@@ -63,6 +64,7 @@ type Recorder struct {
 
 	cfg     RecorderConfig
 	scratch Scratch
+	fields  fieldReader
 	store   store
 	out     []Captured
 	free    *pending // to be used again

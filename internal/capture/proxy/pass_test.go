@@ -283,7 +283,7 @@ func TestPassesOnWhatItCannotRead(t *testing.T) {
 		count       func(Stats) int64
 	}{
 		{"TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", func(s Stats) int64 { return s.TLS }},
-		{"HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", func(s Stats) int64 { return s.HTTP2 }},
+		{"HTTP/2 that is none", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x01\x04\x00\x00\x00\x00\x00?", func(s Stats) int64 { return s.HTTP2 }},
 		{"Redis", "*1\r\n$4\r\nPING\r\n", func(s Stats) int64 { return s.Unknown }},
 		{"a bad start line", "GET  HTTP/1.1\r\n\r\n", func(s Stats) int64 { return s.Malformed }},
 		{"ambiguous framing", "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", func(s Stats) int64 { return s.Ambiguous }},

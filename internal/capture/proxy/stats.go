@@ -17,7 +17,7 @@ type Stats struct {
 	Unanswered  int64 // connections with a response that could not be read; their requests still are
 	Opaque      int64 // connections that became opaque, for whatever reason
 	TLS         int64 // of Opaque
-	HTTP2       int64 // of Opaque
+	HTTP2       int64 // of Opaque: HTTP/2 whose frames or header compression cannot be followed
 	Upgraded    int64 // of Opaque: 101, or 2xx to CONNECT
 	Ambiguous   int64 // of Opaque: ambiguous framing
 	Malformed   int64 // of Opaque: HTTP that cannot be read, or too large a header block
