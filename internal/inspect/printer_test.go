@@ -181,6 +181,19 @@ func TestViewUnpacksGzipAndLeavesBinaryAlone(t *testing.T) {
 	require.Contains(t, one(t, Table, true, some()[2]), "(no response was seen)")
 }
 
+func TestViewCountsGRPCMessages(t *testing.T) {
+	headers := []traffic.Field{{Name: []byte("content-type"), Value: []byte("application/grpc")}}
+	for body, want := range map[string]string{
+		"\x00\x00\x00\x00\x01\xff\x01\x00\x00\x00\x00":    "\n(11 bytes that are no text, in 2 gRPC messages; -o json has them in base64)\n",
+		"\x00\x00\x00\x00\x01\xff\x00\x00":                "\n(8 bytes that are no text, in 1 gRPC message and a part of one; -o json has them in base64)\n",
+		strings.Repeat("\x00\x00\x00\x00\x01\xff", 10001): "\n(60,006 bytes that are no text, in more than 10,000 gRPC messages; -o json has them in base64)\n",
+	} {
+		var b strings.Builder
+		content(&b, headers, []byte(body), int64(len(body)), true)
+		require.Equal(t, want, b.String())
+	}
+}
+
 func TestOneInEveryForm(t *testing.T) {
 	x := some()[1]
 	require.Equal(t, string(traffic.AppendExchange(nil, x)), one(t, Raw, false, x))

@@ -39,15 +39,16 @@ type Rate struct {
 	PeakStart *time.Time `json:"peak_start,omitempty"` // absent without exchanges
 }
 
-// RouteStats is about one route: a method and a path template.
+// RouteStats is about one route: a method and a path template, or the method that gRPC requests call.
 type RouteStats struct {
-	Route        string  `json:"route"` // "GET /items/{id}"
+	Route        string  `json:"route"` // "GET /items/{id}", "POST /shop.Cart/Add"
 	Count        int64   `json:"count"`
 	Answered     int64   `json:"answered"`
 	P50          float64 `json:"p50_ms"` // of the answered; 0 without
 	P99          float64 `json:"p99_ms"`
 	ClientErrors int64   `json:"status_4xx"`
 	ServerErrors int64   `json:"status_5xx"`
+	GRPCErrors   *int64  `json:"grpc_errors,omitempty"` // of the answered, with a grpc-status but 0; absent: not gRPC
 }
 
 const (
@@ -174,7 +175,11 @@ func (c *counter) take(rec *topic.Record) error {
 }
 
 func (c *counter) route(x *traffic.Exchange) *route {
-	key := printable(x.Request.Method) + " " + printable([]byte(c.templates.Template(x.Request.Target)))
+	path, grpc := x.GRPCMethod()
+	if !grpc {
+		path = []byte(c.templates.Template(x.Request.Target))
+	}
+	key := printable(x.Request.Method) + " " + printable(path)
 	r := c.routes[key]
 	if r == nil && len(c.routes) >= mostRoutes {
 		key = otherRoutes
@@ -183,6 +188,9 @@ func (c *counter) route(x *traffic.Exchange) *route {
 	if r == nil {
 		r = &route{RouteStats: RouteStats{Route: key}}
 		c.routes[key] = r
+	}
+	if grpc && r.GRPCErrors == nil {
+		r.GRPCErrors = new(int64)
 	}
 	return r
 }
@@ -199,6 +207,9 @@ func (r *route) add(x *traffic.Exchange) {
 	case 5:
 		r.ServerErrors++
 	}
+	if status, ok := x.GRPCStatus(); ok && status != 0 && r.GRPCErrors != nil {
+		*r.GRPCErrors++
+	}
 	if d := x.Response.Duration; d > 0 {
 		if r.latency == nil {
 			r.latency = hdrhistogram.New(1, latencyTop, latencyDigit)
@@ -213,6 +224,11 @@ func (r *route) merge(from *route) {
 	r.Answered += from.Answered
 	r.ClientErrors += from.ClientErrors
 	r.ServerErrors += from.ServerErrors
+	if r.GRPCErrors == nil {
+		r.GRPCErrors = from.GRPCErrors
+	} else if from.GRPCErrors != nil {
+		*r.GRPCErrors += *from.GRPCErrors
+	}
 	if r.latency == nil {
 		r.latency = from.latency
 	} else if from.latency != nil {
@@ -256,7 +272,7 @@ func (c *counter) regrouped() map[string]*route {
 	all := make(map[string]*route, len(c.routes))
 	for _, r := range c.routes {
 		method, path, _ := strings.Cut(r.Route, " ")
-		if strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "/…") {
+		if r.GRPCErrors == nil && strings.HasPrefix(path, "/") && !strings.HasSuffix(path, "/…") {
 			r.Route = method + " " + c.templates.Template([]byte(path))
 		}
 		if same := all[r.Route]; same != nil {

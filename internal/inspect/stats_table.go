@@ -3,6 +3,7 @@ package inspect
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,18 +44,29 @@ func peakLayout(s *Stats) string {
 
 func routeTable(b *strings.Builder, s *Stats) {
 	rows := [][]string{{" route", "count", "share", "p50", "p99", "4xx", "5xx"}}
+	grpc := slices.ContainsFunc(s.Routes, func(r RouteStats) bool { return r.GRPCErrors != nil })
+	if grpc {
+		rows[0] = append(rows[0], "grpc")
+	}
 	for i, r := range s.Routes {
 		if i == shownRoutes && len(s.Routes) > shownRoutes+1 {
 			break
 		}
 		method, path, _ := strings.Cut(r.Route, " ")
-		rows = append(rows, []string{
+		row := []string{
 			" " + left(method, 4) + " " + fit(path, 60), report.Number(r.Count), percent(r.Count, s.Exchanges),
 			duration(time.Duration(r.P50 * float64(time.Millisecond))), duration(time.Duration(r.P99 * float64(time.Millisecond))),
 			percent(r.ClientErrors, r.Answered), percent(r.ServerErrors, r.Answered),
-		})
+		}
+		switch {
+		case r.GRPCErrors != nil:
+			row = append(row, percent(*r.GRPCErrors, r.Answered))
+		case grpc:
+			row = append(row, "–")
+		}
+		rows = append(rows, row)
 	}
-	grid(b, rows, false, true, true, true, true, true, true)
+	grid(b, rows, false, true, true, true, true, true, true, true)
 	if hidden := len(s.Routes) - (len(rows) - 1); hidden > 0 {
 		fmt.Fprintf(b, " … and %d more routes (-o json has them)\n", hidden)
 	}

@@ -81,6 +81,33 @@ reprise.exchanges   2 partitions   120 exchanges   2026-11-22 12:00:00 – 12:00
 	require.Equal(t, s.Routes, back.Routes)
 }
 
+func TestStatsCountGRPCByMethodAndStatus(t *testing.T) {
+	r := newRig(t, 1)
+	r.put(0, exchange(1, 0, "/items/1", 200))
+	for i, status := range []string{"0", "0", "5", ""} {
+		x := exchange(i+2, time.Second, fmt.Sprintf("/shop%d.Cart/Add123456789", i%2), 200)
+		x.Request.Method = []byte("POST")
+		x.Request.Headers = []traffic.Field{{Name: []byte("content-type"), Value: []byte("application/grpc+proto")}}
+		x.Response.Trailers = []traffic.Field{{Name: []byte("grpc-status"), Value: []byte(status)}}
+		r.put(0, x)
+	}
+	s, err := r.reader.Stats(r.context(), all())
+	require.NoError(t, err)
+	require.Nil(t, s.Routes[2].GRPCErrors)
+	s.Bytes = nil
+	var table strings.Builder
+	require.NoError(t, WriteStats(&table, s))
+	require.Contains(t, table.String(), `
+ route                          count   share   p50   p99    4xx    5xx    grpc
+ POST /shop0.Cart/Add123456789      2  40.0 %  4 ms  4 ms  0.0 %  0.0 %  50.0 %
+ POST /shop1.Cart/Add123456789      2  40.0 %  4 ms  4 ms  0.0 %  0.0 %   0.0 %
+ GET  /items/{id}                   1  20.0 %  4 ms  4 ms  0.0 %  0.0 %       –
+`)
+	var out strings.Builder
+	require.NoError(t, WriteJSON(&out, NDJSON, s))
+	require.Contains(t, out.String(), `"grpc_errors":1`)
+}
+
 func TestStatsKeepToWindowAndFilter(t *testing.T) {
 	r := newRig(t, 2)
 	r.fill(2)

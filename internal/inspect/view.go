@@ -97,7 +97,7 @@ func content(b *strings.Builder, headers []traffic.Field, body []byte, size int6
 		b.WriteString(strings.TrimSuffix(printableText(text), "\n"))
 		b.WriteByte('\n')
 	} else {
-		fmt.Fprintf(b, "(%s that are no text; -o json has them in base64)\n", plural(int64(len(text)), "byte"))
+		fmt.Fprintf(b, "(%s that are no text%s; -o json has them in base64)\n", plural(int64(len(text)), "byte"), messages(headers, text))
 	}
 	if unpacked {
 		fmt.Fprintf(b, "(unpacked from %s of gzip)\n", plural(int64(len(body)), "byte"))
@@ -106,6 +106,24 @@ func content(b *strings.Builder, headers []traffic.Field, body []byte, size int6
 		fmt.Fprintf(b, "(the first %s of %s)\n", report.Number(int64(len(body))), plural(size, "byte"))
 	}
 }
+
+// messages tells how many messages of gRPC a body is.
+func messages(headers []traffic.Field, body []byte) string {
+	if !traffic.IsGRPC(headers) {
+		return ""
+	}
+	whole, rest := traffic.GRPCMessages(body, mostMessages)
+	switch {
+	case len(rest) == 0:
+		return ", in " + plural(int64(len(whole)), "gRPC message")
+	case len(whole) == mostMessages:
+		return ", in more than " + plural(mostMessages, "gRPC message")
+	}
+	return ", in " + plural(int64(len(whole)), "gRPC message") + " and a part of one"
+}
+
+// mostMessages is how many are counted.
+const mostMessages = 10000
 
 // mostUnpacked bounds what a small body can become on the screen.
 const mostUnpacked = 1 << 20
