@@ -142,6 +142,7 @@ func (s *Sender) appendFields(shot *Shot, r *traffic.Request, host []byte) bool 
 		b = appendField(b, []byte("Host"), host)
 	}
 	hostDone, lengthDone, traceDone := !hasHost, false, false
+	crumbs, cookiesDone := bytes.HasPrefix(r.Protocol, []byte("HTTP/2")), false
 	for i := range r.Headers {
 		f, kind := &r.Headers[i], shot.kinds[i]
 		if s.changes && s.change(shot, &b, f.Name) {
@@ -158,7 +159,12 @@ func (s *Sender) appendFields(shot *Shot, r *traffic.Request, host []byte) bool 
 			if !token(f.Name) || !fieldValue(f.Value) {
 				return false
 			}
-			b = appendField(b, f.Name, f.Value)
+			switch {
+			case !crumbs || !is(f.Name, "cookie"):
+				b = appendField(b, f.Name, f.Value)
+			case !cookiesDone:
+				b, cookiesDone = appendCookies(b, r.Headers[i:]), true
+			}
 		}
 	}
 	if !lengthDone && len(r.Body) > 0 {
@@ -187,6 +193,18 @@ func appendField(b, name, value []byte) []byte {
 	b = append(b, name...)
 	b = append(b, ": "...)
 	b = append(b, value...)
+	return append(b, "\r\n"...)
+}
+
+// appendCookies joins the Cookie fields, of which HTTP/2 has one for each cookie and HTTP/1.1 only one (RFC 9113 8.2.3).
+func appendCookies(b []byte, fields []traffic.Field) []byte {
+	between := "cookie: "
+	for i := range fields {
+		if is(fields[i].Name, "cookie") {
+			b = append(append(b, between...), fields[i].Value...)
+			between = "; "
+		}
+	}
 	return append(b, "\r\n"...)
 }
 

@@ -124,6 +124,23 @@ func TestTracesAreFresh(t *testing.T) {
 	}
 }
 
+func TestPrepareWritesHTTP2AsHTTP11(t *testing.T) {
+	x := exchange("POST /shop.Cart/Add\nContent-Type: application/grpc\nte: trailers\ncookie: a=1\nx: y\ncookie: b=2", "\x00\x00\x00\x00\x01m")
+	x.Request.Protocol, x.Request.Authority = []byte("HTTP/2.0"), []byte("shop.example")
+	x.Request.Trailers = []traffic.Field{{Name: []byte("sum"), Value: []byte("1")}}
+	shot, reason := shop(t, nil).Prepare(x, fire.Mark{Loop: 3, Clone: 2})
+	require.Empty(t, reason)
+	require.Equal(t, "POST /shop.Cart/Add HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/grpc\r\ncookie: a=1; b=2\r\nx: y\r\nContent-Length: 6\r\n"+
+		marks+"Reprise-Original-Host: shop.example\r\n\r\n\x00\x00\x00\x00\x01m", string(shot.Bytes()))
+	mustBeOne(t, shot.Bytes())
+
+	for value, want := range map[string]string{"a=1\r\nX: y": fire.UnsafeBytes, "a=1": ""} {
+		x.Request.Headers[4].Value = []byte(value)
+		_, reason = shop(t, nil).Prepare(x, fire.Mark{})
+		require.Equal(t, want, reason)
+	}
+}
+
 func TestPrepareRefusesWhatWouldBeAnotherRequest(t *testing.T) {
 	with := func(change func(*traffic.Exchange)) *traffic.Exchange {
 		x := get()
