@@ -29,8 +29,17 @@ type corpusRow struct {
 	Expect  json.RawMessage `json:"expect"`
 }
 
-// cases is a folder of the shared cases that live beside the repository.
+// cases is a folder of the shared cases that live beside the repository; without them the test is skipped.
 func cases(t *testing.T, name string) string {
+	t.Helper()
+	dir, ok := findCases(t, name)
+	if !ok {
+		t.Skipf("the shared cases are not here: no %s", dir)
+	}
+	return dir
+}
+
+func findCases(t testing.TB, name string) (dir string, ok bool) {
 	t.Helper()
 	dir, err := os.Getwd()
 	require.NoError(t, err)
@@ -42,16 +51,19 @@ func cases(t *testing.T, name string) string {
 		require.NotEqual(t, "/", dir, "go.mod not found")
 	}
 	dir = filepath.Join(dir, "..", "shared", "cases", name)
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("the shared cases are not here: %v", err)
-	}
-	return dir
+	_, err = os.Stat(dir)
+	return dir, err == nil
 }
 
 // corpus reads a file of messages.
 func corpus(t *testing.T, name string) []corpusRow {
 	t.Helper()
-	file, err := os.Open(filepath.Join(cases(t, "http1"), name))
+	return readCorpus(t, filepath.Join(cases(t, "http1"), name))
+}
+
+func readCorpus(t testing.TB, path string) []corpusRow {
+	t.Helper()
+	file, err := os.Open(path)
 	require.NoError(t, err)
 	defer file.Close()
 	var rows []corpusRow

@@ -81,9 +81,7 @@ func (r *Recorder) Requests(d *Dialog, p []byte, now time.Time) {
 		case DataSeen:
 			r.requestBody(d.open)
 		case TrailersSeen:
-			if req := d.open; req.slot != nil {
-				req.slot.exchange.Request.Trailers = r.trailers(req)
-			}
+			r.requestTrailers(d.open)
 		case EndSeen:
 			r.requestEnd(d, now)
 		case Failed:
@@ -133,8 +131,8 @@ func (r *Recorder) Responses(d *Dialog, p []byte, now time.Time) {
 				r.responseBody(res)
 			}
 		case TrailersSeen:
-			if res := d.answering; res != nil && res.answered() {
-				res.slot.response.Trailers = r.trailers(res)
+			if res := d.answering; res != nil {
+				r.responseTrailers(res)
 			}
 		case EndSeen:
 			r.responseEnd(d, now)

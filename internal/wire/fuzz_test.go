@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -27,11 +28,25 @@ var seeds = []string{
 	"\x16\x03\x01\x00",
 }
 
+// caseSeeds are the messages of other projects, where they are.
+func caseSeeds(f *testing.F) (all []corpusRow) {
+	f.Helper()
+	if dir, ok := findCases(f, "http1"); ok {
+		for _, name := range []string{"llhttp.jsonl", "gunicorn.jsonl", "go-readrequest.jsonl", "smuggler-te.jsonl"} {
+			all = append(all, readCorpus(f, filepath.Join(dir, name))...)
+		}
+	}
+	return all
+}
+
 // FuzzFramer: in whatever slices the bytes come, the same messages come out, and little is held.
 func FuzzFramer(f *testing.F) {
 	for _, seed := range seeds {
 		f.Add([]byte(seed), uint8(1), false, uint8(0))
 		f.Add([]byte(seed), uint8(5), true, uint8(1))
+	}
+	for _, row := range caseSeeds(f) {
+		f.Add(row.Raw, uint8(2), strings.HasPrefix(row.Kind, "response"), uint8(0))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte, step uint8, response bool, to uint8) {
 		framer := Requests

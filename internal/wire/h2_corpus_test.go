@@ -25,18 +25,33 @@ func TestDecodesHeaderStories(t *testing.T) {
 	t.Logf("%d blocks of %d stories", blocks, len(files))
 }
 
-func playStory(t *testing.T, file string, response bool) int {
-	t.Helper()
-	var story struct {
-		Cases []struct {
-			Wire    string
-			Size    *uint32 `json:"header_table_size"`
-			Headers []map[string]string
-		}
+// story is a sequence of header blocks of one connection.
+type story struct {
+	Cases []struct {
+		Wire    string
+		Size    *uint32 `json:"header_table_size"`
+		Headers []map[string]string
 	}
+}
+
+func readStory(t testing.TB, file string) (s story) {
+	t.Helper()
 	raw, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(raw, &story))
+	require.NoError(t, json.Unmarshal(raw, &s))
+	return s
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	require.NoError(t, err)
+	return b
+}
+
+func playStory(t *testing.T, file string, response bool) int {
+	t.Helper()
+	story := readStory(t, file)
 	from, other := speakers()
 	if response {
 		from, other = other, from
@@ -48,9 +63,7 @@ func playStory(t *testing.T, file string, response bool) int {
 			size = *step.Size
 			conversation.say(other.settings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: size}), from.ack())
 		}
-		block, err := hex.DecodeString(step.Wire)
-		require.NoError(t, err)
-		conversation.say(from.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders, uint32(2*i+1), string(block)))
+		conversation.say(from.raw(http2.FrameHeaders, http2.FlagHeadersEndHeaders, uint32(2*i+1), string(unhex(t, step.Wire))))
 		require.False(t, conversation.d.Opaque(), file)
 		checkStory(t, &conversation.scratch.Head, step.Headers, response, file)
 	}

@@ -186,10 +186,23 @@ func (r *Recorder) h2Settle(d *Dialog) {
 	r.bookHeld(d)
 }
 
-// h2Gap tells that bytes of an HTTP/2 connection are missing. Header blocks depend on all before them, so that nothing
-// further can be read: what is unfinished is handed over as it is.
-func (r *Recorder) h2Gap(d *Dialog, now time.Time) {
-	for _, f := range d.h2.inOrder() {
+// h2Gap tells that n bytes of what one side of an HTTP/2 connection sent were not seen; negative: an unknown number.
+// Within a body that costs its stream. Anywhere else frames may be missing, and header blocks depend on all before them:
+// nothing further can be read, and what is unfinished is handed over as it is.
+func (r *Recorder) h2Gap(d *Dialog, from int, n int64, now time.Time) {
+	c, s := d.h2, &d.h2.sides[from]
+	if s.kind == frameData && s.state == inPayload && 0 <= n && n <= int64(s.left) {
+		if p := c.streams[s.stream]; p != nil {
+			p.slot.flag(traffic.Gap)
+			r.h2Broken(d, s.stream, p, now)
+		}
+		if s.left -= uint32(n); s.left == 0 {
+			s.state = inPadding
+		}
+		r.h2Read(d, from, nil, now)
+		return
+	}
+	for _, f := range c.inOrder() {
 		f.slot.flag(traffic.Gap)
 	}
 	if d.req.fault == 0 {

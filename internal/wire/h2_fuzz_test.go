@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -97,6 +98,13 @@ func FuzzHeaderBlocks(f *testing.F) {
 	f.Add(s.encode(request("GET", "/", "a: b", "cookie: c")...), s.encode("a: b"), false)
 	f.Add([]byte("\x3f\xe1\x1f\x20\x82"), []byte("\x82"), true)
 	f.Add(append(s.encode("big: "+strings.Repeat("x", 3000)), strings.Repeat("\xbe", 30)...), []byte("\xbe"), true)
+	if dir, ok := findCases(f, "hpack"); ok {
+		files, _ := filepath.Glob(filepath.Join(dir, "*.json"))
+		for i, file := range files {
+			blocks := readStory(f, file).Cases
+			f.Add(unhex(f, blocks[0].Wire), unhex(f, blocks[1].Wire), i%2 == 0)
+		}
+	}
 	f.Fuzz(func(t *testing.T, first, second []byte, response bool) {
 		var r fieldReader
 		var h Head

@@ -80,8 +80,8 @@ func (r *Recorder) h2RequestTrailers(d *Dialog, now time.Time) {
 	if h.Ambiguous || !s.ends || h.length.seen || h.Method.To > 0 || h.Target.To > 0 || h.Scheme.To > 0 || h.Authority.To > 0 {
 		p.slot.flag(traffic.AmbiguousFraming)
 	}
-	if p.slot != nil && len(h.Fields) > 0 {
-		p.slot.exchange.Request.Trailers = r.trailers(p)
+	if len(h.Fields) > 0 {
+		r.requestTrailers(p)
 	}
 	if s.ends {
 		r.h2RequestEnd(d, s.stream, p, now)
@@ -154,7 +154,7 @@ func (r *Recorder) h2Response(d *Dialog, now time.Time) {
 	case p.slot == nil:
 	case p.answered():
 		if len(h.Fields) > 0 && !p.resWhole {
-			p.slot.response.Trailers = r.trailers(p)
+			r.responseTrailers(p)
 		}
 	case h.Status/100 == 1, h.Status == 0:
 	default:

@@ -453,15 +453,35 @@ func TestShedsStreamsThatTheBudgetRefuses(t *testing.T) {
 }
 
 func TestAGapEndsAnH2Dialog(t *testing.T) {
+	for _, n := range []int64{-1, 0, 100} {
+		c, s := speakers()
+		conversation := newTalk(0).say(c.hello(), s.hello(), c.get(1, "/1"), s.headers(1, false, ":status: 200"), s.data(1, false, "a"), c.post(3, "/2"), c.get(5, "/3"))
+		conversation.h2Gap(&conversation.d, fromServer, n, conversation.now)
+		require.True(t, conversation.d.Opaque())
+		conversation.say(c.get(7, "/4"), s.answer(5, "3"))
+		require.Equal(t, []string{`1 GET /1 "" → 200 "a" TRUNCATED_RESPONSE,GAP`, `2 POST /2 "" NO_RESPONSE,TRUNCATED_REQUEST,GAP`, `3 GET /3 "" NO_RESPONSE,GAP`},
+			conversation.end())
+		require.Equal(t, int64(1), conversation.Counts.Opaque[HTTP2])
+		requireClosed(t, conversation, 3)
+	}
+}
+
+func TestAGapInABodyCostsItsStream(t *testing.T) {
 	c, s := speakers()
-	conversation := newTalk(0).say(c.hello(), s.hello(), c.get(1, "/1"), s.headers(1, false, ":status: 200"), s.data(1, false, "a"), c.post(3, "/2"), c.get(5, "/3"))
-	conversation.h2Gap(&conversation.d, conversation.now)
-	require.True(t, conversation.d.Opaque())
-	conversation.say(c.get(7, "/4"), s.answer(5, "3"))
-	require.Equal(t, []string{`1 GET /1 "" → 200 "a" TRUNCATED_RESPONSE,GAP`, `2 POST /2 "" NO_RESPONSE,TRUNCATED_REQUEST,GAP`, `3 GET /3 "" NO_RESPONSE,GAP`},
-		conversation.end())
-	require.Equal(t, int64(1), conversation.Counts.Opaque[HTTP2])
-	requireClosed(t, conversation, 3)
+	conversation := newTalk(0).say(c.hello(), s.hello(), c.get(1, "/1"), c.get(3, "/2"), s.headers(1, false, ":status: 200"))
+	body := s.padded(1, true, "0123456789")
+	conversation.say(body[:2+frameHead+1+3])
+	conversation.h2Gap(&conversation.d, fromServer, 7, conversation.now) // the rest of it
+	conversation.say("S:"+body[2+frameHead+1+10:], s.answer(3, "2"))
+	body = c.post(5, "/3", "content-length: 4") + c.data(5, true, "abcd")[2:]
+	conversation.say(body[:len(body)-4])
+	conversation.h2Gap(&conversation.d, fromClient, 2, conversation.now)
+	conversation.say("C:"+body[len(body)-2:], s.answer(5, "3"), c.get(7, "/4"), s.answer(7, "4"))
+	require.Equal(t, []string{
+		`1 GET /1 "" → 200 "012" TRUNCATED_RESPONSE,GAP`, `2 GET /2 "" → 200 "2"`, `3 POST /3 "" of 4 NO_RESPONSE,TRUNCATED_REQUEST,GAP`, `4 GET /4 "" → 200 "4"`,
+	}, conversation.end())
+	require.Zero(t, conversation.Counts.Opaque)
+	requireClosed(t, conversation, 4)
 }
 
 func TestAPanicCostsOneH2Dialog(t *testing.T) {

@@ -76,12 +76,33 @@ func (r *Recorder) requestBody(p *pending) {
 	}
 }
 
-func (r *Recorder) trailers(p *pending) []traffic.Field {
+func (r *Recorder) requestTrailers(p *pending) {
+	if p.slot == nil {
+		return
+	}
+	var ok bool
+	if p.slot.exchange.Request.Trailers, ok = r.trailers(p); !ok {
+		r.lose(p, LostMemory)
+	}
+}
+
+func (r *Recorder) responseTrailers(p *pending) {
+	if !p.answered() {
+		return
+	}
+	var ok bool
+	if p.slot.response.Trailers, ok = r.trailers(p); !ok {
+		p.slot.flag(traffic.TruncatedResponse)
+	}
+}
+
+// trailers copies those in Scratch; false: the budget does not allow it.
+func (r *Recorder) trailers(p *pending) ([]traffic.Field, bool) {
 	h := &r.scratch.Head
 	if !r.book(p, len(h.Block)+len(h.Fields)*fieldSize) {
-		return nil
+		return nil, false
 	}
-	return h.AppendFields(r.store.fieldRoom(len(h.Fields)), r.store.copy(h.Block))
+	return h.AppendFields(r.store.fieldRoom(len(h.Fields)), r.store.copy(h.Block)), true
 }
 
 func (r *Recorder) requestEnd(d *Dialog, now time.Time) {
