@@ -53,11 +53,11 @@ func newProxyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "proxy --listen A --upstream A",
 		Short: "Pass TCP through to an upstream, and record the HTTP in it",
-		Long: `Pass TCP through to an upstream, and record the HTTP/1.x in it.
+		Long: `Pass TCP through to an upstream, and record the HTTP in it: HTTP/1.x, and HTTP/2 in clear text with gRPC.
 
 Every byte is passed on untouched before anything else is done with it. The tap starts and goes on without Kafka;
-only a usage error or an address that it cannot listen on stops it. TLS, HTTP/2, upgraded connections and what is no
-HTTP pass unseen and are counted. The application sees the tap's address as its client's.`,
+only a usage error or an address that it cannot listen on stops it. TLS, upgraded connections and what is no HTTP pass
+unseen and are counted. The application sees the tap's address as its client's.`,
 		Example: `  tap proxy --listen :8080 --upstream 127.0.0.1:9000
   tap proxy --listen :8080 --upstream app:9000 --brokers kafka-1:9092,kafka-2:9092 --redact-key file:/etc/reprise/key
   tap proxy --listen :8080 --upstream 127.0.0.1:9000 --sample 10% --exclude 'GET /health'

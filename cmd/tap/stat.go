@@ -8,7 +8,7 @@ const (
 	helpAccepted    = "Connections accepted."
 	helpRefused     = "Connections that the upstream did not take, or over --max-connections."
 	helpClientBytes = "Bytes from clients, or from gateways."
-	helpOpaque      = "Connections not read: TLS and what is no HTTP; of a proxy also HTTP/2 and upgraded ones. A mirror closes them."
+	helpOpaque      = "Connections not read, or read no further: TLS, what is no HTTP; of a proxy also upgraded ones. A mirror closes them."
 	helpPanics      = "Connections whose capture a fault in the parser ended."
 )
 

@@ -33,7 +33,8 @@ func (l *ledger) TryAcquire(n int64) bool {
 func (l *ledger) Release(n int64) { l.used.Add(-n) }
 
 // talk plays a conversation against one dialog. Lines begin with C (client) or S (server) and a colon; "fin" ends a
-// side, "rst" is the client's reset, "wait" lets ResponseWait pass; anything else is sent. Every step takes 1 ms.
+// side, "rst" is the client's reset, "wait" lets ResponseWait pass; anything else is sent. Lines with B fill the budget, or
+// free it. Every step takes 1 ms.
 type talk struct {
 	*Recorder
 	d      Dialog
@@ -65,6 +66,10 @@ func (t *talk) say(lines ...string) *talk {
 		case text == "rst":
 			t.closed = true
 			t.Close(&t.d, true, t.now)
+		case side == "B":
+			if t.budget.limit = 1 << 30; text == "full" {
+				t.budget.limit = t.budget.used.Load()
+			}
 		case text == "wait":
 			t.now = t.now.Add(t.cfg.ResponseWait)
 			t.Expire(t.now)
@@ -253,6 +258,14 @@ func TestPairsRequestsWithResponses(t *testing.T) {
 			[]string{`1 GET /1 "" → 200 "" TRUNCATED_RESPONSE`, `2 GET /2 "" NO_RESPONSE`, `3 GET /3 "" NO_RESPONSE`},
 		},
 		{"an answer nobody asked for", []string{"S:HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n", "C:GET /1 HTTP/1.1\r\n\r\n", ok1}, []string{`1 GET /1 "" → 200 "1"`}},
+		{
+			"trailers, for which there is no room any more",
+			[]string{
+				"C:GET /1 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", "B:full", "S:0\r\nT: v\r\n\r\n", "B:free",
+				"C:POST /2 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "B:full", "C:0\r\nT: v\r\n\r\n", "B:free", ok2, "C:GET /3 HTTP/1.1\r\n\r\n", ok1,
+			},
+			[]string{`1 GET /1 "" → 200 "a" TRUNCATED_RESPONSE`, `3 GET /3 "" → 200 "1"`},
+		},
 		{"TLS", []string{"C:\x16\x03\x01\x00\x01\x01", "S:\x16\x03\x03GET"}, nil},
 		{"a server that speaks first", []string{"S:220 ready\r\n", "C:GET /1 HTTP/1.1\r\n\r\n", ok1}, nil},
 		{"rubbish between requests", []string{"C:GET /1 HTTP/1.1\r\n\r\nrubbish\r\n", ok1, "C:GET /2 HTTP/1.1\r\n\r\n", ok2}, []string{`1 GET /1 "" → 200 "1"`}},

@@ -22,7 +22,7 @@ type Fault uint8
 const (
 	NotHTTP    Fault = iota + 1 // the bytes are something else
 	TLS                         // they begin like a TLS handshake
-	HTTP2                       // they begin like HTTP/2 with prior knowledge
+	HTTP2                       // HTTP/2 that cannot be followed: frames, header compression, or a preface behind requests
 	Malformed                   // a start line that was meant to be HTTP/1.x, or a response's chunk
 	TooLarge                    // a block of more than MaxHeader bytes or MaxFields lines
 	Ambiguous                   // the message could be ended at several places

@@ -91,7 +91,8 @@ func (r *Recorder) h2Read(d *Dialog, from int, p []byte, now time.Time) {
 		case settingsTaken:
 			s.acknowledged(other)
 		case goingAway:
-			if from == fromServer {
+			if from == fromServer && s.last < c.served { // which may be said any number of times
+				c.served = s.last
 				r.h2GoAway(d, s.last, now)
 			}
 		case frameMore:
@@ -159,6 +160,7 @@ func (r *Recorder) h2Unread(d *Dialog, fault Fault, tooLarge bool) {
 func (r *Recorder) h2Failed(d *Dialog, from int, now time.Time) {
 	s, client := &d.h2.sides[from], &d.h2.sides[fromClient]
 	fault := s.fault
+	s.decoder, s.filled, s.sizes = nil, 0, nil
 	if from == fromServer && !s.begun && client.state == inPreface {
 		fault = NotHTTP // nobody said it was HTTP/2
 	}

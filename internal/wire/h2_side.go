@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"math"
 	"time"
 	"unsafe"
 
@@ -33,6 +34,7 @@ type h2 struct {
 	sides   [2]h2Side
 	streams map[uint32]*pending // whose exchange is not finished
 	last    uint32              // highest stream that the client opened
+	served  uint32              // the server has said that it serves no streams above
 	shrunk  uint32              // the stream at which streams was last made anew
 }
 
@@ -54,7 +56,7 @@ type sizeSetting struct {
 
 // newH2 returns the state of a connection whose client has said that much of the preface.
 func newH2(said int) *h2 {
-	c := &h2{streams: make(map[uint32]*pending)}
+	c := &h2{streams: make(map[uint32]*pending), served: math.MaxUint32}
 	c.sides[fromClient] = h2Side{frames: frames{got: uint8(said)}, allowed: defaultTable}
 	c.sides[fromServer] = h2Side{frames: frames{state: inFrameHead}, allowed: defaultTable}
 	return c

@@ -141,7 +141,7 @@ func TestPairsStreams(t *testing.T) {
 		{
 			"the server goes away",
 			func(c, s *speaker) []string {
-				return []string{c.hello(), s.hello(), c.get(1, "/1"), c.get(3, "/2"), s.goAway(1<<31 - 1), s.goAway(1), s.answer(1, "1"), "S:fin", "C:fin"}
+				return []string{c.hello(), s.hello(), c.get(1, "/1"), c.get(3, "/2"), s.goAway(1<<31 - 1), s.goAway(1), s.goAway(1), s.goAway(3), s.answer(1, "1"), "S:fin", "C:fin"}
 			},
 			[]string{`2 GET /2 "" NO_RESPONSE`, `1 GET /1 "" → 200 "1"`},
 		},
@@ -209,6 +209,16 @@ func TestPairsStreams(t *testing.T) {
 				`17 GET /15 "" → 200 "15"`,
 				`1 GET /1 "" NO_RESPONSE,AMBIGUOUS_FRAMING`, `2 GET /2 "" NO_RESPONSE,AMBIGUOUS_FRAMING`, `3 GET /3 "" NO_RESPONSE,AMBIGUOUS_FRAMING`,
 			},
+		},
+		{
+			"trailers, for which there is no room any more",
+			func(c, s *speaker) []string {
+				return []string{
+					c.hello(), s.hello(), c.get(1, "/1"), s.headers(1, false, ":status: 200"), s.data(1, false, "a"), "B:full", s.headers(1, true, "grpc-status: 0"), "B:free",
+					c.post(3, "/2"), "B:full", c.headers(3, true, "sum: 1"), "B:free", c.get(5, "/3"), s.answer(5, "1"),
+				}
+			},
+			[]string{`1 GET /1 "" → 200 "a" TRUNCATED_RESPONSE`, `3 GET /3 "" → 200 "1"`},
 		},
 		{
 			"an upgrade",

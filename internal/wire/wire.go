@@ -1,9 +1,10 @@
-// Package wire reads HTTP/1.x as it is seen from outside, by somebody who only listens: from bytes as they come, in
+// Package wire reads HTTP/1.x and HTTP/2 in clear text as they are seen from outside, by somebody who only listens: from bytes as they come, in
 // any slices, to messages with their fields in order, case and duplicates. It does no I/O, never panics on input, and
 // bounds what it holds.
 //
-// Framer reads one direction of a connection, Recorder and Dialog pair two of them into exchanges, Answer and the
-// Parse functions read a single message.
+// Framer reads one direction of an HTTP/1.x connection, Recorder and Dialog pair two of them into exchanges, Answer and
+// the Parse functions read a single message. A Dialog goes over to HTTP/2 when its client begins with the preface, its
+// server with SETTINGS, or both agree on an upgrade.
 //
 // # Strictness
 //
@@ -28,6 +29,28 @@
 // Responses are read leniently, since they are only compared: Transfer-Encoding wins over Content-Length, lines may
 // end in LF alone, folded lines are joined, malformed field lines are left out. Where a response cannot be framed, its
 // head is kept without a body and no further response on that connection is read.
+//
+// # HTTP/2
+//
+// Frames say where messages end, so what is wrong with one message costs that one. A request that RFC 9113 calls
+// malformed is kept and flagged AMBIGUOUS_FRAMING, since as HTTP/1.1 it could become another one, or two:
+//   - a name that is no token in lower case, or a control character (not a tab) in a value
+//   - Connection, Proxy-Connection, Keep-Alive, Transfer-Encoding, Upgrade, or a TE other than trailers
+//   - a Content-Length that is not plain digits, that another one or the body contradicts, or that is a trailer
+//   - a pseudo field that is unknown, repeated, behind a regular one or among trailers; no :scheme; :protocol without
+//     CONNECT; a method that is no token, a path with a space or control character
+//   - a header block in the middle of a body
+//
+// A request without a method or target is counted as malformed. Accepted all the same: blanks around values, a Host that
+// is not :authority, any method and path otherwise, frames of unknown types and of any length, windows and stream states
+// that nobody keeps to, frames of streams that are over. Of responses, fields whose name is no token are left out.
+//
+// Frames or header blocks that cannot be followed end the reading of that direction: a first frame that is not SETTINGS,
+// broken lengths or padding, another frame inside a header block, a stream with an even number by a client, a block that
+// is no HPACK or uses more of a table than was agreed on (and acknowledged) or than 64 KiB. Blocks beyond MaxHeader end it
+// when they are that long on the wire, and cost their stream alone when they only decode to that much. One connection has
+// at most 1000 unfinished exchanges; further ones are lost and counted. Pushed responses are no exchanges, the bytes of
+// tunnels no body.
 package wire
 
 // Bounds of what a Framer holds or returns.

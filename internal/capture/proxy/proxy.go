@@ -1,5 +1,5 @@
 // Package proxy is the tap in the line: a TCP pass-through that hands on every byte untouched and at once, and reads
-// HTTP/1.x out of what went by afterwards. Nothing behind it (redaction, Kafka) can make it wait: finished exchanges
+// HTTP out of what went by afterwards. Nothing behind it (redaction, Kafka) can make it wait: finished exchanges
 // are offered to a Sink that never blocks.
 //
 // Connections live on event loops (epoll), several thousand to a loop and no goroutine each. A loop reads once, writes
