@@ -193,6 +193,9 @@ func (r *Recorder) h2Settle(d *Dialog) {
 // nothing further can be read, and what is unfinished is handed over as it is.
 func (r *Recorder) h2Gap(d *Dialog, from int, n int64, now time.Time) {
 	c, s := d.h2, &d.h2.sides[from]
+	if s.fault != 0 { // nothing of that side is read any more
+		return
+	}
 	if s.kind == frameData && s.state == inPayload && 0 <= n && n <= int64(s.left) {
 		if p := c.streams[s.stream]; p != nil {
 			p.slot.flag(traffic.Gap)

@@ -476,6 +476,15 @@ func TestAGapEndsAnH2Dialog(t *testing.T) {
 	}
 }
 
+func TestAGapBehindAFaultChangesNothing(t *testing.T) {
+	c, s := speakers()
+	conversation := newTalk(0).say(c.hello(), s.hello(), c.get(1, "/1"), c.raw(http2.FrameData, http2.FlagDataPadded, 1, "\x05abc"))
+	conversation.h2Gap(&conversation.d, fromClient, 1, conversation.now)
+	require.Equal(t, []string{`1 GET /1 "" → 200 "1"`}, conversation.say(s.answer(1, "1")).end())
+	require.Equal(t, int64(1), conversation.Counts.Opaque[HTTP2])
+	requireClosed(t, conversation, 1)
+}
+
 func TestAGapInABodyCostsItsStream(t *testing.T) {
 	c, s := speakers()
 	conversation := newTalk(0).say(c.hello(), s.hello(), c.get(1, "/1"), c.get(3, "/2"), s.headers(1, false, ":status: 200"))
