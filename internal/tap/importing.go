@@ -36,11 +36,11 @@ func NewImporter(ctx context.Context, o Options) (*Importer, error) {
 	if err := admin.Ping(ctx); err != nil {
 		return nil, err
 	}
-	specs := []topic.Spec{
-		topic.ExchangesSpec(o.Names, o.Partitions), topic.ControlSpec(o.Names), topic.ResultsSpec(o.Names, o.Partitions),
-	}
-	if err := admin.Ensure(ctx, specs); err != nil {
+	if err := admin.Ensure(ctx, []topic.Spec{topic.ExchangesSpec(o.Names, o.Partitions)}); err != nil {
 		return nil, err
+	}
+	if err := admin.Ensure(ctx, []topic.Spec{topic.ControlSpec(o.Names), topic.ResultsSpec(o.Names, o.Partitions)}); err != nil {
+		o.Logger.Info("kafka topic is left to others to make", "cause", err) // an import needs it not
 	}
 	im := &Importer{filter: o.Filter, redactor: o.Redactor, room: make(chan struct{}, 1)}
 	im.records, err = topic.NewWriter(topic.WriterConfig{

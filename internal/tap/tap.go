@@ -77,9 +77,8 @@ func New(o Options) (*Tap, error) {
 		return nil, err
 	}
 	t := &Tap{opts: o, id: NewID(), budget: NewBudget(o.MemoryMax * captureShare / 8)}
-	specs := []topic.Spec{
-		topic.ExchangesSpec(o.Names, o.Partitions), topic.ControlSpec(o.Names), topic.ResultsSpec(o.Names, o.Partitions),
-	}
+	// The results are the replayer's: made here too, so that whoever may create topics needs to be one program only.
+	specs := []topic.Spec{topic.ExchangesSpec(o.Names, o.Partitions), topic.ResultsSpec(o.Names, o.Partitions)}
 	var err error
 	t.records, err = topic.NewWriter(topic.WriterConfig{
 		Config: o.Topic, Topic: o.Names.Exchanges, Ensure: specs,
@@ -93,7 +92,7 @@ func New(o Options) (*Tap, error) {
 	controlConfig := o.Topic
 	controlConfig.Registerer = nil // one client's metrics are enough
 	t.control, err = topic.NewWriter(topic.WriterConfig{
-		Config: controlConfig, Topic: o.Names.Control, RingBytes: 1 << 20, BufferBytes: 1 << 20, Linger: time.Millisecond,
+		Config: controlConfig, Topic: o.Names.Control, Ensure: []topic.Spec{topic.ControlSpec(o.Names)}, RingBytes: 1 << 20, BufferBytes: 1 << 20, Linger: time.Millisecond,
 	})
 	if err != nil {
 		return nil, err

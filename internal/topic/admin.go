@@ -191,7 +191,7 @@ func (a *Admin) listed(
 	for {
 		offsets, err := list(ctx, topics...)
 		if err != nil {
-			return nil, err
+			return nil, a.cfg.unlessDenied(err, readTopic(topics[0]))
 		}
 		var settling error
 		out := make(map[string]map[int32]int64, len(topics))
@@ -199,6 +199,8 @@ func (a *Admin) listed(
 			out[t] = make(map[int32]int64, len(offsets[t]))
 			for p, o := range offsets[t] {
 				switch {
+				case isNotAuthorized(o.Err):
+					return nil, a.cfg.denied(readTopic(t), o.Err)
 				case isUnknownTopic(o.Err) && p < 0:
 					return nil, a.unknown(ctx, t)
 				case kerr.IsRetriable(o.Err):
@@ -296,13 +298,15 @@ func (a *Admin) committed(ctx context.Context, group, topic string) (map[int32]P
 		return map[int32]Position{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, a.cfg.unlessDenied(err, joinGroup(group))
 	}
 	at := make(map[int32]Position, len(resp[topic]))
 	for p, o := range resp[topic] {
 		switch {
 		case isUnknownTopic(o.Err):
 			return nil, a.unknown(ctx, topic)
+		case isNotAuthorized(o.Err):
+			return nil, a.cfg.denied(readTopic(topic), o.Err)
 		case o.Err != nil:
 			return nil, fmt.Errorf("partition %d: %w", p, o.Err)
 		case o.At >= 0:

@@ -19,9 +19,23 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 
 const dialTimeout = 5 * time.Second
 
-// options are what every client has, and the one place where the way to a broker (TLS, SASL) is decided. role names the
-// client in metrics and is one of a bounded set; empty: no metrics.
+// options are what a client has that would rather not start than wait for certificates and secrets that cannot be read.
 func (c Config) options(role string, more ...kgo.Opt) ([]kgo.Opt, error) {
+	if err := c.Security.usage(); err != nil {
+		return nil, err
+	}
+	if err := c.Security.readable(); err != nil {
+		return nil, err
+	}
+	return c.patientOptions(role, more...)
+}
+
+// patientOptions are what every client has, and the one place where the way to a broker is decided. role names the client
+// in metrics and is one of a bounded set; empty: no metrics.
+func (c Config) patientOptions(role string, more ...kgo.Opt) ([]kgo.Opt, error) {
+	if err := c.Security.usage(); err != nil {
+		return nil, err
+	}
 	if len(c.Brokers) == 0 {
 		return nil, fault.BadUsage("no Kafka broker given", "", tryBrokers)
 	}
@@ -38,6 +52,9 @@ func (c Config) options(role string, more ...kgo.Opt) ([]kgo.Opt, error) {
 		kgo.RetryBackoffFn(backoff),
 		kgo.RequestTimeoutOverhead(5 * time.Second),
 		kgo.DisableClientMetrics(),
+	}
+	if mechanism := c.Security.sasl(); mechanism != nil {
+		opts = append(opts, kgo.SASL(mechanism))
 	}
 	if c.Registerer != nil && role != "" {
 		opts = append(opts, kgo.WithHooks(clientMetrics(c.Registerer, role)))
@@ -63,7 +80,11 @@ func (c Config) logger() *slog.Logger {
 	return c.Logger
 }
 
-func (c Config) dialer() DialFunc {
+// dialer opens connections as a client needs them.
+func (c Config) dialer() DialFunc { return c.Security.dialer(c.network()) }
+
+// network opens connections without TLS.
+func (c Config) network() DialFunc {
 	if c.Dialer != nil {
 		return c.Dialer
 	}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/reprise-io/reprise/internal/fault"
 )
@@ -24,27 +26,26 @@ func (a *Admin) Ensure(ctx context.Context, specs []Spec) error {
 }
 
 func (a *Admin) ensure(ctx context.Context, specs []Spec) error {
-	if len(specs) == 0 {
-		return nil
-	}
-	meta, err := a.adm.Metadata(ctx, names(specs)...)
-	if err != nil {
-		return err
-	}
-	created := false
-	for _, s := range specs {
-		switch err := meta.Topics[s.Name].Err; {
+	var created []Spec
+	for _, s := range specs { // one by one, or an answer of no would not tell which of them it is about
+		meta, err := a.adm.Metadata(ctx, s.Name)
+		if err == nil {
+			err = meta.Topics[s.Name].Err
+		}
+		switch {
+		case isNotAuthorized(err):
+			return a.cfg.denied(writeTopic(s.Name), err)
 		case isUnknownTopic(err):
 			if err := a.create(ctx, s, len(meta.Brokers)); err != nil {
 				return err
 			}
-			created = true
+			created = append(created, s)
 		case err != nil && !kerr.IsRetriable(err):
 			return fmt.Errorf("topic %s: %w", s.Name, err)
 		}
 	}
-	if created {
-		return a.settled(ctx, specs)
+	if len(created) > 0 {
+		return a.settled(ctx, created)
 	}
 	return nil
 }
@@ -74,15 +75,19 @@ func (a *Admin) create(ctx context.Context, s Spec, brokers int) error {
 		return nil
 	case unreachable(err) || kerr.IsRetriable(err):
 		return err
-	default:
-		return &fault.Error{
-			What:  fmt.Sprintf("cannot create topic %q on %s", s.Name, a.cfg.at()),
-			Cause: err.Error(),
-			Try: fmt.Sprintf("create it beforehand: kafka-topics.sh --bootstrap-server %s --create --topic %s --partitions %d --replication-factor %d",
-				a.cfg.Brokers[0], s.Name, s.Partitions, replication),
-			Err: err,
-		}
 	}
+	f := &fault.Error{
+		What:  fmt.Sprintf("cannot create topic %q on %s", s.Name, a.cfg.at()),
+		Cause: err.Error(),
+		Try: fmt.Sprintf("create it beforehand: kafka-topics.sh %s --create --topic %s --partitions %d --replication-factor %d",
+			a.cfg.adminAt(), s.Name, s.Partitions, replication),
+		Err: err,
+	}
+	if isNotAuthorized(err) {
+		f.Cause = "it is not there, and " + a.cfg.denied(right{"Create", "topic", s.Name}, err).Error()
+		f.Try += "\nor let us: " + a.cfg.grant(right{"Create", "topic", s.Name})
+	}
+	return f
 }
 
 func (a *Admin) createWith(ctx context.Context, s Spec, replication int16, settings map[string]string) error {
@@ -133,4 +138,33 @@ func names(specs []Spec) []string {
 		out[i] = s.Name
 	}
 	return out
+}
+
+// partSpecs sets the topic of that name apart from the others.
+func partSpecs(specs []Spec, name string) (named, others []Spec) {
+	for _, s := range specs {
+		if s.Name == name {
+			named = append(named, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	return named, others
+}
+
+// writable makes sure that the topic is there and that we may write to it, as far as the broker tells: since 2.3.
+func (a *Admin) writable(ctx context.Context, topic string) error {
+	meta, err := a.adm.Metadata(kadm.WithAuthorizedOps(ctx), topic)
+	if err == nil {
+		err = meta.Topics[topic].Err
+	}
+	switch allowed := meta.Topics[topic].AuthorizedOperations; {
+	case isNotAuthorized(err):
+		return a.cfg.denied(writeTopic(topic), err)
+	case err != nil:
+		return fmt.Errorf("topic %s: %w", topic, err)
+	case len(allowed) > 0 && !slices.Contains(allowed, kmsg.ACLOperationWrite):
+		return a.cfg.denied(writeTopic(topic), kerr.TopicAuthorizationFailed)
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ import (
 const (
 	tryBrokers = "--brokers HOST:PORT or REPRISE_BROKERS"
 	tryAccess  = "ask the cluster's administrator for access to this topic and group"
+	trySASL    = "--kafka-sasl-mechanism scram-sha-512 --kafka-sasl-user NAME --kafka-sasl-password file:PATH"
 )
 
 func quote(s string) string { return fmt.Sprintf("%q", s) }
@@ -27,22 +28,46 @@ func (c Config) at() string { return strings.Join(c.Brokers, ",") }
 
 // translate makes err readable. doing is what was asked for, as in `describe topic "x"`; waited is how long.
 func (c Config) translate(ctx context.Context, err error, doing string, waited time.Duration) error {
-	if _, ok := errors.AsType[*fault.Error](err); ok || err == nil {
-		return err
+	if err == nil {
+		return nil
+	}
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f
 	}
 	if parent := ctx.Err(); errors.Is(parent, context.Canceled) {
 		return parent // who asked has gone
 	}
 	what := fmt.Sprintf("cannot %s on Kafka at %s", doing, c.at())
-	auth, _ := errors.AsType[*kadm.AuthError](err)
 	switch {
-	case auth != nil || isNotAuthorized(err):
+	case isLogin(err):
+		return c.refusedLogin(err, c.look(ctx))
+	case isNotAuthorized(err):
 		return &fault.Error{What: what, Cause: "not authorized: " + rootCause(err).Error(), Try: tryAccess, Err: err}
+	case errors.Is(err, context.DeadlineExceeded) && c.Security.slow(waited) != nil:
+		return c.Security.slow(waited)
+	}
+	if !isDial(err) && !errors.Is(err, context.DeadlineExceeded) && unknownCause(err) {
+		if f := c.misspoken(c.look(ctx), err); f != nil {
+			return f
+		}
+	}
+	switch {
 	case unreachable(err):
 		return c.unreachable(err, waited)
 	default:
 		return &fault.Error{What: what, Cause: rootCause(err).Error(), Try: tryBrokers, Err: err}
 	}
+}
+
+// atSight makes err readable as far as that can be done without asking Kafka.
+func (c Config) atSight(err error) error {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f
+	}
+	if isLogin(err) {
+		return c.refusedLogin(err, nil)
+	}
+	return rootCause(err)
 }
 
 // unreachable is the error for a broker that does not answer, or not as Kafka does.
@@ -51,15 +76,29 @@ func (c Config) unreachable(err error, waited time.Duration) error {
 	firstEOF, _ := errors.AsType[*kgo.ErrFirstReadEOF](err)
 	switch {
 	case firstEOF != nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		cause = "it closed the connection without an answer: is this a Kafka broker, and without TLS or SASL?"
+		cause = "it closed the connection without an answer: is this a Kafka broker?"
 	case errors.Is(err, context.DeadlineExceeded):
 		cause = fmt.Sprintf("no answer within %v", waited.Round(100*time.Millisecond))
 	}
 	return &fault.Error{What: "cannot reach Kafka at " + c.at(), Cause: cause, Try: try, Err: err}
 }
 
+// unknownCause reports whether err may come of speaking otherwise than the broker: it is no answer of Kafka's.
+func unknownCause(err error) bool {
+	answer, _ := errors.AsType[*kerr.Error](err)
+	return answer == nil
+}
+
+func isDial(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
 // unreachable reports whether err is about the way to the broker, not about what it answered.
 func unreachable(err error) bool {
+	if _, ok := errors.AsType[*fault.Error](err); ok || isLogin(err) {
+		return true // of the dialer or the log-in: nobody else gives the client one
+	}
 	if _, ok := errors.AsType[*kerr.Error](err); ok {
 		return false
 	}
@@ -71,9 +110,12 @@ func unreachable(err error) bool {
 }
 
 func isNotAuthorized(err error) bool {
+	if auth, _ := errors.AsType[*kadm.AuthError](err); auth != nil {
+		return true
+	}
 	for _, e := range []error{
 		kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
-		kerr.TransactionalIDAuthorizationFailed, kerr.SaslAuthenticationFailed,
+		kerr.TransactionalIDAuthorizationFailed,
 	} {
 		if errors.Is(err, e) {
 			return true

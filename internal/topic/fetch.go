@@ -49,6 +49,7 @@ const goneAfter = 10 * time.Second
 type fetcher struct {
 	cfg    Config
 	topic  string
+	group  string // "": none
 	client *kgo.Client
 	admin  *Admin
 	most   int // records of one poll
@@ -63,7 +64,7 @@ func newFetcher(cfg Config, topic, role string, bounds FetchBounds, more ...kgo.
 	if topic == "" {
 		return nil, fault.BadUsage("no topic to read", "", "--topic-prefix NAME")
 	}
-	watch := &link{log: cfg.logger()}
+	watch := &link{cfg: cfg, log: cfg.logger()}
 	all := append(bounds.options(), kgo.WithHooks(watch))
 	opts, err := cfg.options(role+" "+topic, append(all, more...)...)
 	if err != nil {
@@ -92,6 +93,8 @@ func (f *fetcher) meet(ctx context.Context) error {
 			err = meta.Topics[f.topic].Err
 		}
 		switch {
+		case isNotAuthorized(err):
+			return struct{}{}, f.cfg.denied(readTopic(f.topic), err)
 		case isUnknownTopic(err):
 			return struct{}{}, f.admin.unknown(ctx, f.topic)
 		case kerr.IsRetriable(err): // a topic made just now
@@ -153,7 +156,7 @@ func (f *fetcher) note(partition int32, err error) {
 			final = dataLoss(f.topic, partition, err)
 		}
 	case isNotAuthorized(err):
-		final = f.cfg.translate(context.Background(), err, "read topic "+f.topic, 0)
+		final = f.denied(err)
 	case kerr.IsRetriable(err), unreachable(err):
 	case session != nil && passes(err):
 		f.cfg.logger().Warn("kafka group membership lost; joining again", "cause", rootCause(err))
@@ -163,6 +166,13 @@ func (f *fetcher) note(partition int32, err error) {
 	if final != nil && f.failed == nil {
 		f.failed = final
 	}
+}
+
+func (f *fetcher) denied(err error) error {
+	if errors.Is(err, kerr.GroupAuthorizationFailed) {
+		return f.cfg.denied(joinGroup(f.group), err)
+	}
+	return f.cfg.denied(readTopic(f.topic), err)
 }
 
 var errClosed = errors.New("the reader is closed")
@@ -190,6 +200,7 @@ func (f *fetcher) resume(partitions []int32) {
 
 // link tells people once that brokers cannot be reached, and once that they can again.
 type link struct {
+	cfg     Config
 	log     *slog.Logger
 	trouble trouble
 }
@@ -199,7 +210,7 @@ var _ kgo.HookBrokerConnect = (*link)(nil)
 // OnBrokerConnect is called by the client.
 func (l *link) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
-		l.trouble.begin(time.Now(), rootCause(err))
+		l.trouble.begin(time.Now(), l.cfg.atSight(err))
 		l.trouble.say(l.log, time.Now(), "kafka cannot be reached; reading waits")
 	} else if err == nil {
 		l.trouble.over(l.log, time.Now(), "kafka is reached again")

@@ -101,6 +101,7 @@ func NewGroupReader(cfg GroupConfig) (*GroupReader, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.group = cfg.Group
 	r.fetcher = f
 	close(r.ready)
 	return r, nil

@@ -95,7 +95,7 @@ func judge(err error, sent, unanswered bool) verdict {
 		v.heal = true
 		return v
 	case isNotAuthorized(err):
-		return unless(unanswered, refused(NotAuthorized))
+		return unless(unanswered, unsent(NotAuthorized)) // until somebody allows it
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		return unless(sent, unsent(TopicMissing))
 	case errors.Is(err, kgo.ErrMaxBuffered):

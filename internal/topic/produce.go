@@ -108,7 +108,7 @@ func (p *Producer) explain(ctx context.Context, err error, waited time.Duration)
 			return pingErr // says more than that it took too long
 		}
 	}
-	return p.cfg.translate(ctx, err, "write to topic "+p.topic, waited)
+	return p.cfg.translate(ctx, p.cfg.unlessDenied(err, writeTopic(p.topic)), "write to topic "+p.topic, waited)
 }
 
 // Close ends the connections.

@@ -3,7 +3,7 @@ package topic
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"sync"
@@ -40,6 +40,7 @@ const (
 // opens it.
 type pump struct {
 	w      *Writer
+	log    *slog.Logger // tells of which topic
 	client *kgo.Client
 	admin  *Admin
 
@@ -60,6 +61,8 @@ type pump struct {
 	purged    time.Time // when it last did
 	measured  bool      // the largest batch the topic takes is known, as far as it can be
 
+	saidBeside bool
+
 	draining time.Time       // when to give up flushing; zero: not flushing
 	flights  context.Context // ends when run does
 	lives    lifetimes
@@ -68,7 +71,7 @@ type pump struct {
 
 func newPump(w *Writer, client *kgo.Client) *pump {
 	return &pump{
-		w: w, client: client, admin: newAdmin(w.cfg.Config, client),
+		w: w, log: w.cfg.logger().With("topic", w.cfg.Topic), client: client, admin: newAdmin(w.cfg.Config, client),
 		window: min(firstBytes, w.cfg.BufferBytes), probed: make(chan finding, 1), lives: lifetimes{timeout: w.cfg.DeliveryTimeout}, buf: make([]slot, 0, chunk),
 	}
 }
@@ -118,19 +121,22 @@ func (p *pump) look(now time.Time) {
 		p.stalled, p.tries = false, 0
 		p.opened()
 		p.window = p.w.cfg.BufferBytes
-		p.w.trouble.over(p.w.cfg.logger(), now, sayOver)
+		p.w.trouble.over(p.log, now, sayOver)
 	}
 	if heal, err := p.w.failures.take(); err != nil {
 		p.heal = p.heal || heal
 		p.tries++
-		p.seek(now, err)
+		p.seek(now, p.w.cfg.unlessDenied(err, writeTopic(p.w.cfg.Topic)))
+		if isNotAuthorized(err) { // which a probe cannot find where brokers do not tell what is allowed
+			p.w.trouble.say(p.log, now, sayBegin)
+		}
 	}
 	if p.open && p.w.flying.Load() > 0 && now.Sub(p.progress) >= stallAfter {
 		p.stalled = true
 		p.seek(now, errors.New("no acknowledgement"))
 	}
 	if p.stalled {
-		p.w.trouble.sayIfLong(p.w.cfg.logger(), now, sayBegin)
+		p.w.trouble.sayIfLong(p.log, now, sayBegin)
 	}
 }
 
@@ -159,6 +165,7 @@ func (p *pump) shouldProbe(now time.Time) bool {
 // finding is what a probe found: err nil, all is well.
 type finding struct {
 	err      error
+	beside   error // about a topic that others write to
 	purged   bool  // the client has forgotten the topic
 	measured bool  // asked for the largest batch the topic takes
 	batchMax int32 // which is this; 0: not told
@@ -176,16 +183,15 @@ func (p *pump) probe(ctx context.Context, purge, measure bool) (found finding) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if found.err = p.admin.Ensure(bounded, p.w.cfg.Ensure); found.err != nil {
+	ours, others := partSpecs(p.w.cfg.Ensure, p.w.cfg.Topic)
+	if found.err = p.admin.Ensure(bounded, ours); found.err != nil {
 		return found
 	}
-	meta, err := p.admin.adm.Metadata(bounded, p.w.cfg.Topic)
-	if err == nil {
-		err = meta.Topics[p.w.cfg.Topic].Err
-	}
-	if err != nil {
-		found.err = fmt.Errorf("topic %s: %w", p.w.cfg.Topic, err)
+	if found.err = p.admin.writable(bounded, p.w.cfg.Topic); found.err != nil {
 		return found
+	}
+	if err := p.admin.Ensure(bounded, others); bounded.Err() == nil {
+		found.beside = err
 	}
 	if measure {
 		found.measured, found.batchMax = true, p.admin.batchMax(bounded, p.w.cfg.Topic)
@@ -197,19 +203,20 @@ func (p *pump) probe(ctx context.Context, purge, measure bool) (found finding) {
 func (p *pump) heard(now time.Time, found finding) {
 	if found.purged {
 		p.heal, p.purged = false, now
-		p.w.cfg.logger().Warn("kafka topic was deleted or made anew: writing to the new one", "topic", p.w.cfg.Topic)
+		p.log.Warn("kafka topic was deleted or made anew: writing to the new one")
 	}
 	if found.measured {
 		p.measured = true
 		p.fit(found.batchMax)
 	}
+	p.sayBeside(found.beside)
 	switch {
 	case p.open: // an acknowledgement was quicker
 	case found.err != nil:
 		p.tries++
 		p.nextProbe = now.Add(p.pause())
 		p.w.trouble.begin(now, found.err)
-		p.w.trouble.say(p.w.cfg.logger(), now, sayBegin)
+		p.w.trouble.say(p.log, now, sayBegin)
 	case p.heal || p.stalled && p.w.flying.Load() > 0:
 		// Kafka answers, but what the client has must end first, one way or the other.
 		p.nextProbe = now.Add(p.pause())
@@ -217,9 +224,18 @@ func (p *pump) heard(now time.Time, found finding) {
 		p.stalled, p.progress = false, now
 		p.opened()
 		if records, _ := p.w.Pending(); records == 0 { // nothing to prove it by
-			p.w.trouble.over(p.w.cfg.logger(), now, sayOver)
+			p.w.trouble.over(p.log, now, sayOver)
 		}
 	}
+}
+
+// sayBeside tells once of a topic that others write to and that we could not make for them.
+func (p *pump) sayBeside(err error) {
+	if err == nil || p.saidBeside {
+		return
+	}
+	p.saidBeside = true
+	p.log.Info("kafka topic is left to others to make", "cause", err, "try", cureOf(err))
 }
 
 // fit makes a new client when the topic takes only smaller batches, which only a topic does that others made: the broker
@@ -238,10 +254,10 @@ func (p *pump) fit(most int32) {
 		}
 	}
 	if err != nil {
-		p.w.cfg.logger().Error("kafka topic takes only small batches", "topic", p.w.cfg.Topic, "max.message.bytes", most, "cause", err)
+		p.log.Error("kafka topic takes only small batches", "max.message.bytes", most, "cause", err)
 		return
 	}
-	p.w.cfg.logger().Info("kafka topic takes only small batches; ours are as small", "topic", p.w.cfg.Topic, "max.message.bytes", most)
+	p.log.Info("kafka topic takes only small batches; ours are as small", "max.message.bytes", most)
 }
 
 // feed hands over what has lingered enough, as far as there is room.

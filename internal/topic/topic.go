@@ -1,7 +1,7 @@
 // Package topic is Reprise's Kafka: the only user of franz-go. It writes records without ever blocking the caller
 // (Writer), reads them by assignment (AssignReader) or as a member of a group (GroupReader), creates topics with explicit
-// settings and looks offsets up (Admin), and does the arithmetic of contiguous commits (Ledger). It knows brokers, bytes
-// and offsets; what a record means is not its business.
+// settings and looks offsets up (Admin), and does the arithmetic of contiguous commits (Ledger). Security is the way there, TLS and
+// SASL. The package knows brokers, bytes and offsets; what a record means is not its business.
 package topic
 
 import (
@@ -18,6 +18,7 @@ type Config struct {
 	ClientID   string                // shown in the broker's logs and metrics; default "reprise"
 	Logger     *slog.Logger          // nil: nothing is logged
 	Registerer prometheus.Registerer // nil: no metrics
+	Security   *Security             // nil: plain TCP, and no log-in
 
 	Compression Compression // of what is written; default ZstdCompression
 

@@ -1,17 +1,22 @@
 package topic
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/reprise-io/reprise/internal/fault"
 )
 
-// trouble is the state that people are told of: once when it begins, once when it is over.
+// trouble is the state that people are told of: once when it begins, again when another cure is needed, and once when it
+// is over.
 type trouble struct {
 	mu    sync.Mutex
 	since time.Time // zero: none
 	cause error
-	said  bool
+	said  time.Time // when last; zero: not
+	cure  string    // as it was said
 }
 
 func (t *trouble) get() (time.Time, error) {
@@ -30,14 +35,29 @@ func (t *trouble) begin(now time.Time, cause error) {
 	t.cause = cause
 }
 
+// say says what the trouble is, unless that was said.
 func (t *trouble) say(log *slog.Logger, now time.Time, what string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.since.IsZero() || t.said {
+	cure := cureOf(t.cause)
+	if t.since.IsZero() || !t.said.IsZero() && (t.cure == cure || !isExplained(t.cause) || now.Sub(t.said) < sayAfter) {
 		return
 	}
-	t.said = true
-	log.Warn(what, "for", now.Sub(t.since).Round(time.Millisecond), "cause", t.cause)
+	t.said, t.cure = now, cure
+	log.Warn(what, "for", now.Sub(t.since).Round(time.Millisecond), "cause", t.cause, "try", cure)
+}
+
+func isExplained(cause error) bool {
+	_, ok := errors.AsType[*fault.Error](cause)
+	return ok
+}
+
+// cureOf is what to try. Causes come and go while the trouble and its cure remain: refused, no answer, hung up.
+func cureOf(cause error) string {
+	if f, ok := errors.AsType[*fault.Error](cause); ok && f.Try != "" {
+		return f.Try
+	}
+	return tryBrokers
 }
 
 func (t *trouble) sayIfLong(log *slog.Logger, now time.Time, what string) {
@@ -50,7 +70,7 @@ func (t *trouble) sayIfLong(log *slog.Logger, now time.Time, what string) {
 func (t *trouble) clearIfUnsaid() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.said {
+	if t.said.IsZero() {
 		t.since, t.cause = time.Time{}, nil
 	}
 }
@@ -59,8 +79,8 @@ func (t *trouble) clearIfUnsaid() {
 func (t *trouble) over(log *slog.Logger, now time.Time, what string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.said {
+	if !t.said.IsZero() {
 		log.Info(what, "after", now.Sub(t.since).Round(time.Millisecond))
 	}
-	t.since, t.cause, t.said = time.Time{}, nil, false
+	t.since, t.cause, t.said, t.cure = time.Time{}, nil, time.Time{}, ""
 }

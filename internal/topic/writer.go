@@ -139,7 +139,7 @@ func (w *Writer) options() ([]kgo.Opt, error) {
 	default:
 		return nil, fault.BadUsage(fmt.Sprintf("bad acks %q", c.Acks), "it must be all or leader", "--acks all")
 	}
-	return c.Config.options("writer "+c.Topic, opts...)
+	return c.Config.patientOptions("writer "+c.Topic, opts...)
 }
 
 // Put takes r over. It never blocks.

@@ -1,17 +1,16 @@
 package cli
 
 import (
-	"bytes"
 	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/secret"
 	"github.com/reprise-io/reprise/internal/topic"
 )
 
@@ -19,24 +18,12 @@ import (
 type Shared struct {
 	Brokers     []string
 	TopicPrefix string
+	Security    topic.SecurityOptions
 	RedactKey   string // "env:NAME" or "file:PATH"; empty: random
 	Admin       string // address of metrics and health; empty: off
 	Pprof       bool
 	LogFormat   string
 	LogLevel    string
-}
-
-// defaultBroker is where a Kafka on this machine listens.
-const defaultBroker = "127.0.0.1:9092"
-
-// AddKafka adds --brokers and --topic-prefix.
-func (s *Shared) AddKafka(fs *pflag.FlagSet) {
-	brokers := []string{defaultBroker}
-	if env := os.Getenv("REPRISE_BROKERS"); env != "" {
-		brokers = strings.Split(env, ",")
-	}
-	fs.StringSliceVar(&s.Brokers, "brokers", brokers, "Kafka brokers, HOST:PORT with commas between (env REPRISE_BROKERS)")
-	fs.StringVar(&s.TopicPrefix, "topic-prefix", "reprise", "topics are PREFIX.exchanges, PREFIX.control, PREFIX.results")
 }
 
 // AddLog adds --log-format and --log-level.
@@ -97,37 +84,26 @@ func (s *Shared) LeveledLogger(w io.Writer) (*slog.Logger, *slog.LevelVar, error
 	return nil, nil, fault.BadUsage(fmt.Sprintf("bad --log-format %q", s.LogFormat), "", "auto, text or json")
 }
 
-// Topic returns what internal/topic needs to connect.
-func (s *Shared) Topic(clientID string, log *slog.Logger) topic.Config {
-	return topic.Config{Brokers: s.Brokers, ClientID: clientID, Logger: log}
-}
-
 // minKey is the fewest bytes that a pseudonym key may have.
 const minKey = 16
 
 // Key reads the key named by --redact-key; without one it draws a random key and says so.
 func (s *Shared) Key() (key []byte, random bool, err error) {
-	kind, name, _ := strings.Cut(s.RedactKey, ":")
-	switch {
-	case s.RedactKey == "":
+	if s.RedactKey == "" {
 		key = make([]byte, 32)
 		_, err = rand.Read(key)
 		return key, true, err
-	case kind == "env":
-		key = []byte(os.Getenv(name))
-		if len(key) == 0 {
-			return nil, false, fault.BadUsage(fmt.Sprintf("--redact-key %s: the variable is empty or not set", s.RedactKey), "",
-				"export "+name+"=$(head -c 32 /dev/urandom | base64)")
+	}
+	ref, err := secret.Parse("--redact-key", s.RedactKey)
+	if err != nil {
+		return nil, false, err
+	}
+	if key, err = ref.Read(); err != nil {
+		try := "head -c 32 /dev/urandom | base64 > " + ref.Name()
+		if !ref.IsFile() {
+			try = "export " + ref.Name() + "=$(head -c 32 /dev/urandom | base64)"
 		}
-	case kind == "file":
-		if key, err = os.ReadFile(name); err != nil {
-			return nil, false, fault.BadUsage("--redact-key: cannot read the key file", err.Error(),
-				"head -c 32 /dev/urandom | base64 > "+name)
-		}
-		key = bytes.TrimSpace(key)
-	default:
-		return nil, false, fault.BadUsage("bad --redact-key: want env:NAME or file:PATH", "",
-			"a key on the command line would show in the process list")
+		return nil, false, fault.BadUsage("cannot read --redact-key "+s.RedactKey, err.Error(), try)
 	}
 	if len(key) < minKey {
 		return nil, false, fault.BadUsage(fmt.Sprintf("--redact-key %s: the key has %d bytes, want at least %d", s.RedactKey, len(key), minKey),
