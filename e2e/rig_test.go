@@ -36,6 +36,7 @@ type rig struct {
 	dir       string // of the broker
 
 	broker  *kafka.Broker
+	secure  *kafka.Broker // started by the first test that needs it
 	prefixN int
 }
 
@@ -62,8 +63,10 @@ func runMain(m *testing.M) int {
 		}
 	}
 	defer func() {
-		if shared.broker != nil {
-			shared.broker.Kill()
+		for _, b := range []*kafka.Broker{shared.broker, shared.secure} {
+			if b != nil {
+				b.Kill()
+			}
 		}
 	}()
 	return m.Run()
@@ -172,10 +175,16 @@ func (p *tapped) url() string { return "http://" + p.addr }
 
 func startTap(t *testing.T, prefix, upstream string, more ...string) *tapped {
 	t.Helper()
+	return startTapWith(t, prefix, upstream, append([]string{"--brokers", shared.broker.Addr()}, more...)...)
+}
+
+// startTapWith starts a tap that is told where its broker is.
+func startTapWith(t *testing.T, prefix, upstream string, more ...string) *tapped {
+	t.Helper()
 	p := &tapped{addr: freeAddr(t), admin: freeAddr(t)}
 	args := []string{
 		"proxy", "--listen", p.addr, "--upstream", upstream, "--admin", p.admin, "--topic-prefix", prefix,
-		"--redact-key", "env:E2E_REDACT_KEY", "--name", "e2e", "--brokers", shared.broker.Addr(),
+		"--redact-key", "env:E2E_REDACT_KEY", "--name", "e2e",
 	}
 	p.Process = start(t, "tap", append(args, more...)...)
 	require.NoError(t, p.Ready(within(t, 20*time.Second), p.admin))

@@ -61,8 +61,9 @@ var joins = []string{"tap", "replay", "inspect"}
 
 // onlyIn names the only places that import these modules, by path prefix.
 var onlyIn = map[string][]string{
-	"github.com/twmb/franz-go/pkg/kgo":      {"internal/topic"},
-	"github.com/twmb/franz-go/pkg/kadm":     {"internal/topic"},
+	"github.com/twmb/franz-go/pkg/kgo":      {"internal/topic", "e2e/kafka"},
+	"github.com/twmb/franz-go/pkg/kadm":     {"internal/topic", "e2e/kafka"},
+	"github.com/twmb/franz-go/pkg/sasl":     {"internal/topic"},
 	"github.com/twmb/franz-go/plugin":       {"internal/topic"},
 	"github.com/twmb/franz-go/pkg/kfake":    {"internal/broker"},
 	"github.com/spf13/cobra":                {"cmd"},

@@ -19,9 +19,10 @@ import (
 
 // Options say where the broker lives.
 type Options struct {
-	Jars   string // folder with the jars
-	Dir    string // for configuration, data and log; must exist
-	HeapMB int    // 0: 512
+	Jars   string  // folder with the jars
+	Dir    string  // for configuration, data and log; must exist
+	HeapMB int     // 0: 512
+	Secure *Secure // nil: plaintext, and everybody may do everything
 }
 
 // Broker is one Kafka broker. It keeps its address and its data over Stop, Kill and Start.
@@ -29,6 +30,7 @@ type Broker struct {
 	options    Options
 	addr       string
 	controller string
+	security   *security     // nil: none
 	process    *proc.Process // nil: not running
 }
 
@@ -51,11 +53,20 @@ func New(ctx context.Context, o Options) (*Broker, error) {
 	if b.controller, err = proc.FreeAddr(); err != nil {
 		return nil, err
 	}
+	var users []string
+	if o.Secure != nil {
+		if err := b.prepareSecurity(*o.Secure); err != nil {
+			return nil, err
+		}
+		users = b.security.scram()
+	}
 	if err := os.WriteFile(b.path("server.properties"), []byte(b.properties()), 0o600); err != nil {
 		return nil, err
 	}
-	format, err := proc.Run(ctx, b.java("-XX:TieredStopAtLevel=1",
-		"kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", b.path("server.properties")))
+	format, err := proc.Run(ctx, b.java(append([]string{
+		"-XX:TieredStopAtLevel=1",
+		"kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", b.path("server.properties"),
+	}, users...)...))
 	if err != nil {
 		return nil, err
 	}
@@ -70,12 +81,19 @@ func (b *Broker) path(name string) string { return filepath.Join(b.options.Dir, 
 // properties: nothing is created on its own, a group does not wait for members, and internal topics are small, so that
 // a start is a matter of seconds.
 func (b *Broker) properties() string {
-	return strings.Join([]string{
+	var more []string
+	listeners, protocols := "", ""
+	if b.security != nil {
+		more = b.security.properties(b)
+		listeners, protocols = b.security.listeners()
+	}
+	return strings.Join(append([]string{
 		"process.roles=broker,controller",
 		"node.id=1",
 		"controller.quorum.voters=1@" + b.controller,
-		"listeners=PLAINTEXT://" + b.addr + ",CONTROLLER://" + b.controller,
-		"advertised.listeners=PLAINTEXT://" + b.addr,
+		"listeners=PLAINTEXT://" + b.addr + ",CONTROLLER://" + b.controller + listeners,
+		"advertised.listeners=PLAINTEXT://" + b.addr + listeners,
+		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT" + protocols,
 		"controller.listener.names=CONTROLLER",
 		"inter.broker.listener.name=PLAINTEXT",
 		"log.dirs=" + b.path("data"),
@@ -88,7 +106,7 @@ func (b *Broker) properties() string {
 		"transaction.state.log.min.isr=1",
 		"num.network.threads=2",
 		"num.io.threads=4",
-	}, "\n") + "\n"
+	}, more...), "\n") + "\n"
 }
 
 // java describes a JVM that runs a class of Kafka's.
@@ -97,6 +115,9 @@ func (b *Broker) java(args ...string) proc.Options {
 		"-Xmx" + strconv.Itoa(b.options.HeapMB) + "m", "-XX:+UseSerialGC", "-Xshare:auto",
 		"-Dorg.slf4j.simpleLogger.defaultLogLevel=info", "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
 		"-cp", filepath.Join(b.options.Jars, "*"),
+	}
+	if b.security != nil {
+		jvm = append(jvm, b.security.jvm()...)
 	}
 	return proc.Options{Path: "java", Args: append(jvm, args...)}
 }

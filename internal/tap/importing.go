@@ -39,6 +39,9 @@ func NewImporter(ctx context.Context, o Options) (*Importer, error) {
 	if err := admin.Ensure(ctx, []topic.Spec{topic.ExchangesSpec(o.Names, o.Partitions)}); err != nil {
 		return nil, err
 	}
+	if err := admin.Writable(ctx, o.Names.Exchanges); err != nil {
+		return nil, err
+	}
 	if err := admin.Ensure(ctx, []topic.Spec{topic.ControlSpec(o.Names), topic.ResultsSpec(o.Names, o.Partitions)}); err != nil {
 		o.Logger.Info("kafka topic is left to others to make", "cause", err) // an import needs it not
 	}

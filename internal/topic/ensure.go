@@ -152,6 +152,14 @@ func partSpecs(specs []Spec, name string) (named, others []Spec) {
 	return named, others
 }
 
+// Writable makes sure that the topic is there and that we may write to it.
+func (a *Admin) Writable(ctx context.Context, topic string) error {
+	_, err := call(ctx, a, adminTimeout, "look at topic "+topic, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, a.writable(ctx, topic)
+	})
+	return err
+}
+
 // writable makes sure that the topic is there and that we may write to it, as far as the broker tells: since 2.3.
 func (a *Admin) writable(ctx context.Context, topic string) error {
 	meta, err := a.adm.Metadata(kadm.WithAuthorizedOps(ctx), topic)

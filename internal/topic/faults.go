@@ -40,7 +40,11 @@ func (c Config) translate(ctx context.Context, err error, doing string, waited t
 	what := fmt.Sprintf("cannot %s on Kafka at %s", doing, c.at())
 	switch {
 	case isLogin(err):
-		return c.refusedLogin(err, c.look(ctx))
+		var found *listener
+		if errors.Is(err, kerr.UnsupportedSaslMechanism) {
+			found = c.look(ctx)
+		}
+		return c.refusedLogin(err, found)
 	case isNotAuthorized(err):
 		return &fault.Error{What: what, Cause: "not authorized: " + rootCause(err).Error(), Try: tryAccess, Err: err}
 	case errors.Is(err, context.DeadlineExceeded) && c.Security.slow(waited) != nil:

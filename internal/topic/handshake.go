@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -19,7 +20,11 @@ func (s *Security) explainHandshake(address string, err error) error {
 	_, isRoots := errors.AsType[x509.SystemRootsError](err)
 	switch {
 	case isUnknown:
-		s.explainAuthority(f, unknown.Cert)
+		shown := []*x509.Certificate{unknown.Cert}
+		if v, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			shown = v.UnverifiedCertificates
+		}
+		s.explainAuthority(f, shown)
 	case isInvalid && invalid.Reason == x509.Expired:
 		explainDates(f, invalid.Cert)
 	case isInvalid:
@@ -35,13 +40,14 @@ func (s *Security) explainHandshake(address string, err error) error {
 	return f
 }
 
-func (s *Security) explainAuthority(f *fault.Error, cert *x509.Certificate) {
-	issuer := "its issuer"
-	f.Cause = "its certificate is signed by an unknown authority"
-	if cert != nil {
-		issuer = quote(cert.Issuer.String())
-		f.Cause = fmt.Sprintf("its certificate %s is signed by an unknown authority: issuer %s", quote(cert.Subject.String()), issuer)
+// explainAuthority is given the chain as the broker shows it: its own certificate first.
+func (s *Security) explainAuthority(f *fault.Error, shown []*x509.Certificate) {
+	if len(shown) == 0 || shown[0] == nil {
+		f.Cause, f.Try = "its certificate is signed by an unknown authority", "--kafka-tls-ca FILE"
+		return
 	}
+	issuer := quote(shown[len(shown)-1].Issuer.String())
+	f.Cause = fmt.Sprintf("its certificate %s is signed by an unknown authority: issuer %s", quote(shown[0].Subject.String()), issuer)
 	if s.o.CA == "" {
 		f.Cause += " is none of this machine's"
 	} else {

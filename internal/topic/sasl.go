@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/secret"
 )
 
 // sasl is the mechanism for the client, nil for none. Secrets are read at each log-in.
@@ -92,13 +93,21 @@ func (b bearerSession) Challenge(answer []byte) (bool, []byte, error) {
 	}
 	f := &fault.Error{
 		What: "cannot log in to Kafka at " + b.host, Cause: cause + ": expired, or of another issuer, audience or key than it expects",
-		Try: "a fresh token in " + b.s.token.String() + ": it is read at each log-in", Err: kerr.SaslAuthenticationFailed,
+		Try: "a fresh token in " + b.s.token.String() + " (" + whenRead(b.s.token) + ")", Err: kerr.SaslAuthenticationFailed,
 	}
 	if !b.s.token.Given() {
 		f.Try = "--kafka-sasl-scope, and whether the broker trusts " + b.s.tokens.url + " (sasl.oauthbearer.jwks.endpoint.url, .expected.audience)"
 		b.s.tokens.forget() // perhaps it was withdrawn
 	}
 	return false, nil, f
+}
+
+// whenRead tells when a changed secret counts.
+func whenRead(ref secret.Ref) string {
+	if ref.IsFile() {
+		return "read at each log-in"
+	}
+	return "read at the start"
 }
 
 // isLogin reports whether the broker has answered a log-in with no.
@@ -127,7 +136,7 @@ func (c Config) refusedLogin(err error, found *listener) error {
 		f.Try = "a fresh token"
 	default:
 		f.Cause = fmt.Sprintf("it refuses user %s with %s: wrong name or password", quote(s.o.User), s.mechanism)
-		f.Try = fmt.Sprintf("the right password in %s (it is read at each log-in), or the right --kafka-sasl-user", s.password)
+		f.Try = fmt.Sprintf("the right password in %s (%s), or the right --kafka-sasl-user", s.password, whenRead(s.password))
 		if s.mechanism != plainMechanism {
 			f.Try += fmt.Sprintf("\na new one: kafka-configs.sh --bootstrap-server %s --command-config admin.properties --alter --entity-type users --entity-name %s --add-config '%s=[password=…]'",
 				c.Brokers[0], shellWord(s.o.User), s.mechanism)
