@@ -25,16 +25,16 @@ func (b *Broker) asAdmin(f func(*kadm.Client) error) error {
 
 // SetPassword gives a user a password for both SCRAMs; a user that is not there is made.
 func (b *Broker) SetPassword(ctx context.Context, user, password string) error {
-	var upserts []kadm.UpsertSCRAM
-	for _, mechanism := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} {
-		upserts = append(upserts, kadm.UpsertSCRAM{User: user, Mechanism: mechanism, Iterations: 4096, Password: password})
-	}
 	return b.asAdmin(func(admin *kadm.Client) error {
-		altered, err := admin.AlterUserSCRAMs(ctx, nil, upserts)
-		if err != nil {
-			return err
+		for _, mechanism := range []kadm.ScramMechanism{kadm.ScramSha256, kadm.ScramSha512} { // Kafka takes one at a time
+			altered, err := admin.AlterUserSCRAMs(ctx, nil, []kadm.UpsertSCRAM{
+				{User: user, Mechanism: mechanism, Iterations: 4096, Password: password},
+			})
+			if err = errors.Join(err, altered.Error()); err != nil {
+				return err
+			}
 		}
-		return altered.Error()
+		return nil
 	})
 }
 

@@ -29,15 +29,19 @@ func (r right) doing() string {
 
 // denied is the error for a right that we do not have. err is what Kafka answered.
 func (c Config) denied(r right, err error) error {
-	code := ""
-	if k, ok := errors.AsType[*kerr.Error](err); ok {
-		code = " (" + k.Message + ")"
-	}
 	return &fault.Error{
 		What:  fmt.Sprintf("%s may not %s on Kafka at %s", c.Security.principal(), r.doing(), c.at()),
-		Cause: "no ACL allows " + r.operation + code,
+		Cause: fmt.Sprintf("no ACL allows %s (%s)", r.operation, codeOf(err)),
 		Try:   c.grant(r), Err: err,
 	}
+}
+
+// codeOf is Kafka's name for what it answered.
+func codeOf(err error) string {
+	if k, ok := errors.AsType[*kerr.Error](err); ok {
+		return k.Message
+	}
+	return err.Error()
 }
 
 // unlessDenied is err, or the error for the right when that is what err says.

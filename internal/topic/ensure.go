@@ -84,7 +84,7 @@ func (a *Admin) create(ctx context.Context, s Spec, brokers int) error {
 		Err: err,
 	}
 	if isNotAuthorized(err) {
-		f.Cause = "it is not there, and " + a.cfg.denied(right{"Create", "topic", s.Name}, err).Error()
+		f.Cause = fmt.Sprintf("it is not there, and no ACL allows %s to create it (%s)", a.cfg.Security.principal(), codeOf(err))
 		f.Try += "\nor let us: " + a.cfg.grant(right{"Create", "topic", s.Name})
 	}
 	return f
