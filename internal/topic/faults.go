@@ -81,6 +81,10 @@ func (c Config) unreachable(err error, waited time.Duration) error {
 	switch {
 	case firstEOF != nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		cause = "it closed the connection without an answer: is this a Kafka broker?"
+		if c.Security.usesSASL() { // some brokers refuse a log-in so
+			cause = fmt.Sprintf("it closed the connection without an answer, perhaps to refuse %s with %s", c.Security.principal(), c.Security.mechanism)
+			try = "the right user and password; else the broker's log tells"
+		}
 	case errors.Is(err, context.DeadlineExceeded):
 		cause = fmt.Sprintf("no answer within %v", waited.Round(100*time.Millisecond))
 	}

@@ -1,9 +1,11 @@
 package topic
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -113,3 +115,23 @@ func (n *testNet) isDeaf() bool {
 	defer n.mu.Unlock()
 	return n.deaf
 }
+
+// logBuffer holds what was logged; it is safe for concurrent use.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *logBuffer) count(s string) int { return strings.Count(b.String(), s) }

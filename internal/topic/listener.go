@@ -83,14 +83,21 @@ func askMechanisms(ctx context.Context, conn net.Conn) ([]string, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
-	const correlation, most = 1, 64 << 10
 	req := kmsg.NewPtrSASLHandshakeRequest()
-	req.Version, req.Mechanism = 1, "?"
+	req.Version, req.Mechanism = handshakeVersion, "?"
 	if _, err := conn.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("reprise")).AppendRequest(nil, req, correlation)); err != nil {
 		return nil, err
 	}
+	return readMechanisms(conn)
+}
+
+const handshakeVersion, correlation = 1, 1
+
+// readMechanisms reads the answer, which is small.
+func readMechanisms(r io.Reader) ([]string, error) {
+	const most = 64 << 10
 	var head [8]byte
-	if _, err := io.ReadFull(conn, head[:]); err != nil {
+	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
 	}
 	size := binary.BigEndian.Uint32(head[:4])
@@ -98,11 +105,11 @@ func askMechanisms(ctx context.Context, conn net.Conn) ([]string, error) {
 		return nil, errors.New("not Kafka's answer")
 	}
 	body := make([]byte, size-4)
-	if _, err := io.ReadFull(conn, body); err != nil {
+	if _, err := io.ReadFull(r, body); err != nil {
 		return nil, err
 	}
 	resp := kmsg.NewPtrSASLHandshakeResponse()
-	resp.Version = req.Version
+	resp.Version = handshakeVersion
 	if err := resp.ReadFrom(body); err != nil {
 		return nil, err
 	}
