@@ -27,7 +27,7 @@ const tapUser, replayerUser, inspectUser = "tap", "replayer", "inspect"
 const password = "correct-horse-battery"
 
 // issuer serves the secured broker's tokens for as long as the tests run.
-var issuer *kafka.Issuer //nolint:gochecknoglobals // as the rig, which it is a part of
+var issuer *kafka.Issuer
 
 // startSecureKafka returns the running secured broker.
 func startSecureKafka(t *testing.T) *kafka.Broker {

@@ -23,7 +23,7 @@ import (
 	"github.com/reprise-io/reprise/internal/topic"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew") //nolint:gochecknoglobals // a test's flag
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // trouble is something that is wrong between the programs and a secured broker.
 type trouble struct {
