@@ -33,12 +33,6 @@ func runMain(m *testing.M) int {
 	return m.Run()
 }
 
-// notYet lists what the files here use and our programs do not have yet. What is in the programs must not be in it.
-var notYet = map[string][]string{
-	"commands": {},
-	"flags":    {"--kafka-tls-ca", "--kafka-sasl-mechanism", "--kafka-sasl-user", "--kafka-sasl-password"},
-}
-
 // commandLine is how a file here starts one of our programs.
 type commandLine struct {
 	where   string
@@ -73,21 +67,8 @@ func (c commandLine) requireParses(t *testing.T) {
 		require.NotRegexp(t, `\$[({]|%[a-z]`, arg, "%s: not filled in", c.where)
 	}
 	command := c.program + " " + c.args[0]
-	for _, missing := range notYet["commands"] {
-		if command == missing {
-			t.Logf("%s: not checked: %s does not exist yet", c.where, missing)
-			return
-		}
-	}
-	args := c.args[:0:0]
-	for _, arg := range c.args {
-		name, _, _ := strings.Cut(arg, "=")
-		if !contains(notYet["flags"], name) {
-			args = append(args, arg)
-		}
-	}
-	said, err := help(c.program, args...)
-	require.NoError(t, err, "%s: %s %v\n%s", c.where, c.program, args, said)
+	said, err := help(c.program, c.args...)
+	require.NoError(t, err, "%s: %s %v\n%s", c.where, c.program, c.args, said)
 	if c.program != "demo" {
 		require.Contains(t, said, "Usage:\n  "+command, c.where)
 	}
@@ -100,19 +81,6 @@ func contains(list []string, s string) bool {
 		}
 	}
 	return false
-}
-
-func TestWhatIsNotYetThereIsNotThere(t *testing.T) {
-	for _, command := range notYet["commands"] {
-		program, sub, _ := strings.Cut(command, " ")
-		said, err := help(program, sub)
-		require.False(t, err == nil && strings.Contains(said, "Usage:\n  "+command), "%s exists: take it out of notYet", command)
-	}
-	for _, name := range notYet["flags"] {
-		said, err := help("tap", "proxy")
-		require.NoError(t, err)
-		require.NotContains(t, said, name+" ", "%s exists: take it out of notYet", name)
-	}
 }
 
 // A wrong command line is seen: without this the tests that parse them prove nothing.
