@@ -102,6 +102,7 @@ func (o *captureOptions) check() problems {
 		wrong.note("redact-key", err)
 	}
 	wrong.note("name", tap.CheckName(o.name))
+	wrong.note("kafka-sasl-mechanism", o.Security.Check())
 	_, err = o.Level()
 	wrong.note("log-level", err)
 	_, err = o.Logger(io.Discard)

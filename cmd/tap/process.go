@@ -126,7 +126,7 @@ func obeyHangups(hangups <-chan os.Signal, reread func()) (stop func()) {
 // nothingToRead answers a SIGHUP where there is no configuration file.
 func (o *captureOptions) nothingToRead(r running) {
 	r.log.Info("SIGHUP: there is no configuration file to read again (tap run --config FILE has one); " +
-		"tap set changes what is captured while this runs")
+		"certificates and secrets are read again by themselves, and tap set changes what is captured while this runs")
 }
 
 // newRegistry returns a registry with the process's own metrics.

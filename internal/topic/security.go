@@ -178,6 +178,9 @@ func EnvOf(flag string) string {
 	return "REPRISE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// Check reports the contradiction in o, if there is one. It reads no file.
+func (o SecurityOptions) Check() error { return NewSecurity(o).usage() }
+
 // usage is the contradiction in the options, if there is one.
 func (s *Security) usage() error {
 	if s == nil {
