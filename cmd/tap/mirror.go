@@ -20,10 +20,12 @@ type mirrorOptions struct {
 	drainTimeout time.Duration
 	connections  int
 	idle         time.Duration
+	production
 }
 
 func (o *mirrorOptions) addFlags(fs *pflag.FlagSet) {
 	addListening(fs, &o.listen, &o.drainTimeout)
+	o.production.addFlags(fs)
 	fs.IntVar(&o.connections, "max-connections", 4096, "close further connections at once")
 	fs.DurationVar(&o.idle, "idle-timeout", 10*time.Minute, "close a connection that brings no request for this long; longer than the gateway keeps it")
 }
@@ -36,6 +38,7 @@ func (o *mirrorOptions) check() (wrong problems) {
 	if o.idle < time.Second {
 		wrong.note("idle-timeout", fault.BadUsage(fmt.Sprintf("--idle-timeout %s is too small", o.idle), "", "at least 1s"))
 	}
+	o.production.check(&wrong)
 	return wrong
 }
 
@@ -47,7 +50,8 @@ func (o *mirrorOptions) open(s site) (tap.Source, error) {
 	if err != nil {
 		return tap.Source{}, err
 	}
-	return tap.Source{Kind: traffic.Mirror, Listen: []string{m.Addr().String()}, Run: m.Run}, registerMirror(s.reg, m)
+	source := tap.Source{Kind: traffic.Mirror, Listen: []string{m.Addr().String()}, Upstream: o.production, Run: m.Run}
+	return source, registerMirror(s.reg, m)
 }
 
 func newMirrorCommand() *cobra.Command {
@@ -68,12 +72,14 @@ What the client had sent is taken from fields that the gateway has to set, so th
   X-Tap-Client ADDR:PORT, X-Tap-Conn ID-N (or ID), X-Tap-Time SECONDS.FRACTION              who, order, when
   X-Original-Length, X-Tap-Truncated                                                        a body kept back
 else from x-envoy-original-*, X-Forwarded-*, X-Real-IP and the copy itself. A -shadow behind the host is taken
-away. They are not stored. Keep this port where only gateways reach it.`,
+away. They are not stored. Keep this port where only gateways reach it.
+
+With --production replayers know which address is production, and refuse to fire at it.`,
 		Example: `  # nginx: copy deploy/nginx/reprise-mirror.conf, change two lines, reload
   tap mirror --listen 127.0.0.1:18081
 
   # Envoy, in the route: request_mirror_policies: [{cluster: tap, disable_shadow_host_suffix_append: true, ...}]
-  tap mirror --listen :18081 --brokers kafka-1:9092,kafka-2:9092 --redact-key file:/etc/reprise/key
+  tap mirror --listen :18081 --brokers kafka-1:9092,kafka-2:9092 --redact-key file:/etc/reprise/key --production shop.internal:8080
 
   tap mirror --listen :18081 --sample 10% --exclude 'GET /health' --admin 127.0.0.1:9100`,
 		Args: cobra.NoArgs,

@@ -96,6 +96,20 @@ func addListening(fs *pflag.FlagSet, listen *string, drainTimeout *time.Duration
 	fs.DurationVar(drainTimeout, "drain-timeout", 10*time.Second, "how long open connections may go on after SIGTERM")
 }
 
+// production is told to sources that see copies only: they cannot know where those come from.
+type production []string
+
+func (p *production) addFlags(fs *pflag.FlagSet) {
+	fs.StringSliceVar((*[]string)(p), "production", nil,
+		"HOST:PORT of the service whose traffic is copied: replayers refuse it as a target; repeatable")
+}
+
+func (p production) check(wrong *problems) {
+	for _, address := range p {
+		wrong.note("production", checkAddress("production", address, "HOST:PORT, such as shop.internal:8080"))
+	}
+}
+
 // checkAddress reports whether an address has a port.
 func checkAddress(flag, address, want string) error {
 	if _, _, err := net.SplitHostPort(address); err != nil {

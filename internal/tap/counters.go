@@ -87,7 +87,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // dropReasons are exported from the start, so that a rate over a first drop is not lost.
-var dropReasons = []string{"memory", "ring_full", "too_large", "redaction", "unreachable", "timeout", "shutdown"} //nolint:gochecknoglobals // constant
+var dropReasons = []string{"memory", "ring_full", "too_large", "redaction", "incomplete", "ambiguous", "unreachable", "timeout", "shutdown"} //nolint:gochecknoglobals // constant
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
