@@ -13,23 +13,37 @@ import (
 type format string
 
 const (
-	formatGor format = "gor"
-	formatHAR format = "har"
+	formatGor        format = "gor"
+	formatHAR        format = "har"
+	formatLog        format = "accesslog"
+	formatMitmproxy  format = "mitmproxy"
+	formatOpenSearch format = "opensearch"
 )
 
-const supported = "GoReplay .gor and HAR 1.2 (.har), plain or compressed with gzip"
+const supported = "GoReplay .gor, HAR 1.2 (.har), access logs, mitmproxy flows, OpenSearch captures, plain or compressed with gzip"
+
+// Formats are the names that Options.Format may have.
+const Formats = "gor, har, accesslog, common, combined, vhost_combined, nginx:FORMAT, apache:FORMAT, mitmproxy, opensearch"
 
 // peek is how much of a file is looked at to tell its format.
 const peek = 4096
 
 // detect tells the format by the content; a name says nothing sure. asked overrides it.
 func (f *File) detect(asked string) (format, error) {
-	switch asked {
-	case string(formatGor), string(formatHAR):
+	templates, err := logTemplates(asked)
+	switch {
+	case err != nil:
+		return "", err
+	case templates != nil:
+		f.templates = templates
+		return formatLog, nil
+	}
+	switch format(asked) {
+	case formatGor, formatHAR, formatMitmproxy, formatOpenSearch:
 		return format(asked), nil
 	case "":
 	default:
-		return "", fault.BadUsage(fmt.Sprintf("unknown format %q", asked), "", "--format gor or --format har")
+		return "", fault.BadUsage(fmt.Sprintf("unknown format %q", asked), "", "one of "+Formats)
 	}
 	r, err := f.content(nil)
 	if err != nil {
@@ -52,6 +66,12 @@ func (f *File) formatOf(head []byte) (format, error) {
 		return formatHAR, nil
 	case isGorHead(text):
 		return formatGor, nil
+	case isFlowHead(text):
+		return formatMitmproxy, nil
+	case isStreamHead(text):
+		return formatOpenSearch, nil
+	case isAccessLog(text):
+		return formatLog, nil
 	}
 	return "", fault.New(f.name+" is in a format that cannot be imported", whatElse(head),
 		"files that can: "+supported+"; --format says which when the content does not")
@@ -67,8 +87,8 @@ func whatElse(head []byte) string {
 		return "it is UTF-16 text; HAR is UTF-8: iconv -f UTF-16 -t UTF-8"
 	case has("PK\x03\x04"), has("\x28\xb5\x2f\xfd"), has("BZh"), has("\xfd7zXZ"):
 		return "it is compressed in another way than gzip"
-	case strings.Contains(string(head), `"GET /`):
-		return "it looks like an access log"
+	case strings.Contains(string(head), `GET /`):
+		return "it looks like an access log of a format of its own: --format 'nginx:…' or 'apache:…' with the format string of the server"
 	}
-	return "its beginning is neither a GoReplay payload nor JSON"
+	return "its beginning is of none of the formats"
 }

@@ -1,6 +1,7 @@
-// Package importer reads recorded HTTP traffic from files: GoReplay .gor and HAR 1.2, each also compressed with gzip. It
-// yields one exchange after another and holds only what lies between a request and its response. What a file does not
-// say is left out or flagged, never guessed. It knows nothing of redaction and Kafka.
+// Package importer reads recorded HTTP traffic from files: GoReplay .gor, HAR 1.2, access logs of nginx and Apache,
+// mitmproxy's flows and exports of the OpenSearch traffic capture, each also compressed with gzip. It yields one exchange
+// after another and holds only what lies between a request and its response. What a file does not say is left out or
+// flagged, never guessed. It knows nothing of redaction and Kafka.
 //
 // A file is read twice: once for the hash that the ids are made of, so that a second import repeats them, and once for
 // the exchanges.
@@ -15,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/reprise-io/reprise/internal/capture/importer/logformat"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -24,7 +26,7 @@ const DefaultBodyMax = 256 << 10
 
 // Options says how a file is read. The zero value is usable.
 type Options struct {
-	Format  string // "gor" or "har"; empty: told by the content
+	Format  string // a name of Formats, or nginx:FORMAT or apache:FORMAT; empty: told by the content
 	BodyMax int    // bytes kept of each body; 0: DefaultBodyMax
 }
 
@@ -34,7 +36,7 @@ type Stats struct {
 	Answered  int64 // of these, with a response
 	Broken    int64 // requests, responses or entries that could not be read; the error tells of the first
 	Orphans   int64 // responses whose request is not in the file
-	Ignored   int64 // replayed responses, and entries that never were a request on the wire, such as data: URLs
+	Ignored   int64 // what is no request to be kept: replayed responses, data: URLs, lines of a log without a request
 
 	First, Last time.Time // earliest and latest capture time; zero without exchanges
 }
@@ -61,6 +63,8 @@ type File struct {
 	modTime time.Time
 	bodyMax int
 	read    atomic.Int64
+
+	templates []*logformat.Template // of an access log
 }
 
 // Open opens a file and tells its format. Errors are *fault.Error.
@@ -92,7 +96,9 @@ func open(file *os.File, path string, o Options) (*File, error) {
 	if f.bodyMax <= 0 {
 		f.bodyMax = DefaultBodyMax
 	}
-	f.format, err = f.detect(o.Format)
+	if f.format, err = f.detect(o.Format); err == nil && f.format == formatLog && f.templates == nil {
+		f.templates, _ = logformat.Named(string(formatLog))
+	}
 	return f, err
 }
 
@@ -102,7 +108,7 @@ func (f *File) Close() error { return f.file.Close() }
 // Name returns the base name of the file.
 func (f *File) Name() string { return f.name }
 
-// Format returns "gor" or "har".
+// Format returns the name of the format, of Formats.
 func (f *File) Format() string { return string(f.format) }
 
 // Size returns the size of the file on disk in bytes.
@@ -130,12 +136,7 @@ func (f *File) Each(ctx context.Context, put func(*traffic.Exchange) error) (Sta
 		}
 		return nil
 	}
-	var err error
-	if f.format == formatGor {
-		err = f.eachGor(ctx, &stats, each)
-	} else {
-		err = f.eachHAR(ctx, &stats, each)
-	}
+	err := f.reader()(ctx, &stats, each)
 	if s, ok := errors.AsType[stopped](err); ok {
 		return stats, s.err
 	}
@@ -143,6 +144,22 @@ func (f *File) Each(ctx context.Context, put func(*traffic.Exchange) error) (Sta
 		return stats, context.Cause(ctx)
 	}
 	return stats, err
+}
+
+// reader returns what reads the file's format.
+func (f *File) reader() func(context.Context, *Stats, func(*traffic.Exchange) error) error {
+	switch f.format {
+	case formatGor:
+		return f.eachGor
+	case formatHAR:
+		return f.eachHAR
+	case formatMitmproxy:
+		return f.eachFlow
+	case formatOpenSearch:
+		return f.eachStream
+	default:
+		return f.eachLine
+	}
 }
 
 // stopped carries an error of the caller's put past everything that judges errors of the file.

@@ -71,9 +71,9 @@ func TestWhatCannotBeImportedIsSaidWithWhatCan(t *testing.T) {
 		"pcapng":         {"\x0a\x0d\x0d\x0a\x1c\x00\x00\x00", "packet capture"},
 		"UTF-16":         {"\xff\xfe{\x00", "UTF-16"},
 		"zip":            {"PK\x03\x04", "compressed"},
-		"access log":     {`10.0.0.1 - - [22/Nov/2026:13:42:10 +0000] "GET / HTTP/1.1" 200 5`, "access log"},
-		"anything":       {"hello", "neither"},
-		"payload type 7": {"7 a 1568139746437296000\nGET / HTTP/1.1\r\n\r\n", "neither"},
+		"own log":        {`[22/Nov/2026] GET / 200 5`, "access log"},
+		"anything":       {"hello", "none of the formats"},
+		"payload type 7": {"7 a 1568139746437296000\nPOST / HTTP/1.1\r\n\r\n", "none of the formats"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Open(write(t, "x.gor", row.content), Options{})
