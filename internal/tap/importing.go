@@ -23,7 +23,9 @@ type Importer struct {
 	room     chan struct{} // signalled when a record is done
 	stored   atomic.Int64
 	lost     atomic.Int64
-	Filtered int64 // exchanges that the filter left out
+	recall   *recall // nil: everything is stored, also what is there already
+	Filtered int64   // exchanges that the filter left out
+	Resumed  int64   // exchanges that were stored already
 }
 
 // NewImporter makes sure that Kafka answers and the topics are there.
@@ -52,6 +54,9 @@ func NewImporter(ctx context.Context, o Options) (*Importer, error) {
 	})
 	return im, err
 }
+
+// Resume leaves out what an earlier import of the same file has stored.
+func (im *Importer) Resume(o Options) { im.recall = &recall{config: o.Topic, topic: o.Names.Exchanges} }
 
 func (im *Importer) done(_ *topic.Record, result topic.Result) {
 	if result.State == topic.Acknowledged {
@@ -84,6 +89,15 @@ func (im *Importer) Run(ctx context.Context, read func(put func(*traffic.Exchang
 }
 
 func (im *Importer) put(ctx context.Context, x *traffic.Exchange) error {
+	if im.recall != nil {
+		switch stored, err := im.recall.has(ctx, x.ID); {
+		case err != nil:
+			return err
+		case stored:
+			im.Resumed++
+			return nil
+		}
+	}
 	keep, err := Prepare(x, im.filter, im.redactor)
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 // recording and its compressed copy have the same ids. A content that breaks off is hashed as far as it goes: the same
 // error comes again where it is reported. look, if not nil, sees the content go by and must read it to its end.
 func (f *File) survey(ctx context.Context, look func(io.Reader)) (hash [16]byte, err error) {
-	r, err := f.content(nil)
+	r, err := f.content(&f.hashed)
 	if err != nil {
 		return hash, err
 	}
