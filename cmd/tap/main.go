@@ -38,6 +38,7 @@ tap's own parser fail, capture is shed and counted, and the traffic goes on.
   tap import yesterday.gor browser.har
   tap import browser.har --print | jq .request.target`,
 	}
-	root.AddCommand(newProxyCommand(), newMirrorCommand(), newRunCommand(), newSetCommand(), newImportCommand(), newBrokerCommand())
+	root.AddCommand(newProxyCommand(), newMirrorCommand(), newIngestCommand(), newRunCommand(), newSetCommand(),
+		newImportCommand(), newBrokerCommand())
 	return root
 }

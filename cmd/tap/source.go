@@ -26,6 +26,7 @@ type source interface {
 const (
 	kindProxy  = "proxy"
 	kindMirror = "mirror"
+	kindIngest = "ingest"
 )
 
 // sourceKinds are the values of `kind:`, each with what makes a source of that kind, before addFlags gives it its defaults.
@@ -33,6 +34,7 @@ func sourceKinds() []sourceKind {
 	return []sourceKind{
 		{kindProxy, func() source { return new(proxyOptions) }},
 		{kindMirror, func() source { return new(mirrorOptions) }},
+		{kindIngest, func() source { return new(ingestOptions) }},
 	}
 }
 

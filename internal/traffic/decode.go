@@ -15,7 +15,11 @@ var ErrCorrupt = errors.New("corrupt record")
 const maxInterned = 4096
 
 // Decoder reads exchanges without copying. The zero value is ready; it is not safe for concurrent use.
-type Decoder struct{ names map[string]string }
+type Decoder struct {
+	Foreign bool // what others wrote: an id counts for nothing and may be missing
+
+	names map[string]string
+}
 
 // Decode reads a protobuf reprise.v1.Exchange into x, replacing what x held and reusing its slices. Byte slices in x
 // alias b: they are valid as long as b is left unchanged. Unknown fields are skipped.
@@ -26,6 +30,9 @@ func (d *Decoder) Decode(b []byte, x *Exchange) error {
 	err := fields(b, func(num protowire.Number, v uint64, p []byte) error {
 		switch num {
 		case 1:
+			if d.Foreign {
+				return nil
+			}
 			if len(p) != len(x.ID) {
 				return fmt.Errorf("id has %d bytes, want %d", len(p), len(x.ID))
 			}
@@ -65,7 +72,7 @@ func (d *Decoder) Decode(b []byte, x *Exchange) error {
 	if err != nil {
 		return fmt.Errorf("%w: exchange: %w", ErrCorrupt, err)
 	}
-	if x.ID == (ID{}) {
+	if x.ID == (ID{}) && !d.Foreign {
 		return fmt.Errorf("%w: exchange: no id", ErrCorrupt)
 	}
 	return nil
