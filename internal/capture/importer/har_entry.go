@@ -176,7 +176,9 @@ func harFields(list []harField) ([]traffic.Field, error) {
 
 // isLocalURL reports whether a browser finds what a URL names without a request.
 func isLocalURL(url string) bool {
-	for _, scheme := range [...]string{"data:", "blob:", "about:", "javascript:"} {
+	for _, scheme := range [...]string{
+		"data:", "blob:", "about:", "javascript:", "file:", "chrome:", "chrome-extension:", "moz-extension:", "safari-web-extension:",
+	} {
 		if len(url) >= len(scheme) && strings.EqualFold(url[:len(scheme)], scheme) {
 			return true
 		}

@@ -191,7 +191,7 @@ func (f *File) newExchange(hash [16]byte, index uint64) *traffic.Exchange {
 func (f *File) incomplete(stats *Stats, what, cause string, err error) error {
 	e := &fault.Error{What: f.name + ": " + what, Cause: cause, Err: err, Code: fault.Incomplete}
 	if stats.Exchanges == 0 {
-		e.Code, e.Try = fault.Failure, "files that can be imported: "+supported
+		e.Code, e.Try = fault.Failure, "files that can be imported: "+supported+"; logs of other formats, JSON too, with --format 'nginx:…'"
 		return e
 	}
 	e.Try = fmt.Sprintf("the %d exchanges that could be read are imported; ids repeat, so a repaired file can be imported again",
