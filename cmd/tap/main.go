@@ -30,12 +30,15 @@ tap's own parser fail, capture is shed and counted, and the traffic goes on.
   # Behind an nginx or Envoy that mirrors requests to it
   tap mirror --listen 127.0.0.1:18081
 
+  # Filters in your own code
+  tap ingest --listen 127.0.0.1:8090
+
   # Several sources from one file; and less of it, while it runs
   tap run --config tap.yaml
   tap set --sample 10%
 
   # Traffic recorded by other tools
-  tap import yesterday.gor browser.har
+  tap import yesterday.gor browser.har access.log.gz
   tap import browser.har --print | jq .request.target`,
 	}
 	root.AddCommand(newProxyCommand(), newMirrorCommand(), newIngestCommand(), newRunCommand(), newSetCommand(),
