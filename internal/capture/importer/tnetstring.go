@@ -132,6 +132,7 @@ func tnetValue(data []byte, kind byte, depth int) (any, error) {
 // The values of a dict, as far as they are of that type.
 
 func (d tnetDict) bytes(key string) []byte { v, _ := d[key].([]byte); return v }
+
 func (d tnetDict) dict(key string) tnetDict {
 	v, _ := d[key].(tnetDict)
 	return v

@@ -130,15 +130,15 @@ func (p *piece) add(b []byte) {
 func (p *piece) line(r *bufio.Reader) error {
 	for {
 		p.reset()
-		any := false
+		some := false
 		for {
 			part, err := r.ReadSlice('\n')
-			any = any || len(part) > 0
+			some = some || len(part) > 0
 			p.add(part)
 			if errors.Is(err, bufio.ErrBufferFull) {
 				continue
 			}
-			if err != nil && !(errors.Is(err, io.EOF) && any) {
+			if err != nil && !(errors.Is(err, io.EOF) && some) {
 				return err
 			}
 			break

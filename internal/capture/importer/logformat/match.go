@@ -2,13 +2,16 @@ package logformat
 
 import "bytes"
 
-// maxSteps bounds the work for one line: a line that fits in no way must not cost more than reading it.
-const maxSteps = 20_000
+// Bounds the work for one line, in bytes looked at: a line that fits in no way must not cost much more than one that does.
+const (
+	stepsPerByte = 32
+	stepsAtLeast = 4096
+)
 
 // Match cuts a line, without its line end, into the values of the fields and appends them to values; they alias the line
 // and are still escaped. It reports whether the line is of this format.
 func (t *Template) Match(line []byte, values [][]byte) ([][]byte, bool) {
-	m := matcher{t: t, line: line, values: values}
+	m := matcher{t: t, line: line, values: values, steps: stepsAtLeast + stepsPerByte*len(line)}
 	if !bytes.HasPrefix(line, []byte(t.literals[0])) {
 		return values, false
 	}
@@ -20,7 +23,7 @@ type matcher struct {
 	t      *Template
 	line   []byte
 	values [][]byte
-	steps  int
+	steps  int // left
 }
 
 // from matches field i and everything behind it at pos. Of the ways in which a line could be cut it takes the one with
@@ -34,6 +37,9 @@ func (m *matcher) from(i, pos int) bool {
 	last := i+1 == len(m.t.fields)
 	path := i+1 < len(m.t.fields) && behind == "" // the next one begins with a slash
 	for end := pos; end <= len(m.line); {
+		if m.steps--; m.steps < 0 {
+			return false
+		}
 		fits := false
 		switch {
 		case last && behind == "":
@@ -44,9 +50,6 @@ func (m *matcher) from(i, pos int) bool {
 			fits = end+len(behind) <= len(m.line) && string(m.line[end:end+len(behind)]) == behind
 		}
 		if fits && f.class.whole(m.line[pos:end]) {
-			if m.steps++; m.steps > maxSteps {
-				return false
-			}
 			m.values = append(m.values, m.line[pos:end])
 			if m.from(i+1, end+len(behind)) {
 				return true
