@@ -55,7 +55,10 @@ stdout, one JSON object a line, and no Kafka is needed.
 
 An access log has no bodies: a request that may have had one (POST, PUT, PATCH …) is flagged TRUNCATED_REQUEST and is
 not replayed unless asked for. nginx writes a line at a request's end: with $request_time in the format the time is that
-of its beginning. Lines without a request (400s, TLS on a plain port) are counted and left out.`,
+of its beginning. Lines without a request (400s, TLS on a plain port) are counted and left out.
+
+Times that --shift-to moves ahead of now are for replayer live, which waits for them; replayer run ends at now unless
+its --to says more.`,
 		Example: `  tap import yesterday.gor
   tap import browser.har --print | jq -c '[.request.method, .request.target]'
   tap import access.log.gz

@@ -24,7 +24,7 @@ type Importer struct {
 	stored   atomic.Int64
 	lost     atomic.Int64
 	recall   *recall // nil: everything is stored, also what is there already
-	Filtered int64   // exchanges that the filter left out
+	Filtered int64   // exchanges that the filter left out, or that a replayer had caused
 	Resumed  int64   // exchanges that were stored already
 }
 
@@ -121,8 +121,14 @@ func (im *Importer) put(ctx context.Context, x *traffic.Exchange) error {
 	return ctx.Err()
 }
 
+// markHeader is what requests of a replayer carry. They are never captured, and so not imported either.
+const markHeader = "Reprise-Replay"
+
 // Prepare filters and redacts one exchange of a file: what Importer stores and --print shows.
 func Prepare(x *traffic.Exchange, f chooser, r redactor) (keep bool, err error) {
+	if _, marked := traffic.Get(x.Request.Headers, markHeader); marked {
+		return false, nil
+	}
 	if f != nil {
 		if keep, _ := f.Keep(x); !keep {
 			return false, nil

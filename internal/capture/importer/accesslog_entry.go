@@ -116,6 +116,9 @@ func (e *logEntry) header(name string, v []byte) {
 	if strings.EqualFold(name, "Content-Length") {
 		e.saysLength = true
 	}
+	if strings.EqualFold(name, "X-Forwarded-For") {
+		v = bytes.TrimSuffix(v, []byte(",")) // where the client's own address stands behind the list
+	}
 	if v != nil {
 		e.headers = append(e.headers, traffic.Field{Name: []byte(name), Value: v})
 	}

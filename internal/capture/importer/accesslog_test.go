@@ -145,6 +145,34 @@ func TestLinesWithoutARequestAreCountedNotInvented(t *testing.T) {
 	}, got)
 }
 
+func TestWellKnownFormatsAreToldLineByLine(t *testing.T) {
+	const line = ` - - [22/Nov/2026:13:42:10 +0000] "GET /a HTTP/1.1" 200 5`
+	const agent = ` "-" "curl"`
+	for beginning, want := range map[string]string{
+		`10.0.0.7`:                             "10.0.0.7||",
+		`::1`:                                  "::1||",
+		`unix:`:                                "unix:||",
+		`monitoring-server`:                    "monitoring-server||",
+		`shop.example 10.0.0.7`:                "10.0.0.7|shop.example|",
+		`shop.example:8080 10.0.0.7`:           "10.0.0.7|shop.example|",
+		`1.1.1.1 10.0.0.7`:                     "10.0.0.7||1.1.1.1",
+		`2a03::1, 2.2.2.2 10.0.0.7`:            "10.0.0.7||2a03::1, 2.2.2.2",
+		`1.1.1.1, 2.2.2.2, 10.0.0.7`:           "10.0.0.7||1.1.1.1, 2.2.2.2",
+		`"1.1.1.1, 2.2.2.2, 3.3.3.3" 10.0.0.7`: "10.0.0.7||1.1.1.1, 2.2.2.2, 3.3.3.3",
+	} {
+		for _, end := range []string{"", agent, agent + ` "-"`, agent + ` "1.1.1.1" 0.003 x`} {
+			xs, _, err := readLog(t, "", beginning+line+end+"\n")
+			require.NoError(t, err, beginning+end)
+			forwarded, _ := traffic.Get(xs[0].Request.Headers, "X-Forwarded-For")
+			require.Equal(t, want, string(xs[0].Connection.Client)+"|"+string(xs[0].Request.Authority)+"|"+string(forwarded), beginning+end)
+			require.EqualValues(t, 5, xs[0].Response.BodySize)
+		}
+	}
+	xs, _, err := readLog(t, "", `10.0.0.7 - jo ann [22/Nov/2026:13:42:10 +0000] "GET /a HTTP/1.1" 200 5`)
+	require.NoError(t, err)
+	require.Equal(t, "10.0.0.7", string(xs[0].Connection.Client))
+}
+
 func TestLinesThatAreNotOfTheFormat(t *testing.T) {
 	good := `10.0.0.7 - - [22/Nov/2026:13:42:10 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl"` + "\n"
 	xs, stats, err := readLog(t, "", good+"half a li\n"+good+strings.Repeat("x", maxLine+10)+"\n"+good+

@@ -21,7 +21,7 @@ const maxFlow = 64 << 20
 var (
 	errLongFlow   = fmt.Errorf("flow is longer than %d MiB", maxFlow>>20)
 	errNoFlow     = errors.New("flow is no dictionary")
-	errOldFlow    = errors.New("flow of mitmproxy before 1.0, whose versions are lists: convert it with a newer mitmdump -r OLD -w NEW")
+	errOldFlow    = errors.New("flow of mitmproxy before 1.0: convert it with a newer mitmdump -r OLD -w NEW")
 	errFlowNoTime = errors.New("request has no time")
 )
 
@@ -100,7 +100,7 @@ func (g *flowReader) exchange(data []byte, kind byte) (*traffic.Exchange, error)
 	if !ok {
 		return nil, errNoFlow
 	}
-	if _, old := flow["version"].([]any); old {
+	if version, _ := flow["version"].([]any); len(version) > 0 && version[0] == int64(0) {
 		return nil, errOldFlow
 	}
 	if string(flow.bytes("type")) != "http" || flow.dict("request") == nil {
@@ -257,10 +257,14 @@ func flowVersion(v []byte) []byte {
 	return v
 }
 
-// flowAddress reads the first of the keys that has an address: [HOST, PORT], with more behind in IPv6.
+// flowAddress reads the first of the keys that has an address: [HOST, PORT], with more behind in IPv6; up to version 2 within
+// a dictionary.
 func flowAddress(conn tnetDict, keys ...string) []byte {
 	for _, key := range keys {
 		list, _ := conn[key].([]any)
+		if d := conn.dict(key); d != nil {
+			list, _ = d["address"].([]any)
+		}
 		if len(list) < 2 {
 			continue
 		}

@@ -114,6 +114,7 @@ func TestMitmproxyDumpThatIsBroken(t *testing.T) {
 		"path with a space": {flow("/1") + flow("/a b"), 1, "request has path", fault.Incomplete},
 		"only other flows":  {tnet(map[string]any{"type": "tcp"}), 0, "there is no HTTP flow in it", fault.Failure},
 		"before 1.0":        {flow("/1") + tnet(map[string]any{"version": []any{0, 18}}), 1, "mitmdump", fault.Incomplete},
+		"too deep":          {flow("/1") + strings.Repeat("9:", 40), 1, "broken off", fault.Incomplete},
 	} {
 		t.Run(name, func(t *testing.T) {
 			xs, _, err := readAll(t, write(t, "x", row.content), Options{Format: "mitmproxy"})

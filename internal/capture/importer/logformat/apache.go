@@ -96,7 +96,7 @@ func apacheField(letter byte, param string) (Field, bool) {
 	case 'a':
 		return Field{Kind: onlyOf(ClientAddress, param == ""), class: token}, true
 	case 'h':
-		return Field{Kind: ClientAddress, class: token}, true
+		return Field{Kind: ClientAddress, class: address}, true
 	case 'A':
 		return Field{Kind: ServerAddress, class: token}, true
 	case 'B', 'b':
@@ -107,8 +107,11 @@ func apacheField(letter byte, param string) (Field, bool) {
 		return Field{Kind: RequestCookie, Name: param}, param != ""
 	case 'i':
 		f := Field{Kind: RequestHeader, Name: param}
-		if strings.EqualFold(param, "Host") {
+		switch strings.ToLower(param) {
+		case "host":
 			f.class = host
+		case "x-forwarded-for":
+			f.class = list
 		}
 		return f, param != ""
 	case 'o':
@@ -143,7 +146,7 @@ func apacheField(letter byte, param string) (Field, bool) {
 		return Field{Kind: ConnectionKept, class: digits}, true
 	case 'X':
 		return Field{Kind: Completion, class: token}, true
-	case 'l', 'L', 'P', 'R', 'I', 'S', '^':
+	case 'l', 'L', 'P', 'R', 'I', 'S', '^', 'x', 'c': // x and c: mod_ssl
 		return Field{class: token}, true
 	case 'e', 'f', 'n', 'u':
 		return Field{}, true

@@ -71,7 +71,7 @@ func (m *matcher) from(i, pos int) bool {
 func (c class) has(line []byte, i int) bool {
 	b := line[i]
 	switch c {
-	case token:
+	case token, address:
 		return b != ' ' && b != '\t'
 	case digits:
 		return b >= '0' && b <= '9' || b == '-' || b == '.'
@@ -91,7 +91,11 @@ func (c class) has(line []byte, i int) bool {
 
 // whole reports whether a value whose bytes all fit is one of that class.
 func (c class) whole(value []byte) bool {
-	if c != domain {
+	switch c {
+	case address:
+		return string(value) != "-"
+	case domain:
+	default:
 		return true
 	}
 	return bytes.ContainsFunc(value, func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' })

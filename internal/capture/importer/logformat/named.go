@@ -20,11 +20,13 @@ func Named(name string) ([]*Template, bool) {
 			rest    = ` %{rest}n`
 			vhost   = `%{domain}v `
 			proxies = `%{X-Forwarded-For}i `
+			quoted  = `"%{X-Forwarded-For}i" `
 		)
 		return builtin(
 			line+referer, line, line+referer+rest,
 			`%v:%p `+line+referer, `%v:%p `+line, `%v:%p `+line+referer+rest,
 			vhost+line+referer, vhost+line, vhost+line+referer+rest,
+			quoted+line+referer, quoted+line, quoted+line+referer+rest,
 			proxies+line+referer, proxies+line, proxies+line+referer+rest,
 			CombinedFormat, CommonFormat, CombinedFormat+rest,
 		), true

@@ -194,8 +194,11 @@ func nginxField(name string) Field {
 	switch {
 	case strings.HasPrefix(name, "http_"):
 		f := Field{Kind: RequestHeader, Name: headerName(name[len("http_"):])}
-		if name == "http_host" {
+		switch name {
+		case "http_host":
 			f.class = host
+		case "http_x_forwarded_for":
+			f.class = list
 		}
 		return f
 	case strings.HasPrefix(name, "sent_http_"):

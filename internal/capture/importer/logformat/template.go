@@ -59,13 +59,14 @@ type Field struct {
 type class uint8
 
 const (
-	free   class = iota
-	token        // no white space
-	digits       // of a number: also "-" and "."
-	host         // a token without a slash
-	domain       // a host with a letter in it, without a colon
-	list         // tokens with ", " or " : " between them
-	stamp        // a time, perhaps with spaces in it; what is none shows when it is read
+	free    class = iota
+	token         // no white space
+	digits        // of a number: also "-" and "."
+	host          // a token without a slash
+	domain        // a host with a letter in it, without a colon
+	address       // a token, and not "-"
+	list          // tokens with ", " or " : " between them
+	stamp         // a time, perhaps with spaces in it; what is none shows when it is read
 )
 
 // Escape is how special characters are written.
