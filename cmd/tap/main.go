@@ -41,7 +41,7 @@ tap's own parser fail, capture is shed and counted, and the traffic goes on.
   tap import yesterday.gor browser.har access.log.gz
   tap import browser.har --print | jq .request.target`,
 	}
-	root.AddCommand(newProxyCommand(), newMirrorCommand(), newIngestCommand(), newRunCommand(), newSetCommand(),
+	root.AddCommand(newProxyCommand(), newMirrorCommand(), newExtprocCommand(), newIngestCommand(), newRunCommand(), newSetCommand(),
 		newImportCommand(), newBrokerCommand())
 	return root
 }

@@ -82,7 +82,7 @@ func registerProxy(reg prometheus.Registerer, p *proxy.Proxy) error {
 		{"reprise_tap_accepted_total", helpAccepted, func(s proxy.Stats) int64 { return s.Accepted }, false},
 		{"reprise_tap_refused_total", helpRefused, func(s proxy.Stats) int64 { return s.Refused }, false},
 		{"reprise_tap_client_bytes_total", helpClientBytes, func(s proxy.Stats) int64 { return s.BytesIn }, false},
-		{"reprise_tap_upstream_bytes_total", "Bytes to clients.", func(s proxy.Stats) int64 { return s.BytesOut }, false},
+		{"reprise_tap_upstream_bytes_total", helpUpstreamBytes, func(s proxy.Stats) int64 { return s.BytesOut }, false},
 		{"reprise_tap_opaque_total", helpOpaque, func(s proxy.Stats) int64 { return s.Opaque }, false},
 		{"reprise_tap_parser_panics_total", helpPanics, func(s proxy.Stats) int64 { return s.Panics }, false},
 	})

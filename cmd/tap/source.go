@@ -24,9 +24,10 @@ type source interface {
 }
 
 const (
-	kindProxy  = "proxy"
-	kindMirror = "mirror"
-	kindIngest = "ingest"
+	kindProxy   = "proxy"
+	kindMirror  = "mirror"
+	kindExtproc = "extproc"
+	kindIngest  = "ingest"
 )
 
 // sourceKinds are the values of `kind:`, each with what makes a source of that kind, before addFlags gives it its defaults.
@@ -34,6 +35,7 @@ func sourceKinds() []sourceKind {
 	return []sourceKind{
 		{kindProxy, func() source { return new(proxyOptions) }},
 		{kindMirror, func() source { return new(mirrorOptions) }},
+		{kindExtproc, func() source { return new(extprocOptions) }},
 		{kindIngest, func() source { return new(ingestOptions) }},
 	}
 }

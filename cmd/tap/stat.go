@@ -4,12 +4,13 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // What several kinds of sources count has one name and so one help: they may be in one process.
 const (
-	helpConnections = "Connections open now: of clients, or of gateways."
-	helpAccepted    = "Connections accepted."
-	helpRefused     = "Connections that the upstream did not take, or over --max-connections."
-	helpClientBytes = "Bytes from clients, or from gateways."
-	helpOpaque      = "Connections not read, or read no further: TLS, what is no HTTP; of a proxy also upgraded ones. A mirror closes them."
-	helpPanics      = "Connections whose capture a fault in the parser ended."
+	helpConnections   = "Connections open now: of clients, or of gateways. Of an Envoy its streams, one for each exchange."
+	helpAccepted      = "Connections accepted, or an Envoy's streams."
+	helpRefused       = "Connections that the upstream did not take, or over --max-connections."
+	helpClientBytes   = "Bytes from clients, or from gateways."
+	helpUpstreamBytes = "Bytes to clients."
+	helpOpaque        = "Connections not read, or read no further: TLS, what is no HTTP; of a proxy also upgraded ones. A mirror closes them."
+	helpPanics        = "Connections whose capture a fault in the parser ended."
 )
 
 // stat is a number that a source counts itself: a counter, or else a gauge.
