@@ -192,7 +192,7 @@ func TestExtprocRecordsGRPC(t *testing.T) {
 	require.Equal(t, []string{"42"}, values(x.Response.Trailers, "x-sum"))
 	require.Equal(t, []string{"0"}, values(x.Response.Trailers, "grpc-status"))
 	require.Equal(t, []string{"7"}, values(x.Request.Headers, "x-visitor"))
-	require.Equal(t, "HTTP/2", string(x.Request.Protocol))
+	require.Equal(t, "HTTP/2.0", string(x.Request.Protocol))
 	require.Zero(t, x.Flags, x.Flags)
 	missing := append(values(all[1].Response.Trailers, "grpc-status"), values(all[1].Response.Headers, "grpc-status")...)
 	require.Equal(t, []string{"5"}, missing, "NOT_FOUND")
@@ -223,6 +223,13 @@ func TestExtprocNeverTouchesProduction(t *testing.T) {
 	}
 	t.Logf("tap up: slowest %s", load(t, 500, func() {}))
 	t.Logf("tap frozen: slowest %s", load(t, 500, func() { w.tap.Signal(syscall.SIGSTOP) }))
+	for _, size := range []int{8 << 20, 20 << 20} { // below and above what the configuration lets Envoy hold
+		from := time.Now()
+		require.Equal(t, fmt.Sprint(size), w.get(t, "PUT", "/count", big(size)))
+		up := time.Since(from)
+		require.Len(t, w.get(t, "GET", fmt.Sprintf("/give?n=%d", size), ""), size)
+		t.Logf("tap frozen: %d MiB up in %s, down in %s", size>>20, up, time.Since(from)-up)
+	}
 	w.tap.Signal(syscall.SIGCONT)
 	t.Logf("tap killed: slowest %s", load(t, 500, w.tap.Kill))
 	t.Logf("tap down: slowest %s", load(t, 500, func() {}))

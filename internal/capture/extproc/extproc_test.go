@@ -117,6 +117,9 @@ func TestFlags(t *testing.T) {
 		{"the length of an answer to HEAD", []*extprocv3.ProcessingRequest{
 			requestHead(true), responseHead("200", true, "content-length", "5000"),
 		}, 0, func(t *testing.T, x *traffic.Exchange) { require.Zero(t, x.Response.BodySize) }},
+		{"a version as Envoy writes it", []*extprocv3.ProcessingRequest{
+			with(requestHead(true), map[string]any{"request.protocol": "HTTP/2"}), responseHead("200", true),
+		}, 0, func(t *testing.T, x *traffic.Exchange) { require.Equal(t, "HTTP/2.0", string(x.Request.Protocol)) }},
 		{"upgraded", []*extprocv3.ProcessingRequest{requestHead(false), responseHead("101", false)}, traffic.Upgraded, nil},
 		{"parts that come twice or too late", []*extprocv3.ProcessingRequest{
 			requestBody(false, "early"), requestTrailers("early", "1"), responseBody(true, "early"), responseTrailers("early", "1"),

@@ -129,6 +129,16 @@ func (a attributes) connection(gateway string) traffic.Connection {
 	return c
 }
 
+// protocol is the client's, written as the other sources write it.
+func (a attributes) protocol() []byte {
+	switch p := a.text("request.protocol"); p {
+	case "HTTP/2", "HTTP/3":
+		return []byte(p + ".0")
+	default:
+		return []byte(p)
+	}
+}
+
 // viaUpstream are Envoy's code_details of a response that did not come from Envoy itself.
 const viaUpstream = "via_upstream"
 

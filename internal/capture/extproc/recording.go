@@ -81,7 +81,7 @@ func (r *recording) requestHead(h *extprocv3.HttpHeaders, a attributes, now time
 	x.CaptureTime, x.TimeSource, x.Flags = a.captureTime(now)
 	x.Request = traffic.Request{
 		Method: parsed.method, Scheme: parsed.scheme, Authority: parsed.authority, Target: parsed.target,
-		Protocol: []byte(a.text("request.protocol")), Headers: parsed.fields,
+		Protocol: a.protocol(), Headers: parsed.fields,
 	}
 	if string(parsed.method) == "CONNECT" {
 		x.Flags |= traffic.Connect
