@@ -67,45 +67,27 @@ func startEdge(t *testing.T, file string, addresses map[string]string, edits ...
 	return e
 }
 
-// startTapOf runs a tap that is not in the line.
-func startTapOf(t *testing.T, command, prefix string, more ...string) *tapped {
-	t.Helper()
-	p := &tapped{addr: freeAddr(t), admin: freeAddr(t)}
-	args := []string{
-		command, "--listen", p.addr, "--admin", p.admin, "--topic-prefix", prefix,
-		"--redact-key", "env:E2E_REDACT_KEY", "--name", "e2e", "--brokers", shared.broker.Addr(),
-	}
-	p.Process = start(t, "tap", append(args, more...)...)
-	require.NoError(t, p.Ready(within(t, 20*time.Second), p.admin))
-	return p
-}
-
-// origin is the service behind Envoy: /echo gives back what it gets, /count its size, /give?n= so many bytes, /status?n=
-// that status, /hang nothing until the client has gone.
+// origin is the service behind Envoy. By the first segment of the path: /echo gives back what it gets, /count its size,
+// /give?n= so many bytes, /hang nothing until the client has gone. It is no ServeMux, which would redirect odd paths.
 func origin() http.Handler {
-	number := func(r *http.Request) int {
-		n, _ := strconv.Atoi(r.URL.Query().Get("n"))
-		return n
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Seen-Path", r.RequestURI)
-		w.Header()["X-Twice"] = []string{"a", "b"}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body) // a server of Go's reads no more once it has begun to write
-		_, _ = w.Write(body)
+		first, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		switch first {
+		case "echo":
+			w.Header()["X-Twice"] = []string{"a", "b"}
+			_, _ = w.Write(body)
+		case "count":
+			fmt.Fprint(w, len(body))
+		case "give":
+			n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+			_, _ = io.WriteString(w, big(n))
+		case "hang":
+			<-r.Context().Done()
+		default:
+			fmt.Fprint(w, "ok")
+		}
 	})
-	mux.HandleFunc("/count", func(w http.ResponseWriter, r *http.Request) {
-		n, _ := io.Copy(io.Discard, r.Body)
-		fmt.Fprint(w, n)
-	})
-	mux.HandleFunc("/give", func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, big(number(r))) })
-	mux.HandleFunc("/status", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(number(r)) })
-	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		<-r.Context().Done()
-	})
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
-	return mux
 }
 
 // serveGRPC runs a gRPC service that sends trailers.
@@ -174,6 +156,28 @@ func inTurns(t *testing.T, n, atATime int, do func(ctx context.Context, i int) e
 	}
 	turns.Wait()
 	require.NoError(t, context.Cause(ctx))
+}
+
+// load posts bodies of none and 10 KiB in turns while something happens; each must come back as it was sent.
+func (e *edge) load(t *testing.T, c *http.Client, requests int, happens func()) (slowest time.Duration) {
+	t.Helper()
+	var most atomic.Int64
+	inTurns(t, requests, 8, func(ctx context.Context, i int) error {
+		if i == requests/4 {
+			happens()
+		}
+		from := time.Now()
+		want := strings.Repeat("x", 10<<10*(i%2))
+		status, answer, err := fetch(ctx, c, "POST", e.url()+"/echo", want)
+		if err == nil && (status != 200 || answer != want) {
+			err = fmt.Errorf("%d %.50q", status, answer)
+		}
+		for took := int64(time.Since(from)); took > most.Load(); {
+			most.Store(took)
+		}
+		return err
+	})
+	return time.Duration(most.Load())
 }
 
 func TestEnvoyTakesWhatDeployHas(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,6 +20,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/reprise-io/reprise/e2e/proc"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -41,7 +41,7 @@ func startWatched(t *testing.T, edits ...string) *watched {
 	prefix, names := newPrefix()
 	w := &watched{names: names, client: newClient(t), service: httptest.NewServer(origin())}
 	t.Cleanup(w.service.Close)
-	w.tap = startTapOf(t, "extproc", prefix, "--redact", "off")
+	w.tap = startBeside(t, "extproc", prefix)
 	w.tap.waitTopics(t, names)
 	w.edge = startEdge(t, "extproc.yaml", map[string]string{
 		"service": w.service.Listener.Addr().String(), "service-grpc": serveGRPC(t), "tap": w.tap.addr,
@@ -200,29 +200,9 @@ func TestExtprocRecordsGRPC(t *testing.T) {
 
 func TestExtprocNeverTouchesProduction(t *testing.T) {
 	w := startWatched(t)
-	// load sends requests while something happens to the tap; each must be answered with what was sent.
-	load := func(t *testing.T, requests int, happens func()) (slowest time.Duration) {
-		t.Helper()
-		var most atomic.Int64
-		inTurns(t, requests, 8, func(ctx context.Context, i int) error {
-			if i == requests/4 {
-				happens()
-			}
-			from := time.Now()
-			want := strings.Repeat("x", 10<<10*(i%2))
-			status, answer, err := fetch(ctx, w.client, "POST", w.url()+"/echo", want)
-			if err == nil && (status != 200 || answer != want) {
-				err = fmt.Errorf("%d %.50q", status, answer)
-			}
-			for took := int64(time.Since(from)); took > most.Load(); {
-				most.Store(took)
-			}
-			return err
-		})
-		return time.Duration(most.Load())
-	}
-	t.Logf("tap up: slowest %s", load(t, 500, func() {}))
-	t.Logf("tap frozen: slowest %s", load(t, 500, func() { w.tap.Signal(syscall.SIGSTOP) }))
+	load := func(happens func()) time.Duration { return w.load(t, w.client, 500, happens) }
+	t.Logf("tap up: slowest %s", load(func() {}))
+	t.Logf("tap frozen: slowest %s", load(func() { w.tap.Signal(syscall.SIGSTOP) }))
 	for _, size := range []int{8 << 20, 20 << 20} { // below and above what the configuration lets Envoy hold
 		from := time.Now()
 		require.Equal(t, fmt.Sprint(size), w.get(t, "PUT", "/count", big(size)))
@@ -231,8 +211,8 @@ func TestExtprocNeverTouchesProduction(t *testing.T) {
 		t.Logf("tap frozen: %d MiB up in %s, down in %s", size>>20, up, time.Since(from)-up)
 	}
 	w.tap.Signal(syscall.SIGCONT)
-	t.Logf("tap killed: slowest %s", load(t, 500, w.tap.Kill))
-	t.Logf("tap down: slowest %s", load(t, 500, func() {}))
+	t.Logf("tap killed: slowest %s", load(w.tap.Kill))
+	t.Logf("tap down: slowest %s", load(func() {}))
 	upload := big(20 << 20)
 	require.Equal(t, fmt.Sprint(len(upload)), w.get(t, "PUT", "/count", upload), "also large ones")
 	require.Positive(t, w.stat(t, "http.edge.ext_proc.reprise.failure_mode_allowed"))
@@ -278,10 +258,11 @@ func TestExtprocStopsAfterWhatIsUnderWay(t *testing.T) {
 		done <- err
 	}()
 	waitFor(t, 10*time.Second, func() error {
-		if n := w.stat(t, "cluster.reprise-tap.upstream_rq_active"); n == 0 {
-			return errors.New("no stream yet")
+		m, err := proc.Scrape(t.Context(), w.tap.admin)
+		if err == nil && (m.Sum("reprise_tap_connections") != 1 || m.Sum("reprise_tap_seen_total") != 1) {
+			err = errors.New("the tap has not got both yet")
 		}
-		return nil
+		return err
 	})
 	w.tap.Signal(syscall.SIGTERM)
 	leave()

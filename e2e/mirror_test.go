@@ -28,9 +28,15 @@ import (
 // startMirror runs tap mirror.
 func startMirror(t *testing.T, prefix string, more ...string) *tapped {
 	t.Helper()
+	return startBeside(t, "mirror", prefix, more...)
+}
+
+// startBeside runs a tap that gateways send copies to.
+func startBeside(t *testing.T, command, prefix string, more ...string) *tapped {
+	t.Helper()
 	p := &tapped{addr: freeAddr(t), admin: freeAddr(t)}
 	args := []string{
-		"mirror", "--listen", p.addr, "--admin", p.admin, "--topic-prefix", prefix, "--name", "e2e",
+		command, "--listen", p.addr, "--admin", p.admin, "--topic-prefix", prefix, "--name", "e2e",
 		"--redact", "off", "--brokers", shared.broker.Addr(),
 	}
 	p.Process = start(t, "tap", append(args, more...)...)

@@ -94,10 +94,7 @@ func Listen(cfg Config) (*Server, error) {
 	s := newServer(cfg)
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
-		return nil, &fault.Error{
-			What: "cannot listen on " + cfg.Listen, Cause: err.Error(), Try: "another --listen address; ss -ltnp shows who has this one",
-			Code: fault.Failure, Err: err,
-		}
+		return nil, fault.Listening(cfg.Listen, err)
 	}
 	s.ln = ln
 	return s, nil
