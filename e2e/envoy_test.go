@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -178,15 +177,4 @@ func (e *edge) load(t *testing.T, c *http.Client, requests int, happens func()) 
 		return err
 	})
 	return time.Duration(most.Load())
-}
-
-func TestEnvoyTakesWhatDeployHas(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(shared.root, "deploy", "envoy", "*.yaml"))
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		config, err := os.ReadFile(file)
-		require.NoError(t, err)
-		require.NoError(t, envoy.Validate(within(t, time.Minute), envoyBinary(), t.TempDir(), string(config)))
-	}
 }
