@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -164,6 +165,55 @@ func TestExtprocTellsEnvoysOwnAnswersAndThoseThatNobodyGot(t *testing.T) {
 	require.Nil(t, x.Response)
 	require.Equal(t, "patience", string(x.Request.Body))
 	require.Equal(t, traffic.ClientAborted, x.Flags, x.Flags)
+}
+
+func TestExtprocLetsUpgradedConnectionsBe(t *testing.T) {
+	w := startWatched(t, "use_remote_address: true", "use_remote_address: true\n          upgrade_configs: [{upgrade_type: websocket}]")
+	w.service.Config.Handler = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		conn, both, err := http.NewResponseController(rw).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = both.WriteString(message("HTTP/1.1 101 Switching Protocols", "Connection: Upgrade", "Upgrade: websocket"))
+		_ = both.Flush()
+		_, _ = io.Copy(conn, both)
+	})
+	conn := dial(t, w.addr)
+	_, err := io.WriteString(conn, message("GET /socket HTTP/1.1", "Host: a", "Connection: Upgrade", "Upgrade: websocket"))
+	require.NoError(t, err)
+	answer := bufio.NewReader(conn)
+	resp, err := http.ReadResponse(answer, nil)
+	require.NoError(t, err)
+	require.Equal(t, 101, resp.StatusCode)
+	x := w.stored(t, 1)["/socket"][0] // while the connection goes on
+	require.Equal(t, traffic.Upgraded, x.Flags, x.Flags)
+	said := big(3 << 20)
+	go func() { _, _ = io.WriteString(conn, said) }()
+	got := make([]byte, len(said))
+	_, err = io.ReadFull(answer, got)
+	require.NoError(t, err)
+	require.Equal(t, said, string(got))
+	require.Equal(t, 1, w.tap.counts(t).seen)
+}
+
+func TestExtprocTellsAnUploadThatBrokeOff(t *testing.T) {
+	w := startWatched(t)
+	conn := dial(t, w.addr)
+	_, err := io.WriteString(conn, message("POST /count HTTP/1.1", "Host: a", "Content-Length: 100")+"only this")
+	require.NoError(t, err)
+	waitFor(t, 10*time.Second, func() error {
+		m, err := proc.Scrape(t.Context(), w.tap.admin)
+		if err == nil && m.Sum("reprise_tap_client_bytes_total") != 9 {
+			err = errors.New("the tap has not got it yet")
+		}
+		return err
+	})
+	require.NoError(t, conn.Close())
+	x := w.stored(t, 1)["/count"][0]
+	require.Equal(t, traffic.ClientAborted|traffic.TruncatedRequest, x.Flags, x.Flags)
+	require.Equal(t, "only this", string(x.Request.Body))
+	require.EqualValues(t, 100, x.Request.BodySize)
 }
 
 func TestExtprocRecordsGRPC(t *testing.T) {

@@ -36,6 +36,8 @@ tap's own parser fail, capture is shed and counted, and the traffic goes on.
   # Several sources from one file; and less of it, while it runs
   tap run --config tap.yaml
   tap set --sample 10%
+  # Beside an Envoy that copies requests and responses to it
+  tap extproc --listen 127.0.0.1:9002
 
   # Traffic recorded by other tools
   tap import yesterday.gor browser.har access.log.gz
