@@ -20,11 +20,13 @@ type extprocOptions struct {
 	responseWait time.Duration
 	drainTimeout time.Duration
 	maxStreams   int
+	production
 }
 
 func (o *extprocOptions) addFlags(fs *pflag.FlagSet) {
 	addListening(fs, &o.listen, &o.drainTimeout)
 	fs.DurationVar(&o.responseWait, "response-wait", 2*time.Second, "record a request without its response after this long")
+	o.production.addFlags(fs)
 	fs.IntVar(&o.maxStreams, "max-streams", 16384, "exchanges at a time; those above are passed by and counted")
 }
 
@@ -33,6 +35,7 @@ func (o *extprocOptions) check() (wrong problems) {
 	if o.maxStreams < 1 {
 		wrong.note("max-streams", fault.BadUsage(fmt.Sprintf("--max-streams %d is too small", o.maxStreams), "", "at least 1"))
 	}
+	o.production.check(&wrong)
 	return wrong
 }
 
@@ -45,7 +48,7 @@ func (o *extprocOptions) open(s site) (tap.Source, error) {
 		return tap.Source{}, err
 	}
 	return tap.Source{
-		Kind: traffic.ExtProc, Listen: []string{e.Addr().String()}, ResponseWait: o.responseWait, Run: e.Run,
+		Kind: traffic.ExtProc, Listen: []string{e.Addr().String()}, Upstream: o.production, ResponseWait: o.responseWait, Run: e.Run,
 	}, registerExtproc(s.reg, e)
 }
 
