@@ -31,6 +31,12 @@ type Dialog struct {
 	resStart    time.Time
 	held        int64 // of Budget, for the framers or h2
 	h2          *h2   // it speaks HTTP/2; nil: it does not, or is not read any more
+
+	// Of dialogs that are seen as packets: see gap.go.
+	reqLost, resLost bool // bytes are missing: what comes is left until a message begins
+	unpaired         bool // requests that are sent from now on get no answer
+	doubtful         bool // the next request was sent on a connection that was to be closed
+	oneSided         bool // nothing of the server is seen
 }
 
 // Start prepares d for a new connection.
@@ -50,8 +56,11 @@ func (d *Dialog) Idle() bool {
 
 // Requests reads p, which the client sent.
 func (r *Recorder) Requests(d *Dialog, p []byte, now time.Time) {
-	if d.req.fault != 0 {
+	if d.req.fault != 0 || d.reqLost && !r.regainRequests(d, p) {
 		return
+	}
+	if d.goesOn(p) {
+		d.req.state = atStart
 	}
 	defer r.survive(d)
 	if d.h2 != nil {
@@ -94,7 +103,7 @@ func (r *Recorder) Requests(d *Dialog, p []byte, now time.Time) {
 
 // Responses reads p, which the server sent.
 func (r *Recorder) Responses(d *Dialog, p []byte, now time.Time) {
-	if d.serverDone {
+	if d.serverDone || d.resLost && !r.regainResponses(d, p) {
 		return
 	}
 	defer r.survive(d)

@@ -10,7 +10,7 @@ func (r *Recorder) requestHead(d *Dialog, behind int) {
 	h := &r.scratch.Head
 	p := r.newRequest(d, d.reqStart)
 	d.open = p
-	if !d.serverDone && !h.Ambiguous {
+	if !d.serverDone && !d.unpaired && !h.Ambiguous {
 		p.inDialog = true
 		if d.last != nil {
 			d.last.next = p
@@ -30,6 +30,7 @@ func (r *Recorder) newRequest(d *Dialog, start time.Time) *pending {
 	p := r.newPending()
 	p.start, p.reqLength, p.resLength, p.switches = start, h.Length, -1, h.Switch
 	p.method = MethodOf(h.Method.Of(h.Block))
+	p.oneSided = d.oneSided
 	return p
 }
 
@@ -55,13 +56,17 @@ func (r *Recorder) keepRequest(d *Dialog, p *pending, whole bool) {
 		p.slot, block, fields = new(slot), append([]byte(nil), h.Block...), make([]traffic.Field, 0, len(h.Fields))
 	}
 	x := &p.slot.exchange
-	x.CaptureTime, x.TimeSource = p.start.UTC(), traffic.OwnClock
+	x.CaptureTime, x.TimeSource = p.start.UTC(), r.cfg.TimeSource
 	x.Source = r.cfg.Source
 	x.Connection = traffic.Connection{ID: d.ID, Sequence: d.seq, Client: d.Client, Server: d.Server}
 	x.Request.Scheme = r.scheme
 	h.Request(&x.Request, block, h.AppendFields(fields, block))
 	if p.method == MethodConnect {
 		x.Flags |= traffic.Connect
+	}
+	if d.doubtful {
+		x.Flags |= traffic.AmbiguousFraming
+		d.doubtful = false
 	}
 }
 
@@ -71,7 +76,7 @@ func (r *Recorder) requestBody(p *pending) {
 	}
 	req := &p.slot.exchange.Request
 	req.BodySize += int64(len(r.scratch.Data))
-	if !r.keep(p, &req.Body, r.scratch.Data, p.reqLength) {
+	if !p.reqFull && !r.keep(p, &req.Body, r.scratch.Data, p.reqLength) {
 		r.lose(p, LostMemory)
 	}
 }
@@ -118,7 +123,7 @@ func (r *Recorder) requestWhole(d *Dialog, now time.Time) {
 		x := &p.slot.exchange
 		x.Request.BodySize = max(x.Request.BodySize, p.reqLength)
 		switch {
-		case p.resWhole, x.Flags.Has(traffic.AmbiguousFraming):
+		case p.resWhole, !p.inDialog && x.Flags.Has(traffic.AmbiguousFraming):
 			r.finish(p)
 		case !p.inDialog:
 			r.unanswered(d, p)
@@ -135,10 +140,10 @@ func (r *Recorder) unanswered(d *Dialog, p *pending) {
 	if p.slot != nil {
 		x := &p.slot.exchange
 		switch {
-		case d.aborted, d.clientDone && x.Response == nil:
+		case d.aborted, d.clientDone && x.Response == nil && !p.oneSided:
 			x.Flags |= traffic.ClientAborted
 		case x.Response == nil:
-			x.Flags |= traffic.NoResponse
+			x.Flags |= p.silence()
 		}
 	}
 	r.finish(p)

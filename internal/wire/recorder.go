@@ -51,10 +51,11 @@ type Counts struct {
 // RecorderConfig says what a Recorder keeps.
 type RecorderConfig struct {
 	Source       traffic.Source
-	BodyMax      int           // bytes kept of each body
-	ResponseWait time.Duration // from the last byte of the request
-	MarkHeader   string        // requests with this field are only framed; "": none
-	Budget       Budget        // nil: no bound
+	TimeSource   traffic.TimeSource // whose times the Recorder is given; 0: traffic.OwnClock
+	BodyMax      int                // bytes kept of each body
+	ResponseWait time.Duration      // from the last byte of the request
+	MarkHeader   string             // requests with this field are only framed; "": none
+	Budget       Budget             // nil: no bound
 }
 
 // Recorder pairs the two directions of any number of dialogs into exchanges. It belongs to one goroutine, as do its
@@ -76,6 +77,9 @@ type Recorder struct {
 func NewRecorder(cfg RecorderConfig) *Recorder {
 	if cfg.Budget == nil {
 		cfg.Budget = unbounded{}
+	}
+	if cfg.TimeSource == 0 {
+		cfg.TimeSource = traffic.OwnClock
 	}
 	cfg.MarkHeader = strings.ToLower(cfg.MarkHeader)
 	return &Recorder{cfg: cfg, scheme: []byte("http")}
@@ -108,7 +112,7 @@ func (r *Recorder) Expire(now time.Time) time.Time {
 		if p.answered() {
 			r.cutResponse(p, now)
 		} else {
-			p.slot.exchange.Flags |= traffic.NoResponse
+			p.slot.exchange.Flags |= p.silence()
 		}
 		r.finish(p)
 	}
@@ -129,11 +133,21 @@ type pending struct {
 	settled    bool // handed over or lost
 	reqWhole   bool // its end was seen (or that it will not come)
 	resWhole   bool
-	resFull    bool // no more of its body is kept
+	reqFull    bool // no more of its body is kept
+	resFull    bool
+	oneSided   bool // its answer cannot be seen
 	inDialog   bool // in Dialog's queue
 	waits      bool // in Recorder.waiting
 	next       *pending
 	prev, then *pending // in Recorder.waiting
+}
+
+// silence is what an exchange without answer is flagged with.
+func (p *pending) silence() traffic.Flags {
+	if p.oneSided {
+		return traffic.RequestOnly
+	}
+	return traffic.NoResponse
 }
 
 func (p *pending) answered() bool { return p.slot != nil && p.slot.exchange.Response != nil }
