@@ -37,7 +37,7 @@ func (d *Dialog) OneSided(is bool) {
 func (r *Recorder) RequestsGap(d *Dialog, n int64, now time.Time) {
 	if d.h2 != nil {
 		defer r.survive(d)
-		r.h2Gap(d, now)
+		r.h2Gap(d, fromClient, n, now)
 		return
 	}
 	if d.req.fault != 0 || d.reqLost {
@@ -70,7 +70,7 @@ func (r *Recorder) RequestsGap(d *Dialog, n int64, now time.Time) {
 func (r *Recorder) ResponsesGap(d *Dialog, n int64, now time.Time) {
 	defer r.survive(d)
 	if d.h2 != nil {
-		r.h2Gap(d, now)
+		r.h2Gap(d, fromServer, n, now)
 		return
 	}
 	if d.serverDone {

@@ -177,3 +177,10 @@ func withPath(url string) string {
 	}
 	return url
 }
+
+func readText(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	return string(b)
+}

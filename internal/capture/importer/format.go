@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/packet"
 )
 
 type format string
@@ -15,15 +16,16 @@ type format string
 const (
 	formatGor        format = "gor"
 	formatHAR        format = "har"
+	formatPcap       format = "pcap" // and pcapng: which of the two is in the file's first bytes
 	formatLog        format = "accesslog"
 	formatMitmproxy  format = "mitmproxy"
 	formatOpenSearch format = "opensearch"
 )
 
-const supported = "GoReplay .gor, HAR 1.2 (.har), access logs, mitmproxy flows, OpenSearch captures, plain or compressed with gzip"
+const supported = "GoReplay .gor, HAR 1.2 (.har), pcap and pcapng, access logs, mitmproxy flows, OpenSearch captures, plain or compressed with gzip"
 
 // Formats are the names that Options.Format may have.
-const Formats = "gor, har, accesslog, common, combined, vhost_combined, nginx:FORMAT, apache:FORMAT, mitmproxy, opensearch"
+const Formats = "gor, har, pcap (also for pcapng), accesslog, common, combined, vhost_combined, nginx:FORMAT, apache:FORMAT, mitmproxy, opensearch"
 
 // peek is how much of a file is looked at to tell its format.
 const peek = 4096
@@ -39,7 +41,7 @@ func (f *File) detect(asked string) (format, error) {
 		return formatLog, nil
 	}
 	switch format(asked) {
-	case formatGor, formatHAR, formatMitmproxy, formatOpenSearch:
+	case formatGor, formatHAR, formatPcap, formatMitmproxy, formatOpenSearch:
 		return format(asked), nil
 	case "":
 	default:
@@ -58,6 +60,9 @@ func (f *File) detect(asked string) (format, error) {
 }
 
 func (f *File) formatOf(head []byte) (format, error) {
+	if packet.IsCapture(head) {
+		return formatPcap, nil
+	}
 	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(bom)), " \t\r\n")
 	switch {
 	case len(text) == 0:
@@ -81,8 +86,6 @@ func (f *File) formatOf(head []byte) (format, error) {
 func whatElse(head []byte) string {
 	has := func(prefix string) bool { return bytes.HasPrefix(head, []byte(prefix)) }
 	switch {
-	case has("\xd4\xc3\xb2\xa1"), has("\xa1\xb2\xc3\xd4"), has("\x4d\x3c\xb2\xa1"), has("\xa1\xb2\x3c\x4d"), has("\x0a\x0d\x0d\x0a"):
-		return "it is a packet capture"
 	case has("\xff\xfe"), has("\xfe\xff"):
 		return "it is UTF-16 text; HAR is UTF-8: iconv -f UTF-16 -t UTF-8"
 	case has("PK\x03\x04"), has("\x28\xb5\x2f\xfd"), has("BZh"), has("\xfd7zXZ"):

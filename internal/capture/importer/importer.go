@@ -1,5 +1,5 @@
-// Package importer reads recorded HTTP traffic from files: GoReplay .gor, HAR 1.2, access logs of nginx and Apache,
-// mitmproxy's flows and exports of the OpenSearch traffic capture, each also compressed with gzip. It yields one exchange
+// Package importer reads recorded HTTP traffic from files: GoReplay .gor, HAR 1.2, packet captures, access logs of nginx and
+// Apache, mitmproxy's flows and exports of the OpenSearch traffic capture, each also compressed with gzip. It yields one exchange
 // after another and holds only what lies between a request and its response. What a file does not say is left out or
 // flagged, never guessed. It knows nothing of redaction and Kafka.
 //
@@ -36,6 +36,8 @@ type Stats struct {
 	Answered  int64 // of these, with a response
 	Broken    int64 // requests, responses or entries that could not be read; the error tells of the first
 	Orphans   int64 // responses whose request is not in the file
+	Packets   int64 // of a packet capture
+	Gaps      int64 // places at which the streams of a packet capture lack bytes
 	Ignored   int64 // what is no request to be kept: replayed responses, data: URLs, lines of a log without a request
 
 	First, Last time.Time // earliest and latest capture time; zero without exchanges
@@ -164,6 +166,8 @@ func (f *File) reader() func(context.Context, *Stats, func(*traffic.Exchange) er
 		return f.eachGor
 	case formatHAR:
 		return f.eachHAR
+	case formatPcap:
+		return f.eachPacket
 	case formatMitmproxy:
 		return f.eachFlow
 	case formatOpenSearch:
@@ -183,8 +187,12 @@ func (f *File) newExchange(hash [16]byte, index uint64) *traffic.Exchange {
 	return &traffic.Exchange{
 		ID:         traffic.MakeID(hash, index),
 		TimeSource: traffic.LogTime,
-		Source:     traffic.Source{Kind: traffic.Import, Name: []byte(f.name)},
+		Source:     f.source(),
 	}
+}
+
+func (f *File) source() traffic.Source {
+	return traffic.Source{Kind: traffic.Import, Name: []byte(f.name)}
 }
 
 // incomplete is the error of a file of which a part could not be read.

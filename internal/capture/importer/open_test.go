@@ -67,8 +67,6 @@ func TestFormatIsToldByTheContent(t *testing.T) {
 
 func TestWhatCannotBeImportedIsSaidWithWhatCan(t *testing.T) {
 	for name, row := range map[string]struct{ content, cause string }{
-		"pcap":           {"\xd4\xc3\xb2\xa1\x02\x00\x04\x00", "packet capture"},
-		"pcapng":         {"\x0a\x0d\x0d\x0a\x1c\x00\x00\x00", "packet capture"},
 		"UTF-16":         {"\xff\xfe{\x00", "UTF-16"},
 		"zip":            {"PK\x03\x04", "compressed"},
 		"own log":        {`[22/Nov/2026] GET / 200 5`, "access log"},
@@ -87,7 +85,7 @@ func TestWhatCannotBeImportedIsSaidWithWhatCan(t *testing.T) {
 	}
 	_, err := Open(write(t, "x.gor", " \n"), Options{})
 	require.ErrorContains(t, err, "x.gor is empty")
-	_, err = Open(write(t, "x.gor", oneRequest), Options{Format: "pcap"})
+	_, err = Open(write(t, "x.gor", oneRequest), Options{Format: "tape"})
 	require.Equal(t, fault.Usage, fault.Code(err))
 	_, err = Open(filepath.Join(t.TempDir(), "none.har"), Options{})
 	require.ErrorContains(t, err, "none.har: no such file or directory")
