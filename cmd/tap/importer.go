@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -40,11 +41,12 @@ func newImportCommand() *cobra.Command {
 	o := importOptions{bodyMax: 256 << 10}
 	c := &cobra.Command{
 		Use:   "import FILE...",
-		Short: "Import recorded traffic: GoReplay, HAR, access logs, mitmproxy, OpenSearch captures",
+		Short: "Import recorded traffic: GoReplay, HAR, packet captures, access logs, mitmproxy, OpenSearch captures",
 		Long: `Import recorded traffic into Kafka, from files that are plain or compressed with gzip:
 
   GoReplay            .gor, with or without responses
   HAR 1.2             as browsers and proxies save it
+  packet captures     pcap and pcapng: HTTP on any port, through VLANs and tunnels; what a stream lacks is flagged GAP
   access logs         combined, common and vhost_combined are recognised; others by the server's own format string
   mitmproxy           flows as mitmdump -w writes them
   OpenSearch          exports of the capture proxy of opensearch-migrations
@@ -61,6 +63,7 @@ Times that --shift-to moves ahead of now are for replayer live, which waits for 
 its --to says more.`,
 		Example: `  tap import yesterday.gor
   tap import browser.har --print | jq -c '[.request.method, .request.target]'
+  tap import production.pcap --include 'GET /api/**'
   tap import access.log.gz
   tap import access.log --format 'nginx:$remote_addr [$time_local] "$request" $status $body_bytes_sent $request_time'
   tap import access.log --format 'nginx:escape=json {"t":"$msec","request":"$request","status":$status}'
@@ -111,6 +114,7 @@ func (o *importOptions) run(ctx context.Context, files []string) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	debug.SetGCPercent(gcPercent) // what is read is soon garbage, and little of it lives
 	opts := tap.Options{Names: topic.NamesOf(o.TopicPrefix), Partitions: o.partitions, Logger: log}
 	opts.Topic = o.Topic("reprise-import", log)
 	if err := o.choose(&opts, &o.Shared, log); err != nil {

@@ -1,6 +1,6 @@
 // Command bench measures Reprise against other programs, all in one run and in turns, so that the ratios mean something
 // on a machine that is shared: tap proxy against HAProxy, nginx and nginx's mirror; the replayer's timing against a
-// reference pacer; its speed limit against wrk. `make bench` runs it and writes e2e/bench/RESULTS.md.
+// reference pacer; its speed limit against wrk; reading a packet capture against tshark. `make bench` runs it and writes e2e/bench/RESULTS.md.
 package main
 
 import (
@@ -40,6 +40,8 @@ type bench struct {
 	max    int           // exchanges in the speed runs
 	only   string
 
+	captured int // requests in the packet capture
+
 	dir    string
 	broker *kafka.Broker
 	tables []table
@@ -58,7 +60,8 @@ func run(ctx context.Context, args []string) error {
 	fs.DurationVar(&b.wrkFor, "wrk", 4*time.Second, "length of a turn under wrk")
 	fs.IntVar(&b.count, "arrivals", 20000, "requests of a timing run, at 1,000/s")
 	fs.IntVar(&b.max, "max", 200000, "requests of a run at --speed max")
-	fs.StringVar(&b.only, "only", "edge,timing,max", "what to measure")
+	fs.IntVar(&b.captured, "captured", 254670, "requests in the packet capture that is imported")
+	fs.StringVar(&b.only, "only", "edge,timing,max,import", "what to measure")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
@@ -73,22 +76,24 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := os.Chmod(b.dir, 0o755); err != nil { // nginx's workers are another user
 		return err
 	}
-	data := filepath.Join(b.dir, "kafka")
-	if err := os.Mkdir(data, 0o755); err != nil {
-		return err
+	if b.only != "import" {
+		data := filepath.Join(b.dir, "kafka")
+		if err := os.Mkdir(data, 0o755); err != nil {
+			return err
+		}
+		if b.broker, err = kafka.New(ctx, kafka.Options{Jars: b.jars, Dir: data, HeapMB: 1024}); err != nil {
+			return err
+		}
+		if err := b.broker.Start(ctx); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.broker.Stop()) }()
 	}
-	if b.broker, err = kafka.New(ctx, kafka.Options{Jars: b.jars, Dir: data, HeapMB: 1024}); err != nil {
-		return err
-	}
-	if err := b.broker.Start(ctx); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.broker.Stop()) }()
 
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"edge", b.edge}, {"timing", b.timing}, {"max", b.speed}} {
+	}{{"edge", b.edge}, {"timing", b.timing}, {"max", b.speed}, {"import", b.importing}} {
 		if !slices.Contains(strings.Split(b.only, ","), part.name) {
 			continue
 		}

@@ -24,15 +24,25 @@ const (
 	expireEvery = 1 << 10
 )
 
+// Batches of exchanges go from the goroutine that reads to the one that hands over.
+const (
+	batchCount = 256
+	batchBytes = 1 << 20
+	batches    = 2 // that wait
+)
+
 // packets turns a packet capture into exchanges.
 type packets struct {
 	file    *File
 	stats   *Stats
 	hash    [16]byte
+	packets int64
 	index   uint64
-	each    func(*traffic.Exchange) error
 	reader  *passive.Reader
 	waiting waiting
+	batch   []*traffic.Exchange
+	bytes   int64 // of batch
+	out     chan []*traffic.Exchange
 }
 
 // waiting counts the bytes of exchanges that are not finished.
@@ -49,7 +59,7 @@ func (w *waiting) TryAcquire(n int64) bool {
 func (w *waiting) Release(n int64) { w.bytes -= n }
 
 func (f *File) eachPacket(ctx context.Context, stats *Stats, each func(*traffic.Exchange) error) error {
-	p := &packets{file: f, stats: stats, each: each}
+	p := &packets{file: f, stats: stats, out: make(chan []*traffic.Exchange, batches)}
 	var err error
 	if p.hash, err = f.survey(ctx, nil); err != nil {
 		return err
@@ -61,19 +71,47 @@ func (f *File) eachPacket(ctx context.Context, stats *Stats, each func(*traffic.
 	p.reader = passive.New(passive.Config{Recorder: wire.RecorderConfig{
 		Source: f.source(), TimeSource: traffic.PacketTime, BodyMax: f.bodyMax, ResponseWait: answerWait, Budget: &p.waiting,
 	}})
-	broken := p.readAll(&contextReader{ctx, content})
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	read := make(chan error, 1)
+	go func() {
+		defer close(p.out)
+		read <- p.run(reading, &contextReader{reading, content})
+	}()
+	var failed error
+	for batch := range p.out {
+		for _, x := range batch {
+			if failed == nil {
+				failed = each(x)
+			}
+		}
+		if failed != nil {
+			stop()
+		}
+	}
+	broken := <-read
+	if failed != nil {
+		return failed
+	}
 	if _, ours := errors.AsType[*packet.BrokenError](broken); broken != nil && !ours {
 		return broken
-	}
-	p.reader.Finish()
-	if err := p.take(); err != nil {
-		return err
 	}
 	return p.verdict(broken)
 }
 
-// readAll reads to the end of the file. The error is a *packet.BrokenError or the caller's.
-func (p *packets) readAll(content io.Reader) error {
+// run reads the file and puts what it finds into out. The error is a *packet.BrokenError or that of ctx.
+func (p *packets) run(ctx context.Context, content io.Reader) error {
+	broken := p.readAll(ctx, content)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	p.reader.Finish()
+	p.take()
+	p.send(ctx)
+	return broken
+}
+
+func (p *packets) readAll(ctx context.Context, content io.Reader) error {
 	r, err := packet.NewReader(content)
 	if err != nil {
 		return err
@@ -85,38 +123,49 @@ func (p *packets) readAll(content io.Reader) error {
 		case err != nil:
 			return err
 		}
-		p.stats.Packets++
+		p.packets++
 		p.reader.Packet(f.Link, f.Data, f.Time)
-		if p.stats.Packets%expireEvery == 0 {
+		if p.packets%expireEvery == 0 {
 			p.reader.Recorder.Expire(f.Time)
 		}
 		if p.waiting.bytes > waitingMost {
 			p.reader.Recorder.Expire(time.Unix(math.MaxInt32, 0))
 		}
 		if p.reader.Recorder.Ready() > 0 {
-			if err := p.take(); err != nil {
-				return err
+			p.take()
+			if (len(p.batch) >= batchCount || p.bytes >= batchBytes) && !p.send(ctx) {
+				return context.Cause(ctx)
 			}
 		}
 	}
 }
 
-// take hands over what is finished.
-func (p *packets) take() error {
+// take puts what is finished into the batch.
+func (p *packets) take() {
 	for _, c := range p.reader.Recorder.Take() {
 		p.waiting.Release(c.Bytes)
 		p.index++
 		c.Exchange.ID = traffic.MakeID(p.hash, p.index)
-		if err := p.each(c.Exchange); err != nil {
-			return err
-		}
+		p.batch = append(p.batch, c.Exchange)
+		p.bytes += c.Bytes
 	}
-	return nil
+}
+
+// send hands the batch over; false when nobody takes it any more.
+func (p *packets) send(ctx context.Context) bool {
+	select {
+	case p.out <- p.batch:
+		p.batch, p.bytes = make([]*traffic.Exchange, 0, batchCount), 0
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // verdict is the error at the end: nil when the file was whole and all that is HTTP in it was read.
 func (p *packets) verdict(broken error) error {
 	counts, opaque := &p.reader.Recorder.Counts, &p.reader.Recorder.Counts.Opaque
+	p.stats.Packets = p.packets
 	p.stats.Gaps, p.stats.Orphans = p.reader.Stats().Gaps, counts.ResponsesForeign
 	if b, ok := errors.AsType[*packet.BrokenError](broken); ok {
 		return p.file.incomplete(p.stats, fmt.Sprintf("broken off at byte %d, behind %s", b.Offset, counted(b.Packets, "packet")), b.Reason, b)
