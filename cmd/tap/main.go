@@ -39,11 +39,14 @@ tap's own parser fail, capture is shed and counted, and the traffic goes on.
   # Beside an Envoy that copies requests and responses to it
   tap extproc --listen 127.0.0.1:9002
 
+  # Beside a service, from copies of the packets of its network interface
+  tap sniff --interface eth0 --port 8080
+
   # Traffic recorded by other tools
   tap import yesterday.gor browser.har access.log.gz
   tap import browser.har --print | jq .request.target`,
 	}
-	root.AddCommand(newProxyCommand(), newMirrorCommand(), newExtprocCommand(), newIngestCommand(), newRunCommand(), newSetCommand(),
+	root.AddCommand(newProxyCommand(), newMirrorCommand(), newSniffCommand(), newExtprocCommand(), newIngestCommand(), newRunCommand(), newSetCommand(),
 		newImportCommand(), newBrokerCommand())
 	return root
 }

@@ -39,6 +39,12 @@ const (
 	LinkLinux2    LinkType = 276 // Linux cooked, version 2
 )
 
+// network is set in link types of Network.
+const network LinkType = 1 << 16
+
+// Network is the link type of packets that begin with their network header, of that Ethernet type.
+func Network(etherType uint16) LinkType { return network | LinkType(etherType) }
+
 // Frame is one captured packet. Data is the Reader's and valid until its next call.
 type Frame struct {
 	Data   []byte
@@ -56,14 +62,17 @@ type Endpoint struct {
 	IPv4 bool
 }
 
-// String returns "ip:port".
-func (e Endpoint) String() string {
+// AddrPort returns the endpoint as net/netip has it.
+func (e Endpoint) AddrPort() netip.AddrPort {
 	addr := netip.AddrFrom16(e.Addr)
 	if e.IPv4 {
 		addr = netip.AddrFrom4([4]byte(e.Addr[12:]))
 	}
-	return netip.AddrPortFrom(addr, e.Port).String()
+	return netip.AddrPortFrom(addr, e.Port)
 }
+
+// String returns "ip:port".
+func (e Endpoint) String() string { return e.AddrPort().String() }
 
 // Flags are the control bits of a TCP header.
 type Flags uint8

@@ -13,7 +13,8 @@ import (
 type Config struct {
 	Recorder wire.RecorderConfig
 	Limits   packet.Limits
-	Prefix   string // of connection ids, which are unique within a capture
+	Prefix   string                     // of connection ids, which are unique within a capture
+	Wanted   func(*packet.Segment) bool // which segments are read; nil: all
 }
 
 // Reader turns packets into exchanges. It belongs to one goroutine.
@@ -24,19 +25,20 @@ type Reader struct {
 	assembler *packet.Assembler
 	segment   packet.Segment
 	prefix    string
+	wanted    func(*packet.Segment) bool
 	serial    uint64
 }
 
 // New returns a Reader that has seen nothing.
 func New(cfg Config) *Reader {
-	r := &Reader{Recorder: wire.NewRecorder(cfg.Recorder), prefix: cfg.Prefix}
+	r := &Reader{Recorder: wire.NewRecorder(cfg.Recorder), prefix: cfg.Prefix, wanted: cfg.Wanted}
 	r.assembler = packet.NewAssembler(r, cfg.Limits)
 	return r
 }
 
 // Packet reads a packet; its data may be changed afterwards.
 func (r *Reader) Packet(link packet.LinkType, data []byte, at time.Time) {
-	if r.decoder.Decode(link, data, at, &r.segment) {
+	if r.decoder.Decode(link, data, at, &r.segment) && (r.wanted == nil || r.wanted(&r.segment)) {
 		r.assembler.Segment(&r.segment, at)
 	}
 }
