@@ -55,9 +55,6 @@ func (d *Decoder) deeper() bool {
 }
 
 func (d *Decoder) link(link LinkType, p []byte) bool {
-	if link&network != 0 {
-		return d.etherType(uint16(link), p)
-	}
 	switch link {
 	case LinkEthernet:
 		return d.ethernet(p)

@@ -39,12 +39,6 @@ const (
 	LinkLinux2    LinkType = 276 // Linux cooked, version 2
 )
 
-// network is set in link types of Network.
-const network LinkType = 1 << 16
-
-// Network is the link type of packets that begin with their network header, of that Ethernet type.
-func Network(etherType uint16) LinkType { return network | LinkType(etherType) }
-
 // Frame is one captured packet. Data is the Reader's and valid until its next call.
 type Frame struct {
 	Data   []byte

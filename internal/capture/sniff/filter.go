@@ -7,8 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// everything is what a filter returns to keep a packet whole.
-const everything = 1 << 18
+const (
+	// everything is what a filter returns to keep a packet whole.
+	everything = 1 << 18
+	// networkHeader is what the kernel's filters take for the place of the network header (SKF_NET_OFF), so that every
+	// kind of interface reads the same.
+	networkHeader = 0xfff00000
+)
 
 const (
 	tcp, udp    = 6, 17
@@ -17,8 +22,8 @@ const (
 	vlan, vlanQ = unix.ETH_P_8021Q, unix.ETH_P_8021AD
 )
 
-// program is the kernel's filter: TCP from or to one of the ports, over IPv4 and IPv6, below one VLAN tag that is still in
-// the packet, and VXLAN when it is asked for. Fragments and IPv6 extension headers pass, since what they carry is not
+// program is the kernel's filter: TCP from or to one of the ports, over IPv4 and IPv6, and VXLAN when it is asked for; also
+// below a second VLAN tag, for the kernel takes the first one off. Fragments and IPv6 extension headers pass, since what they carry is not
 // seen here. Of loopback every packet comes twice: the outgoing copy is left.
 func program(ports []uint16, vxlan bool, loopback int) []bpf.Instruction {
 	var p []bpf.Instruction
@@ -31,11 +36,23 @@ func program(ports []uint16, vxlan bool, loopback int) []bpf.Instruction {
 			bpf.RetConstant{Val: 0},
 		)
 	}
-	tagged := append([]bpf.Instruction{bpf.LoadAbsolute{Off: 2, Size: 2}}, byType(4, ports, vxlan)...)
+	below := tagged(networkHeader, ports, vxlan)
 	p = append(p, bpf.LoadExtension{Num: bpf.ExtProto})
-	p = append(p, when(vlan, tagged)...)
-	p = append(p, when(vlanQ, tagged)...)
-	return append(p, byType(0, ports, vxlan)...)
+	p = append(p, when(vlan, below)...)
+	p = append(p, when(vlanQ, below)...)
+	return append(p, byType(networkHeader, ports, vxlan)...)
+}
+
+// tagged goes on below a VLAN tag: behind it where the packet came in, and at once where it goes out, for then the network
+// header is already that of IP.
+func tagged(at uint32, ports []uint16, vxlan bool) []bpf.Instruction {
+	p := []bpf.Instruction{bpf.LoadAbsolute{Off: at + 2, Size: 2}}
+	p = append(p, when(unix.ETH_P_IP, ipv4(at+4, ports, vxlan))...)
+	p = append(p, when(unix.ETH_P_IPV6, ipv6(at+4, ports, vxlan))...)
+	p = append(p, bpf.LoadAbsolute{Off: at, Size: 1}, bpf.ALUOpConstant{Op: bpf.ALUOpShiftRight, Val: 4})
+	p = append(p, when(4, ipv4(at, ports, vxlan))...)
+	p = append(p, when(6, ipv6(at, ports, vxlan))...)
+	return append(p, bpf.RetConstant{Val: 0})
 }
 
 // when runs a block that ends by itself, if the accumulator has that value.
@@ -102,7 +119,7 @@ func oneOf(ports []uint16) []bpf.Instruction {
 }
 
 // MaxPorts is how many ports fit into a program of 4096 instructions, the most that the kernel takes.
-const MaxPorts = 100
+const MaxPorts = 80
 
 // loopbackIndex returns the index of the loopback interface; 0: there is none.
 func loopbackIndex() int {

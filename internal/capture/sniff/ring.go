@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/reprise-io/reprise/internal/packet"
 )
 
 const (
@@ -19,8 +21,8 @@ const (
 	retireAfter = 20 * time.Millisecond
 )
 
-// ring is a ring of blocks that the kernel fills with packets (TPACKET_V3). The packets begin with their network header:
-// the link layer is the kernel's affair, so that every kind of interface reads the same.
+// ring is a ring of blocks that the kernel fills with packets (TPACKET_V3). They begin with their link layer, without the
+// outer VLAN tag. (A packet socket without link layer calls the type of the innermost tag the type of what it gives.)
 type ring struct {
 	fd, wakeFD int
 	index      int // of the interface; 0: all
@@ -31,9 +33,9 @@ type ring struct {
 
 // captured is a packet in the ring.
 type captured struct {
-	protocol uint16 // Ethernet type
-	data     []byte
-	at       time.Time
+	link packet.LinkType
+	data []byte
+	at   time.Time
 }
 
 func openRing(cfg *Config, index int) (*ring, error) {
@@ -47,7 +49,7 @@ func openRing(cfg *Config, index int) (*ring, error) {
 
 func (r *ring) open(cfg *Config) (err error) {
 	// Protocol 0: nothing comes before the filter is there and bind says from where.
-	if r.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
+	if r.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
 	if r.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
@@ -158,10 +160,24 @@ const (
 	packetSec      = 4
 	packetNsec     = 8
 	packetCaptured = 12
-	packetNet      = 26
+	packetMAC      = 24
 	packetAddress  = 48
-	addressType    = 2 // the Ethernet type, in network order
+	addressDevice  = 8 // the kind of interface
 )
+
+// linkOf returns what packets of a kind of interface begin with: Ethernet, or nothing before IP on tunnels and the like.
+func linkOf(device uint16) packet.LinkType {
+	switch device {
+	case unix.ARPHRD_ETHER, unix.ARPHRD_LOOPBACK:
+		return packet.LinkEthernet
+	case unix.ARPHRD_NONE, unix.ARPHRD_PPP, unix.ARPHRD_TUNNEL, unix.ARPHRD_TUNNEL6, unix.ARPHRD_SIT, unix.ARPHRD_IPGRE, unix.ARPHRD_IP6GRE,
+		unix.ARPHRD_RAWIP:
+		return packet.LinkRaw
+	}
+	return unknownLink
+}
+
+const unknownLink packet.LinkType = 0xffff
 
 func (r *ring) block() []byte {
 	return r.memory[r.next*blockSize : (r.next+1)*blockSize]
@@ -184,11 +200,11 @@ func (r *ring) each(f func(*captured)) {
 		at := int(binary.NativeEndian.Uint32(block[blockFirst:]))
 		for range binary.NativeEndian.Uint32(block[blockCount:]) {
 			h := block[at:]
-			from, size := int(binary.NativeEndian.Uint16(h[packetNet:])), int(binary.NativeEndian.Uint32(h[packetCaptured:]))
+			from, size := int(binary.NativeEndian.Uint16(h[packetMAC:])), int(binary.NativeEndian.Uint32(h[packetCaptured:]))
 			p := captured{
-				protocol: binary.BigEndian.Uint16(h[packetAddress+addressType:]),
-				data:     h[from : from+size : from+size],
-				at:       time.Unix(int64(binary.NativeEndian.Uint32(h[packetSec:])), int64(binary.NativeEndian.Uint32(h[packetNsec:]))),
+				link: linkOf(binary.NativeEndian.Uint16(h[packetAddress+addressDevice:])),
+				data: h[from : from+size : from+size],
+				at:   time.Unix(int64(binary.NativeEndian.Uint32(h[packetSec:])), int64(binary.NativeEndian.Uint32(h[packetNsec:]))),
 			}
 			f(&p)
 			at += int(binary.NativeEndian.Uint32(h[packetNext:]))

@@ -173,7 +173,7 @@ func (s *Sniffer) turn(wait time.Duration) error {
 
 func (s *Sniffer) packet(p *captured) {
 	s.counters.packets.Add(1)
-	s.reader.Packet(packet.Network(p.protocol), p.data, p.at)
+	s.reader.Packet(p.link, p.data, p.at)
 	if s.reader.Recorder.Ready() >= offerCount {
 		s.offer(time.Now())
 	}
