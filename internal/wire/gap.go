@@ -194,12 +194,12 @@ func BeginsRequest(p []byte) bool {
 	return usualMethod(p[:n])
 }
 
-// UsualMethod reports whether p begins with a method that is registered.
+// UsualMethod reports whether p begins with a method that is registered; so is that of the HTTP/2 preface.
 func UsualMethod(p []byte) bool { return usualMethod(p[:tokenLength(p[:min(len(p), maxMethod)])]) }
 
 func usualMethod(method []byte) bool {
 	switch string(method) {
-	case "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "PROPPATCH", "MKCOL",
+	case "PRI", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "PROPPATCH", "MKCOL",
 		"COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "PURGE":
 		return true
 	}

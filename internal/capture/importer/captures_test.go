@@ -2,6 +2,7 @@ package importer
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -42,6 +43,10 @@ type view struct {
 		Frame  int    `json:"req_frame"`
 		Status *int   `json:"status"`
 	} `json:"http1_fifo_pairs"`
+	HTTP2 []struct {
+		Request *struct{ From, Method, Path string }
+		Answer  *struct{ From, Status string } `json:"response"`
+	} `json:"http2"`
 }
 
 type zeekBaseline struct {
@@ -66,14 +71,12 @@ type score struct {
 	file                    string
 	wanted, found, right    int // requests
 	statuses, rightStatuses int
-	http2, foundHTTP2       int
 	notes                   []string
 }
 
 func (s *score) add(o score) {
 	s.wanted, s.found, s.right = s.wanted+o.wanted, s.found+o.found, s.right+o.right
 	s.statuses, s.rightStatuses = s.statuses+o.statuses, s.rightStatuses+o.rightStatuses
-	s.http2, s.foundHTTP2 = s.http2+o.http2, s.foundHTTP2+o.foundHTTP2
 }
 
 func (s *score) recall() float64    { return ratio(s.right, s.wanted) }
@@ -109,7 +112,25 @@ func (v *view) byStream() map[string][]seen {
 		}
 		streams[ends[p.Stream]] = append(streams[ends[p.Stream]], s)
 	}
+	for _, h := range v.HTTP2 {
+		if h.Request == nil {
+			continue
+		}
+		s := seen{method: h.Request.Method, uri: h.Request.Path}
+		if h.Answer != nil {
+			s.status, _ = strconv.Atoi(h.Answer.Status)
+		}
+		streams[streamsOf] = append(streams[streamsOf], s)
+	}
+	slices.SortFunc(streams[streamsOf], byTarget)
 	return streams
+}
+
+// streamsOf is the key of everything that came over HTTP/2, where order says nothing.
+const streamsOf = "HTTP/2"
+
+func byTarget(a, b seen) int {
+	return cmp.Or(strings.Compare(a.uri, b.uri), strings.Compare(a.method, b.method), cmp.Compare(a.status, b.status))
 }
 
 func ours(xs []*traffic.Exchange) map[string][]seen {
@@ -121,8 +142,12 @@ func ours(xs []*traffic.Exchange) map[string][]seen {
 			s.status = x.Response.Status
 		}
 		key := port(x.Connection.Client) + " " + port(x.Connection.Server)
+		if bytes.HasPrefix(x.Request.Protocol, []byte(streamsOf)) {
+			key = streamsOf
+		}
 		streams[key] = append(streams[key], s)
 	}
+	slices.SortFunc(streams[streamsOf], byTarget)
 	return streams
 }
 
