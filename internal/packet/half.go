@@ -12,6 +12,7 @@ type half struct {
 	next   uint64 // of the next byte to be told
 	acked  uint64 // what the other side has acknowledged; 0: nothing
 	fin    uint64 // behind the last byte; 0: not known
+	finAck uint64 // what its sender had received by then
 	since  int64  // when it was noticed that acknowledged bytes are missing; 0: none are
 	stuck  int64  // when the oldest of queue began to wait
 	first  uint32 // sequence number of the first byte, where it begins
@@ -124,7 +125,7 @@ func (a *Assembler) take(c *Conn, from Side, s *Segment, at time.Time, now int64
 	}
 	p := piece{from: pos, data: s.Payload, ack: a.acknowledge(c, from, s), at: now}
 	if s.Flags&FIN != 0 && h.fin == 0 && !c.premature(from) {
-		h.fin = pos + uint64(len(s.Payload)+s.Missing)
+		h.fin, h.finAck = pos+uint64(len(s.Payload)+s.Missing), p.ack
 	}
 	if len(h.queue)+len(o.queue) == 0 && p.from == h.next && p.ack <= o.next && (h.fin == 0 || p.end() <= h.fin) {
 		if len(p.data) > 0 {
@@ -277,7 +278,8 @@ func (a *Assembler) deliver(c *Conn, now int64) {
 		a.listener.Data(c, from, p.data, time.Unix(0, p.at))
 	}
 	for side := range c.half {
-		if h := &c.half[side]; h.fin != 0 && h.next >= h.fin && !h.ended {
+		h := &c.half[side]
+		if h.fin != 0 && h.next >= h.fin && !h.ended && c.half[1-side].told(h.finAck) {
 			h.ended, c.told = true, true
 			a.listener.Ended(c, Side(side), time.Unix(0, now))
 		}
