@@ -143,14 +143,17 @@ func (d *Dialog) goesOn(p []byte) bool {
 // NotHTTP gives up a dialog whose server turns out to speak something else: nothing of it was a request.
 func (r *Recorder) NotHTTP(d *Dialog, now time.Time) {
 	defer r.survive(d)
-	if d.open != nil && !d.open.inDialog {
+	if d.open != nil {
 		r.lose(d.open, LostMalformed)
+		d.open.reqWhole, d.open = true, nil
 	}
 	for p := d.first; p != nil; p = p.next {
 		r.lose(p, LostMalformed)
 	}
-	d.req.fail(NotHTTP)
-	r.requestFailed(d, now)
+	if d.req.fail(NotHTTP); !d.counted {
+		d.counted = true
+		r.Counts.Opaque[NotHTTP]++
+	}
 	r.noMoreResponses(d, now)
 	r.bookHeld(d)
 }
@@ -164,10 +167,13 @@ func (r *Recorder) regainResponses(d *Dialog, p []byte) bool {
 	return true
 }
 
-// BeginsRequest reports whether p begins like a request, or like HTTP/2 with prior knowledge. It is strict about what
-// belongs to a start line: p may be a part of anything. The line may be longer than p when its method is a usual one.
+// BeginsRequest reports whether p begins like a request, or like HTTP/2 with prior knowledge. It is stricter than a Framer,
+// for p may be a part of anything: the method is in capitals, and where the line is longer than p it is a usual one.
 func BeginsRequest(p []byte) bool {
-	n := tokenLength(p[:min(len(p), maxMethod)])
+	n := 0
+	for n < min(len(p), maxMethod) && ('A' <= p[n] && p[n] <= 'Z' || n > 0 && (p[n] == '-' || p[n] == '_')) {
+		n++
+	}
 	if n < 3 || n+1 >= len(p) || p[n] != ' ' {
 		return false
 	}
