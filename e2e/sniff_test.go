@@ -69,7 +69,7 @@ func TestSniffLosesNothing(t *testing.T) {
 	tap := startSniff(t, prefix, "lo", portOf(t, addr))
 	const count = 40000
 	elapsed := pressed(t, addr, 16, count, 10000)
-	require.EqualValues(t, count, production.Requests())
+	require.Equal(t, count, production.Requests())
 	c := tap.settled(t, count)
 	t.Logf("%d requests in %v (%.0f/s), %d packets", count, elapsed, count/elapsed.Seconds(), tap.metric(t, "reprise_tap_packets_total"))
 	require.Equal(t, counts{seen: count, produced: count}, c, "nothing dropped, nothing unknown")

@@ -30,6 +30,7 @@ func (l *listened) add(format string, args ...any) {
 func (l *listened) Data(c *Conn, from Side, p []byte, _ time.Time) {
 	l.add("%s:%s", l.name(c, from), p)
 }
+
 func (l *listened) Gap(c *Conn, from Side, n int64, _ time.Time) { l.add("%s-%d", l.name(c, from), n) }
 func (l *listened) Ended(c *Conn, from Side, _ time.Time)        { l.add("%s.", l.name(c, from)) }
 

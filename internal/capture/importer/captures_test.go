@@ -279,7 +279,7 @@ func TestCapturesOfOtherProjectsAreReadAsTheirTruthSays(t *testing.T) {
 		}
 		s := truth.score(name, xs)
 		if slices.Contains(tagsOf[name], "no-http-by-tshark") {
-			require.Equal(t, s.wanted, len(xs), "%s: requests were invented", name)
+			require.Len(t, xs, s.wanted, "%s: requests were invented", name)
 		}
 		all = append(all, s)
 		total.add(s)

@@ -86,8 +86,11 @@ func (v *conversation) isForeign(p []byte) bool {
 	return v.odd && !wire.BeginsResponse(p) || bytes.HasPrefix(p, []byte("SSH-"))
 }
 
-// Gap passes on what is missing.
+// Gap passes on what is missing. Where nothing of a side is captured at all, that is no gap.
 func (r *Reader) Gap(c *packet.Conn, from packet.Side, n int64, at time.Time) {
+	if !c.Seen(from) {
+		return
+	}
 	v, _ := c.User.(*conversation)
 	if v == nil && c.Opened {
 		v = r.begin(c, c.Client, at)
