@@ -28,6 +28,7 @@ const (
 	kindMirror  = "mirror"
 	kindExtproc = "extproc"
 	kindIngest  = "ingest"
+	kindSniff   = "sniff"
 )
 
 // sourceKinds are the values of `kind:`, each with what makes a source of that kind, before addFlags gives it its defaults.
@@ -37,6 +38,7 @@ func sourceKinds() []sourceKind {
 		{kindMirror, func() source { return new(mirrorOptions) }},
 		{kindExtproc, func() source { return new(extprocOptions) }},
 		{kindIngest, func() source { return new(ingestOptions) }},
+		{kindSniff, func() source { return new(sniffOptions) }},
 	}
 }
 
