@@ -24,7 +24,7 @@ CASES    := ../shared/cases
 # For how long make fuzz tries each target.
 FUZZTIME ?= 60s
 
-.PHONY: build demo unit e2e test fuzz lint generate bench clean help images rootfs deploy-check
+.PHONY: build demo unit e2e score test fuzz lint generate bench clean help images rootfs deploy-check
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ e2e: build $(CACHE)/need.nginx $(CACHE)/need.curl $(CACHE)/need.ip $(CACHE)/need
 
 deploy-check: $(CACHE)/need.systemd-analyze ## deploy/ as Kustomize, Compose, Prometheus, systemd and our programs read it
 	cd deploy/check && go test -count 1 -timeout 5m ./...
+
+score: ## how well captures of other projects are read, request by request
+	go test -count 1 -v -run TestCapturesOfOtherProjects ./internal/capture/importer
 
 test: unit e2e deploy-check ## unit, e2e and deploy-check
 	@left=; [ -d $(CASES) ] || left=" the cases of other projects, which are not in $(CASES);"; \
@@ -76,7 +79,7 @@ generate: $(CACHE)/bin/buf $(CACHE)/bin/protoc-gen-go ## Go code of proto/, and 
 	cd proto && PATH=$(CACHE)/bin:$$PATH buf generate
 	go run ./deploy/kubernetes/schemas/gen
 
-bench: build $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## ratios against others, into e2e/bench/RESULTS.md
+bench: build $(CACHE)/need.tshark $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## ratios against others, into e2e/bench/RESULTS.md
 	go run ./e2e/bench -bin bin -kafka $(CACHE)/kafka -out e2e/bench/RESULTS.md
 
 images: ## container images of tap, replayer, inspect and demo; needs Docker
@@ -127,6 +130,8 @@ package.ip      := iproute2
 package.nginx   := nginx-light
 package.haproxy := haproxy
 package.wrk     := wrk
+package.tshark  := tshark
+package.ip      := iproute2
 package.systemd-analyze := systemd
 
 # Not written when the command is there, so that nothing remembers what was there once.
