@@ -24,7 +24,8 @@
 // Accepted all the same: any token as method, any target without spaces and controls, a missing or repeated Host,
 // Content-Length lines that repeat the same digits, header blocks that end every line with LF alone, folded lines of
 // other fields (joined with a space, as RFC 9112 5.2 says), empty lines before a request. Bytes behind a request that
-// closes the connection are not read. Quoting inside chunk extensions is not checked.
+// closes the connection are not read, unless they begin like a request in a piece of their own; such a request is flagged
+// AMBIGUOUS_FRAMING where the one before it has no answer. Quoting inside chunk extensions is not checked.
 //
 // Responses are read leniently, since they are only compared: Transfer-Encoding wins over Content-Length, lines may
 // end in LF alone, folded lines are joined, malformed field lines are left out. Where a response cannot be framed, its
