@@ -131,7 +131,6 @@ package.nginx   := nginx-light
 package.haproxy := haproxy
 package.wrk     := wrk
 package.tshark  := tshark
-package.ip      := iproute2
 package.systemd-analyze := systemd
 
 # Not written when the command is there, so that nothing remembers what was there once.
