@@ -103,7 +103,7 @@ func (r *Recorder) Requests(d *Dialog, p []byte, now time.Time) {
 
 // Responses reads p, which the server sent.
 func (r *Recorder) Responses(d *Dialog, p []byte, now time.Time) {
-	if d.serverDone || d.resLost && !r.regainResponses(d, p) {
+	if d.serverDone || d.resLost && d.h2 == nil && !r.regainResponses(d, p) {
 		return
 	}
 	defer r.survive(d)

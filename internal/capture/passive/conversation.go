@@ -148,6 +148,7 @@ func (r *Reader) meet(c *packet.Conn, from packet.Side, p []byte, at time.Time) 
 	v := r.begin(c, client, at)
 	switch {
 	case v.dialog.Lost():
+	case from != client && isSettings(p): // of HTTP/2, from a server that does not wait for the client's preface
 	case isPrelude(p):
 		v.startMidway(v.dialog.ID, c)
 		v.seeking = true
@@ -179,6 +180,9 @@ func (r *Reader) begin(c *packet.Conn, client packet.Side, at time.Time) *conver
 func (v *conversation) startMidway(id []byte, c *packet.Conn) {
 	v.dialog.StartMidway(id, []byte(c.Ends[v.client].String()), []byte(c.Ends[v.client.Other()].String()))
 }
+
+// isSettings reports that p begins as a SETTINGS frame does, as far as it goes.
+func isSettings(p []byte) bool { return p[0] == 0 && (len(p) < 4 || p[3] == 4) }
 
 // isPrelude reports that a connection begins with neither text nor TLS, but something after which HTTP may come: SOCKS,
 // or a proxy's header in a segment of its own.
