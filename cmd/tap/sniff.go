@@ -25,6 +25,7 @@ type sniffOptions struct {
 	promiscuous  bool
 	ring         cli.Bytes
 	responseWait time.Duration
+	production
 }
 
 func (o *sniffOptions) addFlags(fs *pflag.FlagSet) {
@@ -34,6 +35,7 @@ func (o *sniffOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.hosts, "host", nil, "address or CIDR of a server; repeatable; default: any")
 	fs.BoolVar(&o.vxlan, "vxlan", false, "also look into VXLAN (UDP 4789), as clouds mirror traffic")
 	fs.BoolVar(&o.promiscuous, "promiscuous", false, "also take packets that are not addressed to this machine")
+	o.production.addFlags(fs)
 	fs.Var(&o.ring, "ring", "buffer between kernel and tap; a larger one bridges longer pauses")
 	fs.DurationVar(&o.responseWait, "response-wait", 2*time.Second, "record a request without its response after this long")
 }
@@ -49,6 +51,7 @@ func (o *sniffOptions) check() (wrong problems) {
 	if o.ring < 2<<20 || o.ring > 4<<30 {
 		wrong.note("ring", fault.BadUsage("bad --ring "+o.ring.String(), "", "2MiB to 4GiB; 16MiB is usual"))
 	}
+	o.production.check(&wrong)
 	return wrong
 }
 
@@ -69,7 +72,7 @@ func (o *sniffOptions) open(s site) (tap.Source, error) {
 		return tap.Source{}, err
 	}
 	return tap.Source{
-		Kind: traffic.Sniff, Listen: sniffer.Addrs(), ResponseWait: o.responseWait, Run: sniffer.Run,
+		Kind: traffic.Sniff, Listen: sniffer.Addrs(), Upstream: o.production, ResponseWait: o.responseWait, Run: sniffer.Run,
 	}, registerSniffer(s.reg, sniffer)
 }
 
