@@ -96,6 +96,7 @@ func TestProductionDoesNotNoticeAKafkaOutage(t *testing.T) {
 	tap := startTap(t, prefix, production)
 
 	const phase = 3 * time.Second
+	machine := noise(t)
 	done := visit(t, shop.Visit{URL: tap.url(), Rate: 300, Seed: 21, For: 5 * phase})
 	begin := time.Now()
 	sleep(t, phase)
@@ -110,14 +111,15 @@ func TestProductionDoesNotNoticeAKafkaOutage(t *testing.T) {
 	back := time.Now()
 	startKafka(t)
 	visits := done()
+	own := machine()
 
 	require.Zero(t, visits.Failed, "production is untouched")
 	up := p99(visits.Answers, begin, hung)
 	hanging, down := p99(visits.Answers, hung, hung.Add(phase)), p99(visits.Answers, gone, back)
-	t.Logf("p99 with Kafka up %s, hanging %s, stopped %s", up, hanging, down)
+	t.Logf("p99 with Kafka up %s, hanging %s, stopped %s; the machine's own %s", up, hanging, down, own)
 	// The bar of the contract is 1 ms; a shared machine that stops and starts a JVM meanwhile needs more room.
-	require.Less(t, hanging, up+50*time.Millisecond)
-	require.Less(t, down, up+50*time.Millisecond)
+	require.Less(t, hanging, up+50*time.Millisecond+4*own)
+	require.Less(t, down, up+50*time.Millisecond+4*own)
 
 	c := tap.settled(t, visits.Requests)
 	t.Logf("%+v", c)

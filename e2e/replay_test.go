@@ -45,7 +45,9 @@ func TestReplayKeepsSpeedAndOrder(t *testing.T) {
 		t.Run(fmt.Sprintf("%g×", speed), func(t *testing.T) {
 			target, stop := startSink(t, sink.Options{})
 			asked := strconv.FormatFloat(speed, 'g', -1, 64)
+			machine := noise(t)
 			r := replay(t, time.Minute, replayArgs("run", prefix, target.Addr(), "--run", "speed-"+asked, "--speed", asked)...)
+			own := machine()
 			stop()
 			require.EqualValues(t, made.Count, r.Fired)
 			got := arrivals(t, target)
@@ -76,9 +78,9 @@ func TestReplayKeepsSpeedAndOrder(t *testing.T) {
 				errors[i] -= errors[0]
 			}
 			p50, p99 := errors[len(errors)/2], errors[len(errors)*99/100]
-			t.Logf("error p50 %s p99 %s max %s; reported lateness %+v", p50, p99, errors[len(errors)-1], r.Lateness)
-			require.Less(t, p50, 5*time.Millisecond)
-			require.Less(t, p99, 100*time.Millisecond)
+			t.Logf("error p50 %s p99 %s max %s; the machine's own p99 %s; reported lateness %+v", p50, p99, errors[len(errors)-1], own, r.Lateness)
+			require.Less(t, p50, 5*time.Millisecond+own)
+			require.Less(t, p99, 100*time.Millisecond+4*own)
 		})
 	}
 }

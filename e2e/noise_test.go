@@ -1,0 +1,38 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// noise measures how late this machine wakes a sleeper, until the returned function is called, which gives the p99: what other
+// work on the machine adds to every time that a test takes, whatever our programs do.
+func noise(t *testing.T) (p99 func() time.Duration) {
+	t.Helper()
+	stop, late := make(chan struct{}), make(chan []time.Duration, 1)
+	go func() {
+		var all []time.Duration
+		for {
+			due := time.Now().Add(2 * time.Millisecond)
+			select {
+			case <-stop:
+				late <- all
+				return
+			case <-time.After(time.Until(due)):
+				all = append(all, time.Since(due))
+			}
+		}
+	}()
+	return func() time.Duration {
+		close(stop)
+		all := <-late
+		if len(all) == 0 {
+			return 0
+		}
+		slices.Sort(all)
+		return all[len(all)*99/100]
+	}
+}
