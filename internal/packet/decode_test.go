@@ -55,6 +55,7 @@ func TestEveryEncapsulationLeadsToTheSegment(t *testing.T) {
 		"GRE with key and sequence":   {link: LinkEthernet, data: inGRE("\x30\x00\x86\xdd\x00\x00\x00\x01\x00\x00\x00\x02", v6), v6: true},
 		"GRE with Ethernet":           {link: LinkEthernet, data: inGRE("\x00\x00\x65\x58", ether)},
 		"PPTP":                        {link: LinkEthernet, data: inGRE("\x30\x81\x88\x0b\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03", slices.Concat([]byte{0xff, 3}, be16(0x21), v4))},
+		"GRE of an access point":      {link: LinkEthernet, data: inGRE("\x00\x00\x82\x10", slices.Concat([]byte{0x88, 1}, make([]byte, 22), make([]byte, 2), []byte{0xaa, 0xaa, 3, 0, 0, 0}, be16(typeIPv4), v4))},
 		"ERSPAN I":                    {link: LinkEthernet, data: inGRE("\x00\x00\x88\xbe", ether)},
 		"ERSPAN II":                   {link: LinkEthernet, data: inGRE("\x10\x00\x88\xbe\x00\x00\x00\x01", append([]byte{0x10, 1, 0, 0, 0, 0, 0, 1}, ether...))},
 		"ERSPAN III":                  {link: LinkEthernet, data: inGRE("\x10\x00\x22\xeb\x00\x00\x00\x01", append(make([]byte, 12), ether...))},

@@ -138,6 +138,12 @@ func (d *Decoder) l2tp(p []byte) bool {
 	return n < len(p) && d.ppp(p[n:])
 }
 
+// Frames of Aruba's access points on their way to the controller.
+const (
+	typeAruba     = 0x8200
+	typeArubaLast = 0x8370
+)
+
 // gre reads Generic Routing Encapsulation and, inside it, the mirrored traffic of switches (ERSPAN).
 func (d *Decoder) gre(p []byte) bool {
 	if len(p) < 4 || !d.deeper() {
@@ -172,6 +178,8 @@ func (d *Decoder) gre(p []byte) bool {
 			n += 8
 		}
 		return len(p) > n && d.ethernet(p[n:])
+	case kind >= typeAruba && kind <= typeArubaLast && kind&0xf == 0: // one number for each queue
+		return d.wifi(p)
 	case kind == 0 && p[0]>>4 == 4:
 		return d.ipv4(p)
 	}
