@@ -1,6 +1,7 @@
-// Command gen writes the JSON schemas of the Kubernetes kinds that our manifests use, one file a kind, from the OpenAPI
-// definition that Kubernetes itself ships (Apache-2.0), so that manifests can be checked without a cluster or the network.
-// `make generate` runs it. A field that Kubernetes does not know is an error by these schemas.
+// Command gen writes the JSON schemas of the Kubernetes kinds that our manifests use, one file a kind, so that manifests can be
+// checked without a cluster or the network: from the OpenAPI definition that Kubernetes itself ships, and from the custom
+// resource definitions of Istio and the Gateway API (all Apache-2.0). `make generate` runs it. A field that the cluster would
+// not know is an error by these schemas.
 package main
 
 import (
@@ -39,7 +40,7 @@ func main() {
 }
 
 func run(out string) error {
-	dir, err := download()
+	dir, err := download(kubernetes)
 	if err != nil {
 		return err
 	}
@@ -54,35 +55,54 @@ func run(out string) error {
 		return err
 	}
 	for name, kind := range kinds {
-		schema, err := standalone(api.Definitions, kind)
+		schema, err := standalone(api.Definitions, kubernetes, kind)
 		if err != nil {
 			return err
 		}
-		text, err := json.Marshal(schema)
+		if err := write(out, name, schema); err != nil {
+			return err
+		}
+	}
+	for _, r := range resources {
+		definition, err := r.definition()
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(out, name+".json"), append(text, '\n'), 0o644); err != nil {
+		// Its metadata are every kind's.
+		api.Definitions[r.kind] = definition
+		schema, err := standalone(api.Definitions, r.module, r.kind)
+		if err != nil {
+			return err
+		}
+		if err := write(out, r.name(), schema); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// download has the go command fetch the module, outside ours: nothing of it is linked.
-func download() (dir string, err error) {
-	cmd := exec.Command("go", "mod", "download", "-json", kubernetes)
-	cmd.Dir = os.TempDir()
-	out, err := cmd.Output()
-	var module struct{ Dir, Error string }
-	if jsonErr := json.Unmarshal(out, &module); jsonErr == nil && module.Error != "" {
-		err = errors.New(module.Error)
+func write(out, name string, schema map[string]any) error {
+	text, err := json.Marshal(schema)
+	if err != nil {
+		return err
 	}
-	return module.Dir, err
+	return os.WriteFile(filepath.Join(out, name+".json"), append(text, '\n'), 0o644)
 }
 
-// standalone returns the schema of a kind with all that it refers to.
-func standalone(definitions map[string]any, kind string) (map[string]any, error) {
+// download has the go command fetch a module, outside ours: nothing of it is linked.
+func download(module string) (dir string, err error) {
+	cmd := exec.Command("go", "mod", "download", "-json", module)
+	cmd.Dir = os.TempDir()
+	out, err := cmd.Output()
+	var fetched struct{ Dir, Error string }
+	if jsonErr := json.Unmarshal(out, &fetched); jsonErr == nil && fetched.Error != "" {
+		err = errors.New(fetched.Error)
+	}
+	return fetched.Dir, err
+}
+
+// standalone returns the schema of a kind with all that it refers to. The module is where the kind comes from.
+func standalone(definitions map[string]any, module, kind string) (map[string]any, error) {
 	needed := map[string]any{}
 	var need func(name string) error
 	need = func(name string) error {
@@ -91,7 +111,7 @@ func standalone(definitions map[string]any, kind string) (map[string]any, error)
 		}
 		definition, ok := definitions[name].(map[string]any)
 		if !ok {
-			return fmt.Errorf("%s has no definition of %s", kubernetes, name)
+			return fmt.Errorf("%s has no definition of %s", module, name)
 		}
 		tightened := tighten(name, definition)
 		needed[name] = tightened
@@ -106,7 +126,7 @@ func standalone(definitions map[string]any, kind string) (map[string]any, error)
 		return nil, err
 	}
 	return map[string]any{
-		"$schema": "http://json-schema.org/draft-07/schema#", "$comment": "from " + kubernetes + ", Apache-2.0",
+		"$schema": "http://json-schema.org/draft-07/schema#", "$comment": "from " + module + ", Apache-2.0",
 		"$ref": "#/definitions/" + kind, "definitions": needed,
 	}, nil
 }
