@@ -99,19 +99,34 @@ func TestDashboardIsWhole(t *testing.T) {
 // What is provisioned leads to what compose.yaml mounts.
 func TestGrafanaFindsPrometheusAndTheDashboard(t *testing.T) {
 	var sources struct {
-		Datasources []struct{ UID, Type, URL string }
+		APIVersion  int `json:"apiVersion"`
+		Datasources []struct {
+			Name      string `json:"name"`
+			UID       string `json:"uid"`
+			Type      string `json:"type"`
+			Access    string `json:"access"`
+			URL       string `json:"url"`
+			IsDefault bool   `json:"isDefault"`
+			JSONData  struct {
+				TimeInterval string `json:"timeInterval"`
+			} `json:"jsonData"`
+		} `json:"datasources"`
 	}
-	require.NoError(t, yaml.Unmarshal([]byte(textFile(t, "grafana/provisioning/datasources/prometheus.yaml")), &sources))
+	require.NoError(t, yaml.UnmarshalStrict([]byte(textFile(t, "grafana/provisioning/datasources/prometheus.yaml")), &sources))
 	require.Len(t, sources.Datasources, 1)
 	require.Equal(t, "prometheus", sources.Datasources[0].Type)
 	require.Equal(t, "http://prometheus:9090", sources.Datasources[0].URL)
 	var boards struct {
-		Providers []struct {
-			Type    string
-			Options struct{ Path string }
-		}
+		APIVersion int `json:"apiVersion"`
+		Providers  []struct {
+			Name    string `json:"name"`
+			Type    string `json:"type"`
+			Options struct {
+				Path string `json:"path"`
+			} `json:"options"`
+		} `json:"providers"`
 	}
-	require.NoError(t, yaml.Unmarshal([]byte(textFile(t, "grafana/provisioning/dashboards/reprise.yaml")), &boards))
+	require.NoError(t, yaml.UnmarshalStrict([]byte(textFile(t, "grafana/provisioning/dashboards/reprise.yaml")), &boards))
 	grafana := composeProject(t).Services["grafana"]
 	mounts := map[string]string{}
 	for _, v := range grafana.Volumes {

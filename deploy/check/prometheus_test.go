@@ -38,8 +38,12 @@ func TestAlertsSayWhatToDo(t *testing.T) {
 
 func TestPrometheusScrapesWhatComposeStarts(t *testing.T) {
 	var c struct {
-		Global       map[string]any `json:"global"`
-		RuleFiles    []string       `json:"rule_files"`
+		Global struct {
+			ScrapeInterval     model.Duration `json:"scrape_interval"`
+			EvaluationInterval model.Duration `json:"evaluation_interval"`
+			NativeHistograms   bool           `json:"scrape_native_histograms"`
+		} `json:"global"`
+		RuleFiles    []string `json:"rule_files"`
 		ScrapeConfig []struct {
 			JobName       string `json:"job_name"`
 			StaticConfigs []struct {
@@ -48,7 +52,9 @@ func TestPrometheusScrapesWhatComposeStarts(t *testing.T) {
 		} `json:"scrape_configs"`
 	}
 	require.NoError(t, yaml.UnmarshalStrict([]byte(textFile(t, "prometheus/prometheus.yml")), &c))
-	require.Equal(t, true, c.Global["scrape_native_histograms"], "the dashboard's quantiles are of native histograms")
+	require.True(t, c.Global.NativeHistograms, "the dashboard's quantiles are of native histograms")
+	require.Positive(t, c.Global.ScrapeInterval)
+	require.Positive(t, c.Global.EvaluationInterval)
 	services := composeProject(t).Services
 	for _, name := range c.RuleFiles {
 		found := false
