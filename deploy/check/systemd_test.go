@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -57,7 +58,7 @@ func units(t *testing.T) map[string]unit {
 	t.Helper()
 	files, err := filepath.Glob("../systemd/*.service")
 	require.NoError(t, err)
-	require.Len(t, files, 3)
+	require.Len(t, files, 4)
 	all := map[string]unit{}
 	for _, file := range files {
 		all[filepath.Base(file)] = parseUnit(t, filepath.Base(file))
@@ -85,9 +86,38 @@ func TestUnitsStartOurPrograms(t *testing.T) {
 		require.True(t, ok, name)
 		c := commandLine{where: name, program: program, args: words[1:]}
 		c.requireParses(t)
+		if c.args[0] == "mirror" {
+			require.NotEmpty(t, c.flagValue("--production"), "%s: it cannot know itself where the copies come from", name)
+		}
 		require.Equal(t, "file:/run/credentials/"+name+"/redact-key", c.flagValue("--redact-key"), name)
 		require.Equal(t, []string{"redact-key:/etc/reprise/redact-key"}, service["LoadCredential"], name)
 	}
+}
+
+// The file that goes with reprise-tap-run.service, as the unit starts it.
+func TestTheExampleOfTapRunIsRead(t *testing.T) {
+	const name = "reprise-tap-run.service"
+	u := parseUnit(t, name)
+	line := fill(t, u["Service"]["ExecStart"][0], name)
+	key := filepath.Join(t.TempDir(), "redact-key")
+	require.NoError(t, os.WriteFile(key, []byte("b3VyIG93biBrZXksIG9mIDMyIGJ5dGVzIGF0IGxlYXN0\n"), 0o600))
+	read := func(file string) (string, error) {
+		args := strings.NewReplacer("/etc/reprise/tap.yaml", file, "/run/credentials/"+name+"/redact-key", key).Replace(strings.Join(line[1:], " "))
+		out, err := exec.Command(filepath.Join(bin, "tap"), append(strings.Fields(args), "--check")...).CombinedOutput()
+		return string(out), err
+	}
+	said, err := read("../systemd/tap.yaml")
+	require.NoError(t, err, said)
+	require.Contains(t, said, "search.internal:8080")
+	text := textFile(t, "systemd/tap.yaml")
+	_, budget, _ := strings.Cut(text, "\nmemory-max: ")
+	require.Greater(t, bytesOf(t, strings.Trim(u["Service"]["MemoryMax"][0], "M")+"MiB"), bytesOf(t, strings.Fields(budget)[0])+128<<20)
+
+	slip := filepath.Join(t.TempDir(), "tap.yaml")
+	require.NoError(t, os.WriteFile(slip, []byte(strings.Replace(text, "upstream:", "upstreams:", 1)), 0o600))
+	said, err = read(slip)
+	require.Error(t, err)
+	require.Contains(t, said, "upstreams")
 }
 
 func TestUnitsAreHardened(t *testing.T) {
