@@ -2,7 +2,7 @@ package check_test
 
 import (
 	"bytes"
-	"io"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"github.com/yannh/kubeconform/pkg/validator"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 	"sigs.k8s.io/yaml"
@@ -34,7 +33,7 @@ type object struct {
 			}
 			Ports []struct{ Port int }
 		}
-		Ports    []struct{ TargetPort any }
+		Ports    []struct{ Port, TargetPort any }
 		Template struct {
 			Metadata struct{ Labels map[string]string }
 			Spec     podSpec
@@ -66,13 +65,20 @@ type container struct {
 	RestartPolicy                               string
 }
 
-// render builds an overlay.
+// build has Kustomize build an overlay.
+func build(t *testing.T, disk filesys.FileSystem, overlay string) []byte {
+	t.Helper()
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(disk, filepath.Join("../kubernetes/overlays", overlay))
+	require.NoError(t, err, overlay)
+	text, err := built.AsYaml()
+	require.NoError(t, err)
+	return text
+}
+
+// render builds an overlay, and reads it.
 func render(t *testing.T, overlay string) (text []byte, objects []object) {
 	t.Helper()
-	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), filepath.Join("../kubernetes/overlays", overlay))
-	require.NoError(t, err, overlay)
-	text, err = built.AsYaml()
-	require.NoError(t, err)
+	text = build(t, filesys.MakeFsOnDisk(), overlay)
 	for _, one := range bytes.Split(text, []byte("\n---\n")) {
 		var o object
 		require.NoError(t, yaml.Unmarshal(one, &o))
@@ -90,27 +96,6 @@ func overlays(t *testing.T) []string {
 		found[i] = filepath.Base(filepath.Dir(found[i]))
 	}
 	return found
-}
-
-func TestManifestsAreWhatKubernetesKnows(t *testing.T) {
-	v, err := validator.New([]string{"../kubernetes/schemas/{{.ResourceKind}}{{.KindSuffix}}.json"},
-		validator.Opts{Strict: true, KubernetesVersion: "1.37.2"})
-	require.NoError(t, err)
-	faults := func(text []byte) (n int) {
-		for _, r := range v.Validate("overlay", io.NopCloser(bytes.NewReader(text))) {
-			if r.Status != validator.Valid {
-				n++
-				t.Logf("%s: %v", r.Resource.Path, r.Err)
-			}
-		}
-		return n
-	}
-	for _, overlay := range overlays(t) {
-		text, _ := render(t, overlay)
-		require.Zero(t, faults(text), overlay)
-		// A slip of the pen is seen.
-		require.NotZero(t, faults(bytes.ReplaceAll(text, []byte("readOnlyRootFilesystem"), []byte("readonlyRootFilesystem"))), overlay)
-	}
 }
 
 // containers gives every container of an overlay, with its Pod.
@@ -225,6 +210,33 @@ func TestTheServiceLeadsToTheTap(t *testing.T) {
 		}
 	}
 	require.True(t, seen)
+}
+
+// A mirror sees copies only: where they come from it has to be told, or replayers would not know what to refuse.
+func TestTheMirrorNamesProduction(t *testing.T) {
+	_, objects := render(t, "production")
+	served := map[string]bool{}
+	var named []string
+	for _, o := range objects {
+		if o.Kind == "Service" {
+			served[fmt.Sprintf("%s.%s.svc:%v", o.Metadata.Name, o.Metadata.Namespace, o.Spec.Ports[0].Port)] = true
+		}
+		if production, ok := o.Data["MIRROR_PRODUCTION"]; ok {
+			named = strings.Split(production, ",")
+		}
+	}
+	require.NotEmpty(t, named)
+	for _, address := range named {
+		require.Contains(t, served, address)
+	}
+	mirrors := 0
+	containers(objects, func(_ object, c container) {
+		if c.Args[0] == "mirror" {
+			mirrors++
+			require.Contains(t, c.Args, "--production=$(MIRROR_PRODUCTION)")
+		}
+	})
+	require.Equal(t, 1, mirrors)
 }
 
 // Whatever the flags say, a replayer reaches Kafka, names and the targets of its own namespace, and nothing else.
