@@ -11,12 +11,18 @@ import (
 	"github.com/yannh/kubeconform/pkg/validator"
 )
 
-// validate holds the objects of a text against the schemas of their kinds, and returns what is wrong with them.
-func validate(t *testing.T, text string) (flaws []string) {
+// schemas are those of the kinds in use; each is read once.
+func schemas(t *testing.T) validator.Validator {
 	t.Helper()
 	v, err := validator.New([]string{"../kubernetes/schemas/{{.ResourceKind}}{{.KindSuffix}}.json"},
 		validator.Opts{Strict: true, KubernetesVersion: "1.37.2"})
 	require.NoError(t, err)
+	return v
+}
+
+// validate holds the objects of a text against the schemas of their kinds, and returns what is wrong with them.
+func validate(t *testing.T, v validator.Validator, text string) (flaws []string) {
+	t.Helper()
 	results := v.Validate("deploy", io.NopCloser(strings.NewReader(text)))
 	require.NotEmpty(t, results)
 	for _, r := range results {
@@ -43,15 +49,17 @@ func meshFiles(t *testing.T) []string {
 }
 
 func TestManifestsAreWhatKubernetesKnows(t *testing.T) {
+	v := schemas(t)
 	for _, overlay := range overlays(t) {
 		text, _ := render(t, overlay)
-		require.Empty(t, validate(t, string(text)), overlay)
+		require.Empty(t, validate(t, v, string(text)), overlay)
 	}
 }
 
 func TestMeshesKnowWhatIsAskedOfThem(t *testing.T) {
+	v := schemas(t)
 	for _, file := range meshFiles(t) {
-		require.Empty(t, validate(t, textFile(t, file)), file)
+		require.Empty(t, validate(t, v, textFile(t, file)), file)
 	}
 }
 
@@ -83,7 +91,7 @@ func documents(t *testing.T) map[string]string {
 // A slip of the pen is seen, in every kind that there is a schema of: without this the tests above prove nothing.
 func TestSlipsOfThePenAreSeen(t *testing.T) {
 	const unknown = "additional properties"
-	all := documents(t)
+	v, all := schemas(t), documents(t)
 	tested := map[string]bool{}
 	for _, c := range []struct {
 		kind, right, wrong string
@@ -123,9 +131,9 @@ func TestSlipsOfThePenAreSeen(t *testing.T) {
 		{"VirtualService", "number: 8080", "number: http", "want integer"},
 	} {
 		require.Contains(t, all, c.kind)
-		require.Empty(t, validate(t, all[c.kind]), c.kind)
+		require.Empty(t, validate(t, v, all[c.kind]), c.kind)
 		require.Contains(t, all[c.kind], c.right, c.kind)
-		flaws := validate(t, strings.Replace(all[c.kind], c.right, c.wrong, 1))
+		flaws := validate(t, v, strings.Replace(all[c.kind], c.right, c.wrong, 1))
 		require.Len(t, flaws, 1, "%s: %s", c.kind, c.wrong)
 		require.Contains(t, flaws[0], c.says, "%s: %s", c.kind, c.wrong)
 		if c.says == unknown {
