@@ -227,15 +227,15 @@ func escapeTarget(path string) []byte {
 
 func isSpaceOrControl(r rune) bool { return r <= ' ' || r == 0x7f }
 
-// protocol writes the many spellings of a version in one way. An unknown one is left out.
+// protocol writes the many spellings of a version in one way, that of the other sources. An unknown one is left out.
 func protocol(version string) []byte {
 	switch v := strings.ToLower(strings.TrimSpace(version)); v {
 	case "http/1.0", "http/1.1":
 		return []byte(strings.ToUpper(v))
 	case "http/2.0", "http/2", "h2", "h2c":
-		return []byte("HTTP/2")
+		return []byte("HTTP/2.0")
 	case "http/3.0", "http/3", "h3":
-		return []byte("HTTP/3")
+		return []byte("HTTP/3.0")
 	case "http/0.9":
 		return []byte("HTTP/0.9")
 	}

@@ -60,11 +60,11 @@ func TestHARGivesTheWholeExchange(t *testing.T) {
 		Connection: traffic.Connection{ID: []byte("443"), Server: []byte("[::1]:8443")},
 		Request: traffic.Request{
 			Method: []byte("POST"), Scheme: []byte("https"), Authority: []byte("shop.example.com:8443"),
-			Target: []byte("/cart?item=42"), Protocol: []byte("HTTP/2"),
+			Target: []byte("/cart?item=42"), Protocol: []byte("HTTP/2.0"),
 			Headers: fields("X-Twice", "1", "x-twice", "2", "content-length", "11"), Body: []byte(`{"item":42}`), BodySize: 11,
 		},
 		Response: &traffic.Response{
-			Status: 201, Protocol: []byte("HTTP/2"), Headers: fields("content-type", "application/json"),
+			Status: 201, Protocol: []byte("HTTP/2.0"), Headers: fields("content-type", "application/json"),
 			Body: []byte(`{"ok":true}`), BodySize: 11, TTFB: 7250 * time.Microsecond, Duration: 12500 * time.Microsecond,
 		},
 	}, x)
@@ -224,7 +224,7 @@ func TestHARTimes(t *testing.T) {
 
 func TestHARProtocolsAreWrittenInOneWay(t *testing.T) {
 	for version, want := range map[string]string{
-		"HTTP/1.1": "HTTP/1.1", "http/1.0": "HTTP/1.0", "HTTP/2.0": "HTTP/2", "h2": "HTTP/2", "h3": "HTTP/3", "unknown": "", "": "",
+		"HTTP/1.1": "HTTP/1.1", "http/1.0": "HTTP/1.0", "HTTP/2.0": "HTTP/2.0", "h2": "HTTP/2.0", "h3": "HTTP/3.0", "unknown": "", "": "",
 	} {
 		require.Equal(t, want, string(protocol(version)))
 	}

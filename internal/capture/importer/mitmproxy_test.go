@@ -49,7 +49,7 @@ func TestMitmproxyDumpsOfOldAndNewVersions(t *testing.T) {
 			require.Nil(t, failed.Response)
 			require.Equal(t, traffic.NoResponse, failed.Flags)
 			h2 := byTarget["/items/4?ref=a%20b"]
-			require.Equal(t, "HTTP/2", string(h2.Request.Protocol))
+			require.Equal(t, "HTTP/2.0", string(h2.Request.Protocol))
 			require.Equal(t, "user-agent", string(h2.Request.Headers[0].Name))
 			streamed := byTarget["/items/6?ref=a%20b"]
 			require.Equal(t, traffic.TruncatedRequest|traffic.TruncatedResponse, streamed.Flags)
