@@ -37,7 +37,7 @@ func TestExchangeHasAllThatEnvoySent(t *testing.T) {
 		},
 		Request: traffic.Request{
 			Method: []byte("POST"), Scheme: []byte("http"), Authority: []byte("shop.example:8080"), Target: []byte("/cart?x=1"),
-			Protocol: []byte("HTTP/1.1"), Headers: fields("x-dup", "1", "content-type", "text/plain", "x-dup", "\xff2"),
+			Protocol: []byte("HTTP/1.1"), Headers: fields("host", "shop.example:8080", "x-dup", "1", "content-type", "text/plain", "x-dup", "\xff2"),
 			Body: []byte("hello"), BodySize: 5, Trailers: fields("x-sum", "5"),
 		},
 		Response: &traffic.Response{
@@ -119,7 +119,10 @@ func TestFlags(t *testing.T) {
 		}, 0, func(t *testing.T, x *traffic.Exchange) { require.Zero(t, x.Response.BodySize) }},
 		{"a version as Envoy writes it", []*extprocv3.ProcessingRequest{
 			with(requestHead(true), map[string]any{"request.protocol": "HTTP/2"}), responseHead("200", true),
-		}, 0, func(t *testing.T, x *traffic.Exchange) { require.Equal(t, "HTTP/2.0", string(x.Request.Protocol)) }},
+		}, 0, func(t *testing.T, x *traffic.Exchange) {
+			require.Equal(t, "HTTP/2.0", string(x.Request.Protocol))
+			require.Empty(t, x.Request.Headers, "no Host, as the client sent none")
+		}},
 		{"upgraded", []*extprocv3.ProcessingRequest{requestHead(false), responseHead("101", false)}, traffic.Upgraded, nil},
 		{"parts that come twice or too late", []*extprocv3.ProcessingRequest{
 			requestBody(false, "early"), requestTrailers("early", "1"), responseBody(true, "early"), responseTrailers("early", "1"),

@@ -1,6 +1,8 @@
 package extproc
 
 import (
+	"bytes"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,6 +84,11 @@ func (r *recording) requestHead(h *extprocv3.HttpHeaders, a attributes, now time
 	x.Request = traffic.Request{
 		Method: parsed.method, Scheme: parsed.scheme, Authority: parsed.authority, Target: parsed.target,
 		Protocol: a.protocol(), Headers: parsed.fields,
+	}
+	if len(parsed.authority) > 0 && bytes.HasPrefix(x.Request.Protocol, []byte("HTTP/1.")) {
+		// Envoy makes ":authority" of it. Its place is lost: first is where clients have it.
+		host := traffic.Field{Name: []byte("host"), Value: parsed.authority}
+		x.Request.Headers = slices.Insert(parsed.fields, 0, host)
 	}
 	if string(parsed.method) == "CONNECT" {
 		x.Flags |= traffic.Connect

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -68,7 +69,13 @@ func resolve(x *traffic.Exchange, gateway []byte, arrival time.Time) {
 	}
 	x.Flags |= traffic.RequestOnly
 	q.Headers = t.clean(q.Headers, q.Authority)
+	if _, hosted := traffic.Get(q.Headers, "Host"); !hosted && len(q.Authority) > 0 && isVersion1(q.Protocol) {
+		// The copy came over HTTP/2, which has no such field, and the request did not.
+		q.Headers = slices.Insert(q.Headers, 0, traffic.Field{Name: []byte("host"), Value: q.Authority})
+	}
 }
+
+func isVersion1(protocol []byte) bool { return bytes.HasPrefix(protocol, []byte("HTTP/1.")) }
 
 // told is what the fields say.
 type told struct {

@@ -65,6 +65,20 @@ func TestWhatTheClientSentIsFound(t *testing.T) {
 	}
 }
 
+// HTTP/2 has no Host; a client of HTTP/1 whose request was copied over it sent one.
+func TestHostIsThereWhenTheClientSentIt(t *testing.T) {
+	for proto, want := range map[string]string{
+		"HTTP/1.1": "host: shop:8443\nx-a: 1\n", "HTTP/1.0": "host: shop:8443\nx-a: 1\n", "HTTP/2": "x-a: 1\n", "": "x-a: 1\n",
+	} {
+		x := &traffic.Exchange{Request: traffic.Request{
+			Authority: []byte("shop:8443"), Target: []byte("/"), Protocol: []byte("HTTP/2.0"), Headers: parsed("x-a: 1", "x-tap-proto: "+proto),
+		}}
+		resolve(x, nil, time.Now())
+		require.Equal(t, want, lined(x.Request.Headers), proto)
+	}
+	require.Equal(t, "X-A: 1\n", lined(resolved(time.Now(), "X-A: 1").Request.Headers), "nobody said a host")
+}
+
 func TestShadowIsTakenFromTheEndOfTheName(t *testing.T) {
 	for host, want := range map[string]string{
 		"shop.example-shadow":      "shop.example",
