@@ -34,7 +34,7 @@ func startIngest(t *testing.T, prefix string, more ...string) *tapped {
 }
 
 // startExample builds and runs the server that comes with middleware/nethttp, until stop: then it has sent its copies.
-func startExample(t *testing.T, tap string) (url string, stop func()) {
+func startExample(t *testing.T, tap string, more ...string) (url string, stop func()) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "example")
 	build := exec.CommandContext(within(t, 2*time.Minute), "go", "build", "-o", program, "./example")
@@ -42,7 +42,7 @@ func startExample(t *testing.T, tap string) (url string, stop func()) {
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, string(out))
 	addr := freeAddr(t)
-	server := exec.Command(program, "-listen", addr, "-tap", tap)
+	server := exec.Command(program, append([]string{"-listen", addr, "-tap", tap}, more...)...)
 	stderr, err := server.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, server.Start())

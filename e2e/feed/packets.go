@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 )
@@ -49,16 +50,7 @@ func (p Packets) WriteFile(path string) (int64, error) {
 	if p.PerConn == 0 {
 		p.PerConn = 100
 	}
-	w := &packetWriter{out: bufio.NewWriterSize(file, 1<<20), at: p.Start}
-	header := make([]byte, 24)
-	binary.LittleEndian.PutUint32(header, 0xa1b2c3d4)
-	binary.LittleEndian.PutUint16(header[4:], 2)
-	binary.LittleEndian.PutUint16(header[6:], 4)
-	binary.LittleEndian.PutUint32(header[16:], 262144)
-	binary.LittleEndian.PutUint32(header[20:], 1)
-	if _, err := w.out.Write(header); err != nil {
-		return 0, err
-	}
+	w := newPacketWriter(file, p.Start)
 	conns := make([]*madeConn, p.Connections)
 	serial := 0
 	for i := range p.Requests {
@@ -91,6 +83,58 @@ func (p Packets) WriteFile(path string) (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+// Said is what one side of a connection sent at a time.
+type Said struct {
+	At         time.Time
+	FromClient bool
+	Data       string
+}
+
+// WriteConversation writes the capture of one connection over IPv4 on which that was said, in this order.
+func WriteConversation(path string, client, server netip.AddrPort, all []Said) error {
+	const segment = 1448
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	c := &madeConn{client: madeSide{client.Addr().As4(), client.Port(), 1000}, server: madeSide{server.Addr().As4(), server.Port(), 9000}}
+	w := newPacketWriter(file, time.Time{})
+	for i, said := range all {
+		if said.At.After(w.at) {
+			w.at = said.At
+		}
+		if i == 0 {
+			w.handshake(c)
+		}
+		from, to := &c.server, &c.client
+		if said.FromClient {
+			from, to = to, from
+		}
+		for len(said.Data) > 0 {
+			n := min(len(said.Data), segment)
+			w.segment(from, to, psh|ack, said.Data[:n])
+			said.Data = said.Data[n:]
+		}
+		w.segment(to, from, ack, "")
+	}
+	w.bye(c)
+	return w.out.Flush()
+}
+
+// newPacketWriter writes the file's header. An error is told by Flush.
+func newPacketWriter(file *os.File, at time.Time) *packetWriter {
+	header := make([]byte, 24)
+	binary.LittleEndian.PutUint32(header, 0xa1b2c3d4)
+	binary.LittleEndian.PutUint16(header[4:], 2)
+	binary.LittleEndian.PutUint16(header[6:], 4)
+	binary.LittleEndian.PutUint32(header[16:], 262144)
+	binary.LittleEndian.PutUint32(header[20:], 1)
+	w := &packetWriter{out: bufio.NewWriterSize(file, 1<<20), at: at}
+	_, _ = w.out.Write(header)
+	return w
 }
 
 const (

@@ -1,4 +1,4 @@
-// Command example is a small server whose traffic goes to a tap: it echoes what it is sent.
+// Command example is a small server whose traffic goes to a tap: it echoes what it is sent, or passes it on.
 package main
 
 import (
@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -19,27 +21,36 @@ import (
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "address to listen on")
-	url := flag.String("tap", "http://127.0.0.1:8090", "URL of tap ingest")
+	tap := flag.String("tap", "http://127.0.0.1:8090", "URL of tap ingest")
+	upstream := flag.String("upstream", "", "URL of a server to pass requests on to; none: they are echoed")
 	flag.Parse()
-	if err := run(*listen, *url); err != nil {
+	if err := run(*listen, *tap, *upstream); err != nil {
 		slog.New(slog.NewTextHandler(os.Stderr, nil)).Error("ended", "error", err)
 		os.Exit(1)
 	}
 }
 
-func run(listen, url string) error {
+func run(listen, tapURL, upstream string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	tap, err := nethttp.New(nethttp.Options{URL: url, OnError: func(err error) { log.Warn("tap", "error", err) }})
+	tap, err := nethttp.New(nethttp.Options{URL: tapURL, OnError: func(err error) { log.Warn("tap", "error", err) }})
 	if err != nil {
 		return err
+	}
+	var handler http.Handler = http.HandlerFunc(echo)
+	if upstream != "" {
+		to, err := url.Parse(upstream)
+		if err != nil {
+			return err
+		}
+		handler = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
 	}
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: tap.Handler(http.HandlerFunc(echo)), ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{Handler: tap.Handler(handler), ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(ln) }()
 	log.Info("listening", "listen", ln.Addr().String())
