@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -8,41 +9,53 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/reprise-io/reprise/internal/capture/proxy"
+	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/tap"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
 // proxyOptions holds the flags of a proxy.
 type proxyOptions struct {
-	listen, upstream string
-	responseWait     time.Duration
-	drainTimeout     time.Duration
-	loops            int
+	listen       string
+	upstream     []string
+	responseWait time.Duration
+	drainTimeout time.Duration
+	loops        int
+	connections  int
 }
 
 func (o *proxyOptions) addFlags(fs *pflag.FlagSet) {
 	addListening(fs, &o.listen, &o.drainTimeout)
-	fs.StringVar(&o.upstream, "upstream", "", "address of the service, HOST:PORT")
+	fs.StringSliceVar(&o.upstream, "upstream", nil, "address of the service, HOST:PORT; several, with commas, take turns, and one that cannot be connected to is passed over")
 	fs.DurationVar(&o.responseWait, "response-wait", 2*time.Second, "record a request without its response after this long")
+	fs.IntVar(&o.connections, "max-connections", 0, "further connections wait in the kernel until one ends; 0: as many as there are descriptors for")
 	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: one for two cores")
 }
 
 func (o *proxyOptions) check() (wrong problems) {
 	wrong.note("listen", checkAddress("listen", o.listen, "ADDRESS, such as :8080"))
-	wrong.note("upstream", checkAddress("upstream", o.upstream, "HOST:PORT, such as 127.0.0.1:9000"))
+	if len(o.upstream) == 0 {
+		o.upstream = []string{""}
+	}
+	for _, upstream := range o.upstream {
+		wrong.note("upstream", checkAddress("upstream", upstream, "HOST:PORT, such as 127.0.0.1:9000"))
+	}
+	if o.connections < 0 {
+		wrong.note("max-connections", fault.BadUsage(fmt.Sprintf("bad --max-connections %d", o.connections), "", "a number, or 0 for no bound of its own"))
+	}
 	return wrong
 }
 
 func (o *proxyOptions) open(s site) (tap.Source, error) {
 	p, err := proxy.Listen(proxy.Config{
-		Listen: o.listen, Upstream: o.upstream, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait,
-		DrainTimeout: o.drainTimeout, Loops: o.loops, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
+		Listen: o.listen, Upstreams: o.upstream, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait,
+		DrainTimeout: o.drainTimeout, Loops: o.loops, MaxConnections: o.connections, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
 	})
 	if err != nil {
 		return tap.Source{}, err
 	}
 	return tap.Source{
-		Kind: traffic.Proxy, Listen: []string{p.Addr().String()}, Upstream: []string{o.upstream},
+		Kind: traffic.Proxy, Listen: []string{p.Addr().String()}, Upstream: o.upstream,
 		ResponseWait: o.responseWait, Run: p.Run,
 	}, registerProxy(s.reg, p)
 }
@@ -81,6 +94,7 @@ func registerProxy(reg prometheus.Registerer, p *proxy.Proxy) error {
 		{"reprise_tap_connections", helpConnections, func(s proxy.Stats) int64 { return s.Connections }, true},
 		{"reprise_tap_accepted_total", helpAccepted, func(s proxy.Stats) int64 { return s.Accepted }, false},
 		{"reprise_tap_refused_total", helpRefused, func(s proxy.Stats) int64 { return s.Refused }, false},
+		{"reprise_tap_accept_pauses_total", helpPauses, func(s proxy.Stats) int64 { return s.Pauses }, false},
 		{"reprise_tap_client_bytes_total", helpClientBytes, func(s proxy.Stats) int64 { return s.BytesIn }, false},
 		{"reprise_tap_upstream_bytes_total", helpUpstreamBytes, func(s proxy.Stats) int64 { return s.BytesOut }, false},
 		{"reprise_tap_opaque_total", helpOpaque, func(s proxy.Stats) int64 { return s.Opaque }, false},

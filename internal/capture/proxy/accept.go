@@ -24,14 +24,23 @@ func (l *loop) accept(now time.Time) bool {
 			l.pause(now, err)
 			return false
 		}
+		if !l.p.enter() {
+			l.full = true
+			l.pause(now, errFull)
+			return false
+		}
 		fd, peer, err := unix.Accept4(l.p.listenFD, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {
 		case nil:
 			l.begin(fd, peer, now)
+			continue
 		case unix.EAGAIN:
+			l.p.leave()
 			return false
 		case unix.EINTR, unix.ECONNABORTED, unix.EPROTO:
+			l.p.leave()
 		default: // EMFILE, ENFILE, ENOBUFS, ENOMEM
+			l.p.leave()
 			l.pause(now, err)
 			return false
 		}
@@ -39,10 +48,28 @@ func (l *loop) accept(now time.Time) bool {
 	return true
 }
 
+// errUnresolved is why there is nothing to connect to.
+var errUnresolved = errors.New("its name could not be resolved")
+
+// errFull is why no more clients are taken for now.
+var errFull = errors.New("as many connections as --max-connections allows")
+
+// enter takes one of the places for clients, if there is one.
+func (p *Proxy) enter() bool {
+	if n := p.stats.connections.Add(1); p.cfg.MaxConnections <= 0 || n <= int64(p.cfg.MaxConnections) || p.draining.Load() {
+		return true
+	}
+	p.leave()
+	return false
+}
+
+func (p *Proxy) leave() { p.stats.connections.Add(-1) }
+
 // pause takes no connections for a moment: they wait in the kernel while those that are open go on.
 func (l *loop) pause(now time.Time, err error) {
 	l.unlisten()
 	l.acceptAgain = now.Add(acceptPause)
+	l.p.stats.pauses.Add(1)
 	l.complain(now, "cannot accept connections for now", err)
 }
 
@@ -77,7 +104,6 @@ func (l *loop) complain(now time.Time, what string, err error) {
 // begin opens the other half of a new connection.
 func (l *loop) begin(fd int, peer unix.Sockaddr, now time.Time) {
 	l.p.stats.accepted.Add(1)
-	l.p.stats.connections.Add(1)
 	l.open++
 	l.generation++
 	c := &conn{generation: l.generation, slot: l.slot()}
@@ -86,7 +112,7 @@ func (l *loop) begin(fd int, peer unix.Sockaddr, now time.Time) {
 	l.serial++
 	id := append([]byte(nil), l.prefix...)
 	c.dialog.Start(strconv.AppendUint(id, l.serial, 16), textOf(peer), nil)
-	if c.untried = l.p.upstream.get(); len(c.untried) == 0 {
+	if c.untried = l.p.upstreams.get(now); len(c.untried) == 0 {
 		c.patience = now.Add(resolvePatience)
 		l.held = append(l.held, c)
 		return
@@ -99,7 +125,7 @@ func (l *loop) release(now time.Time) {
 	if len(l.held) == 0 {
 		return
 	}
-	addresses := l.p.upstream.get()
+	addresses := l.p.upstreams.get(now)
 	for len(l.held) > 0 {
 		c := l.held[0]
 		if !c.closed && len(addresses) == 0 && now.Before(c.patience) {
@@ -125,7 +151,7 @@ func (l *loop) slot() int32 {
 
 // connect starts a connection to the next address of the upstream.
 func (l *loop) connect(c *conn) {
-	var why error = unix.EADDRNOTAVAIL // the name was not resolved
+	why := errUnresolved
 	if c.failure != 0 {
 		why = c.failure
 	}
@@ -138,7 +164,10 @@ func (l *loop) connect(c *conn) {
 			break
 		}
 		setOptions(fd)
-		c.dialog.Server = a.text
+		if len(c.untried) > 0 {
+			giveUpSoon(fd)
+		}
+		c.dialog.Server, c.to = a.text, a
 		c.sides[server] = socket{fd: fd}
 		switch err = unix.Connect(fd, a.socket()); {
 		case err == nil:
@@ -150,14 +179,22 @@ func (l *loop) connect(c *conn) {
 			return
 		}
 		why = err
+		a.failed(why)
 		_ = unix.Close(fd)
 		c.sides[server].fd = -1
 	}
 	l.refuse(c, why)
 }
 
+// failed is told that a cannot be connected to.
+func (a *address) failed(why error) {
+	if a.last {
+		a.of.failed(why)
+	}
+}
+
 func (l *loop) established(c *conn) {
-	l.p.upstream.worked()
+	c.to.of.worked()
 	l.watch(c, server)
 	l.watch(c, client)
 }
@@ -171,6 +208,7 @@ func (l *loop) connected(c *conn) {
 		return
 	}
 	c.failure = unix.Errno(errno)
+	c.to.failed(c.failure)
 	_ = unix.Close(c.sides[server].fd)
 	c.sides[server] = socket{fd: -1}
 	l.connect(c)
@@ -179,7 +217,12 @@ func (l *loop) connected(c *conn) {
 // refuse does to the client what an upstream does that nobody listens on.
 func (l *loop) refuse(c *conn, why error) {
 	l.p.stats.refused.Add(1)
-	l.p.upstream.failed(why)
+	switch {
+	case errors.Is(why, errUnresolved):
+		l.p.upstreams.unresolved(why)
+	case c.to == nil: // no descriptor: not the upstream's fault
+		l.complain(time.Now(), "cannot connect to the upstream", why)
+	}
 	reset(c.sides[client].fd)
 	l.drop(c, false)
 }

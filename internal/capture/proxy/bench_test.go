@@ -78,7 +78,7 @@ func BenchmarkKeepAlive(b *testing.B) {
 	b.Run("direct", func(b *testing.B) { drive(b, ln.Addr().String()) })
 	b.Run("captured", func(b *testing.B) {
 		sink := new(nowhere)
-		p, err := Listen(Config{Listen: "127.0.0.1:0", Upstream: ln.Addr().String(), BodyMax: 256 << 10, Sink: sink, Budget: sink})
+		p, err := Listen(Config{Listen: "127.0.0.1:0", Upstreams: []string{ln.Addr().String()}, BodyMax: 256 << 10, Sink: sink, Budget: sink})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func BenchmarkReadOut(b *testing.B) {
 	request := []byte("GET /items/17?full=1 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: bench/1\r\nAccept: */*\r\n\r\n")
 	response := []byte("HTTP/1.1 200 OK\r\nServer: bench\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n" + string(make([]byte, 100)))
 	sink := new(nowhere)
-	p, err := Listen(Config{Listen: "127.0.0.1:0", Upstream: "127.0.0.1:9", BodyMax: 256 << 10, Sink: sink, Budget: sink})
+	p, err := Listen(Config{Listen: "127.0.0.1:0", Upstreams: []string{"127.0.0.1:9"}, BodyMax: 256 << 10, Sink: sink, Budget: sink})
 	if err != nil {
 		b.Fatal(err)
 	}

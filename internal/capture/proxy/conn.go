@@ -18,6 +18,7 @@ type conn struct {
 	closed     bool
 	opaque     bool // nothing more is to be read out of it
 	untried    []address
+	to         *address   // the last tried
 	failure    unix.Errno // of the last address tried
 	patience   time.Time  // until when the upstream's name is waited for
 	dialog     wire.Dialog
@@ -36,6 +37,7 @@ type socket struct {
 	polled  bool   // it is in epoll, which tells breaking off even when nothing is asked for
 	hung    bool   // it hung up while it is not read: not in epoll till then, as that would be told without end
 	eof     bool   // it sends nothing more
+	bulk    bool   // it sent much at once
 	shut    bool   // it was told that nothing more comes
 	unsent  []byte // came from the other side and does not fit its buffer; the other side is not read meanwhile
 }
@@ -51,6 +53,12 @@ func setOptions(fd int) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepIdle/time.Second))
+}
+
+// giveUpSoon is for one address of several: connecting fails after three seconds without an answer, two SYNs, and the
+// next is tried. The last one is waited for as long as the client would wait for the upstream itself.
+func giveUpSoon(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 1)
 }
 
 // reset makes close send RST.
@@ -109,6 +117,10 @@ func (l *loop) pass(c *conn, side int, events uint32) {
 		l.watch(c, side)
 		return
 	}
+	if from.bulk && c.opaque && l.pipe.in >= 0 {
+		l.move(c, side)
+		return
+	}
 	n, errno := read(from.fd, l.room())
 	at := time.Now()
 	switch {
@@ -123,6 +135,7 @@ func (l *loop) pass(c *conn, side int, events uint32) {
 		l.settle(c)
 		return
 	}
+	from.bulk = n >= bulk
 	data := l.keep(n)
 	sent, errno := write(to.fd, data)
 	l.note(c, dataOf(side), data, at)
@@ -216,7 +229,10 @@ func (l *loop) drop(c *conn, aborted bool) {
 	l.conns[c.slot] = nil
 	l.free = append(l.free, c.slot)
 	l.open--
-	l.p.stats.connections.Add(-1)
+	l.p.leave()
+	if l.full { // there is a place again
+		l.full, l.acceptAgain = false, time.Now()
+	}
 	if aborted {
 		l.note(c, abortedByClient, nil, time.Now())
 	} else {

@@ -40,7 +40,7 @@ func TestSaysWhyItCannotListen(t *testing.T) {
 		{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", "port", fault.Usage},
 		{"127.0.0.1:0", "127.0.0.1:http9", "http9", "port", fault.Usage},
 	} {
-		_, err := Listen(Config{Listen: row.listen, Upstream: row.upstream, Sink: newShelf()})
+		_, err := Listen(Config{Listen: row.listen, Upstreams: []string{row.upstream}, Sink: newShelf()})
 		var f *fault.Error
 		require.ErrorAs(t, err, &f, row.listen)
 		require.Contains(t, f.What, row.what)
@@ -53,7 +53,7 @@ func TestSaysWhyItCannotListen(t *testing.T) {
 func TestRefusesItselfAsUpstream(t *testing.T) {
 	address, port := closedPort(t)
 	for _, listen := range []string{address, ":" + strconv.Itoa(port)} {
-		_, err := Listen(Config{Listen: listen, Upstream: address, Sink: newShelf()})
+		_, err := Listen(Config{Listen: listen, Upstreams: []string{address}, Sink: newShelf()})
 		require.ErrorContains(t, err, "this tap itself")
 	}
 }
@@ -88,8 +88,8 @@ func TestTriesEveryAddressOfTheUpstream(t *testing.T) {
 	address, accept := listen(t)
 	r := newRig(t, address)
 	port := netip.MustParseAddrPort(address).Port()
-	r.upstream.port = strconv.Itoa(int(port))
-	r.upstream.set([]netip.Addr{netip.MustParseAddr("127.1.2.3"), netip.MustParseAddr("127.0.0.1")})
+	r.upstreams.all[0].port = strconv.Itoa(int(port))
+	r.upstreams.all[0].set([]netip.Addr{netip.MustParseAddr("127.1.2.3"), netip.MustParseAddr("127.0.0.1")})
 	client := r.dial()
 	hold(t, client, accept(), 0, []turn{ask(get), reply(answer)})
 	require.Equal(t, address, string(r.shelf.exchanges(t, 1)[0].Connection.Server))
@@ -104,7 +104,7 @@ func TestHoldsClientsUntilTheUpstreamsNameIsKnown(t *testing.T) {
 	client := r.dial()
 	send(t, client, get)
 	eventually(t, func() bool { return r.Stats().Accepted == 1 })
-	r.upstream.set([]netip.Addr{netip.MustParseAddr("127.0.0.1")})
+	r.upstreams.all[0].set([]netip.Addr{netip.MustParseAddr("127.0.0.1")})
 	r.wake()
 	server := accept()
 	expect(t, server, get)
@@ -113,7 +113,7 @@ func TestHoldsClientsUntilTheUpstreamsNameIsKnown(t *testing.T) {
 }
 
 func TestRefusesClientsWhenTheNameStaysUnknown(t *testing.T) {
-	p, err := Listen(Config{Listen: "127.0.0.1:0", Upstream: "reprise.invalid:80", Sink: newShelf()})
+	p, err := Listen(Config{Listen: "127.0.0.1:0", Upstreams: []string{"reprise.invalid:80"}, Sink: newShelf()})
 	require.NoError(t, err)
 	defer p.Close()
 	client := dial(t, p.Addr().String())
@@ -160,7 +160,7 @@ func TestDrains(t *testing.T) {
 	})
 	t.Run("who was let in before is served", func(t *testing.T) {
 		address, accept := listen(t)
-		p, err := Listen(Config{Listen: "127.0.0.1:0", Upstream: address, Sink: newShelf(), DrainTimeout: 2 * patience})
+		p, err := Listen(Config{Listen: "127.0.0.1:0", Upstreams: []string{address}, Sink: newShelf(), DrainTimeout: 2 * patience})
 		require.NoError(t, err)
 		client := dial(t, p.Addr().String())
 		send(t, client, get)

@@ -32,6 +32,7 @@ type loop struct {
 	wakeFD int
 	events []unix.EpollEvent
 
+	pipe     pipe // for what is not read
 	arena    []byte
 	used     int
 	glances  []glance
@@ -49,6 +50,7 @@ type loop struct {
 	prefix     []byte // of connection ids
 
 	listening   bool
+	full        bool      // no place for another client
 	acceptAgain time.Time // when to listen again; zero: nothing keeps it from it
 	complained  time.Time
 	deadline    time.Time // of draining; zero: not draining
@@ -78,7 +80,7 @@ func endOf(side int) kind  { return clientEnd + kind(side) }
 
 func newLoop(p *Proxy, n int) (*loop, error) {
 	l := &loop{
-		p: p, epoll: -1, wakeFD: -1, spareFD: -1, events: make([]unix.EpollEvent, eventsBatch), arena: make([]byte, arenaSize),
+		p: p, epoll: -1, wakeFD: -1, spareFD: -1, pipe: pipe{-1, -1}, events: make([]unix.EpollEvent, eventsBatch), arena: make([]byte, arenaSize),
 		recorder: wire.NewRecorder(wire.RecorderConfig{
 			Source: p.source(), BodyMax: p.cfg.BodyMax, ResponseWait: p.cfg.ResponseWait, MarkHeader: p.cfg.MarkHeader,
 			Budget: p.cfg.Budget,
@@ -95,6 +97,9 @@ func newLoop(p *Proxy, n int) (*loop, error) {
 		l.close()
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
+	if l.pipe, err = newPipe(); err != nil {
+		p.cfg.Logger.Warn("no pipe: what is not read is passed on by copying", "error", err)
+	}
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeData}
 	if err = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, l.wakeFD, &event); err != nil {
 		l.close()
@@ -104,6 +109,7 @@ func newLoop(p *Proxy, n int) (*loop, error) {
 }
 
 func (l *loop) close() {
+	l.pipe.close()
 	for _, fd := range []*int{&l.epoll, &l.wakeFD, &l.spareFD} {
 		if *fd >= 0 {
 			_ = unix.Close(*fd)
@@ -246,17 +252,23 @@ func (l *loop) keep(n int) []byte {
 
 // note remembers what to read out later.
 func (l *loop) note(c *conn, k kind, data []byte, at time.Time) {
-	switch k {
-	case clientData:
-		l.p.stats.bytesIn.Add(int64(len(data)))
-	case serverData:
-		l.p.stats.bytesOut.Add(int64(len(data)))
+	if k <= serverData {
+		l.count(int(k), len(data))
 	}
 	if c.opaque && data != nil {
 		l.used -= len(data) // the last that was kept
 		return
 	}
 	l.glances = append(l.glances, glance{c, k, data, at})
+}
+
+// count adds n bytes that a side sent.
+func (l *loop) count(side, n int) {
+	if side == client {
+		l.p.stats.bytesIn.Add(int64(n))
+	} else {
+		l.p.stats.bytesOut.Add(int64(n))
+	}
 }
 
 // readOut parses what this batch has seen, in its order.
@@ -291,7 +303,7 @@ func (l *loop) hand(now time.Time) {
 	switch {
 	case ready == 0:
 		l.offered = now
-		l.count()
+		l.tell()
 	case ready >= offerCount, now.Sub(l.offered) >= offerAfter:
 		l.offer(now)
 	}
@@ -302,11 +314,11 @@ func (l *loop) offer(now time.Time) {
 	if l.recorder.Ready() > 0 {
 		l.p.cfg.Sink.Offer(l.recorder.Take())
 	}
-	l.count()
+	l.tell()
 }
 
-// count tells what was not kept, and what became of connections.
-func (l *loop) count() {
+// tell tells what was not kept, and what became of connections.
+func (l *loop) tell() {
 	now, told, stats := &l.recorder.Counts, &l.told, &l.p.stats
 	if *now == *told {
 		return

@@ -129,7 +129,7 @@ func TestAnEarlyAnswerBeforeAResetArrives(t *testing.T) {
 	t.Run("when more of the body is written first", func(t *testing.T) {
 		address, accept := listen(t)
 		sink := newShelf()
-		p, err := Listen(Config{Listen: "127.0.0.1:0", Upstream: address, Sink: sink})
+		p, err := Listen(Config{Listen: "127.0.0.1:0", Upstreams: []string{address}, Sink: sink})
 		require.NoError(t, err)
 		defer p.Close()
 		client := dial(t, p.Addr().String())

@@ -36,16 +36,19 @@ type Sink interface {
 	Shed(reason string, n int)
 }
 
-// Config of a Proxy. Listen, Upstream and Sink are required.
+// Config of a Proxy. Listen, Upstreams and Sink are required.
 type Config struct {
 	Listen       string        // "host:port", ":8080", "[::1]:0"
-	Upstream     string        // "host:port"; the name is resolved again when connecting fails
+	Upstreams    []string      // "host:port", taken in turns; a name is resolved again when connecting fails
 	Name         string        // of the source, for Exchange.Source
 	BodyMax      int           // bytes kept of each body; 0: none
 	ResponseWait time.Duration // from the last request byte; 0: 2 s
 	DrainTimeout time.Duration // for open connections after Run's context ended; 0: none
 	MarkHeader   string        // requests with this field are not captured; "": "Reprise-Replay"
 	Loops        int           // event loops; 0: one per two cores
+	// MaxConnections is how many clients are served at once; further ones wait in the kernel. 0: as many as there are
+	// descriptors for.
+	MaxConnections int
 	Budget       wire.Budget   // nil: no bound
 	Sink         Sink
 	Logger       *slog.Logger // nil: discard
@@ -61,7 +64,7 @@ type Proxy struct {
 	cfg        Config
 	addr       net.Addr
 	listenFD   int
-	upstream   *resolver
+	upstreams  *upstreams
 	loops      []*loop
 	stats      counters
 	draining   atomic.Bool
@@ -84,7 +87,7 @@ func Listen(cfg Config) (*Proxy, error) {
 		cfg.Loops = max(1, runtime.NumCPU()/2)
 	}
 	cfg.BodyMax = max(cfg.BodyMax, 0)
-	upstream, err := newResolver(cfg.Upstream, cfg.Logger)
+	to, err := newUpstreams(cfg.Upstreams, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -93,10 +96,10 @@ func Listen(cfg Config) (*Proxy, error) {
 		return nil, fault.Listening(cfg.Listen, err)
 	}
 	defer ln.Close() // the loops accept by a duplicate of its descriptor, unknown to the Go runtime's poller
-	if err := upstream.notAt(ln.Addr()); err != nil {
+	if err := to.notAt(ln.Addr()); err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, addr: ln.Addr(), listenFD: -1, upstream: upstream}
+	p := &Proxy{cfg: cfg, addr: ln.Addr(), listenFD: -1, upstreams: to}
 	if p.listenFD, err = duplicate(ln.(*net.TCPListener)); err == nil {
 		setOptions(p.listenFD)
 		for range cfg.Loops {
@@ -135,7 +138,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 	defer p.close()
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var resolver, loops sync.WaitGroup
-	resolver.Go(func() { p.upstream.run(serving, p.wake) })
+	resolver.Go(func() { p.upstreams.run(serving, p.wake) })
 	p.unlistened.Add(len(p.loops))
 	for _, l := range p.loops {
 		loops.Go(l.run)

@@ -26,6 +26,8 @@ type address struct {
 	ip4    unix.SockaddrInet4
 	ip6    unix.SockaddrInet6
 	text   []byte // "ip:port"
+	of     *resolver
+	last   bool // of its upstream: when it fails too, the upstream has failed
 }
 
 // socket is a copy: connecting writes into it, and loops share the address.
@@ -44,6 +46,9 @@ type resolver struct {
 	again      chan struct{}
 	down       atomic.Bool // the last connection failed
 	unresolved bool        // and said so
+	one        bool        // there are no other upstreams
+	failures   atomic.Int32
+	restUntil  atomic.Int64 // Unix ns
 }
 
 func newResolver(upstream string, log *slog.Logger) (*resolver, error) {
@@ -96,8 +101,13 @@ func (r *resolver) get() []address {
 // failed is told when no address could be connected to, and asks for a new look at the name. It and worked log the
 // change, not each connection.
 func (r *resolver) failed(why error) {
+	r.rest(time.Now())
 	if !r.down.Swap(true) {
-		r.log.Warn("the upstream cannot be reached; clients are reset", "upstream", net.JoinHostPort(r.host, r.port), "error", why)
+		says := "an upstream cannot be reached; its connections go to the others"
+		if r.one {
+			says = "the upstream cannot be reached; clients are reset"
+		}
+		r.log.Warn(says, "upstream", net.JoinHostPort(r.host, r.port), "error", why)
 	}
 	select {
 	case r.again <- struct{}{}:
@@ -107,6 +117,8 @@ func (r *resolver) failed(why error) {
 
 func (r *resolver) worked() {
 	if r.down.Load() && r.down.Swap(false) {
+		r.failures.Store(0)
+		r.restUntil.Store(0)
 		r.log.Info("the upstream can be reached again", "upstream", net.JoinHostPort(r.host, r.port))
 	}
 }
@@ -162,7 +174,7 @@ func (r *resolver) set(ips []netip.Addr) {
 	all := make([]address, 0, len(ips))
 	for _, ip := range ips {
 		ip = ip.Unmap()
-		a := address{text: []byte(netip.AddrPortFrom(ip, uint16(port)).String())}
+		a := address{of: r, text: []byte(netip.AddrPortFrom(ip, uint16(port)).String())}
 		if ip.Is4() {
 			a.family, a.ip4 = unix.AF_INET, unix.SockaddrInet4{Port: port, Addr: ip.As4()}
 		} else {
@@ -170,6 +182,9 @@ func (r *resolver) set(ips []netip.Addr) {
 			a.ip6 = unix.SockaddrInet6{Port: port, Addr: ip.As16(), ZoneId: zone(ip.Zone())}
 		}
 		all = append(all, a)
+	}
+	if len(all) > 0 {
+		all[len(all)-1].last = true
 	}
 	r.addresses.Store(&all)
 }

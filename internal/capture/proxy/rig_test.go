@@ -136,7 +136,7 @@ func newRig(t *testing.T, upstream string, options ...func(*Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, shelf: newShelf(), logs: new(lines), ended: make(chan error, 1)}
 	cfg := Config{
-		Listen: "127.0.0.1:0", Upstream: upstream, Name: "test", BodyMax: 256 << 10, Sink: r.shelf, Budget: r.shelf,
+		Listen: "127.0.0.1:0", Upstreams: []string{upstream}, Name: "test", BodyMax: 256 << 10, Sink: r.shelf, Budget: r.shelf,
 		Logger: slog.New(slog.NewTextHandler(r.logs, nil)),
 	}
 	for _, option := range options {
@@ -255,4 +255,9 @@ func lineOf(xs []*traffic.Exchange) []string {
 		out = append(out, line(x))
 	}
 	return out
+}
+
+func newLogger(t *testing.T) *slog.Logger {
+	t.Helper()
+	return slog.New(slog.NewTextHandler(new(lines), nil))
 }
