@@ -83,6 +83,7 @@ redact: on
 	require.True(t, ok)
 	require.Equal(t, proxyOptions{
 		listen: ":8081", upstream: []string{"127.0.0.1:9001"}, responseWait: 5 * time.Second, drainTimeout: 10 * time.Second,
+		protocolIn: "off", protocolOut: "off",
 	}, *search)
 }
 

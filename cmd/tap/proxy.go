@@ -22,6 +22,8 @@ type proxyOptions struct {
 	drainTimeout time.Duration
 	loops        int
 	connections  int
+	protocolIn   string
+	protocolOut  string
 }
 
 func (o *proxyOptions) addFlags(fs *pflag.FlagSet) {
@@ -29,27 +31,40 @@ func (o *proxyOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.upstream, "upstream", nil, "address of the service, HOST:PORT; several, with commas, take turns, and one that cannot be connected to is passed over")
 	fs.DurationVar(&o.responseWait, "response-wait", 2*time.Second, "record a request without its response after this long")
 	fs.IntVar(&o.connections, "max-connections", 0, "further connections wait in the kernel until one ends; 0: as many as there are descriptors for")
+	fs.StringVar(&o.protocolIn, "proxy-protocol-in", "off", "v1, v2 or any: each connection must begin with a PROXY header, whose client is recorded; only where none but load balancers can connect")
+	fs.StringVar(&o.protocolOut, "proxy-protocol-out", "off", "v1 or v2: tell upstreams the client's address with the PROXY protocol, which they must expect")
 	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: one for two cores")
 }
 
 func (o *proxyOptions) check() (wrong problems) {
 	wrong.note("listen", checkAddress("listen", o.listen, "ADDRESS, such as :8080"))
-	if len(o.upstream) == 0 {
-		o.upstream = []string{""}
+	upstreams := o.upstream
+	if len(upstreams) == 0 {
+		upstreams = []string{""}
 	}
-	for _, upstream := range o.upstream {
+	for _, upstream := range upstreams {
 		wrong.note("upstream", checkAddress("upstream", upstream, "HOST:PORT, such as 127.0.0.1:9000"))
 	}
 	if o.connections < 0 {
 		wrong.note("max-connections", fault.BadUsage(fmt.Sprintf("bad --max-connections %d", o.connections), "", "a number, or 0 for no bound of its own"))
 	}
+	_, err := proxy.ParseProtocol(o.protocolIn)
+	wrong.note("proxy-protocol-in", err)
+	out, err := proxy.ParseProtocol(o.protocolOut)
+	if err == nil && out == proxy.AnyProtocol {
+		err = fault.BadUsage("bad --proxy-protocol-out any", "", "off, v1 or v2")
+	}
+	wrong.note("proxy-protocol-out", err)
 	return wrong
 }
 
 func (o *proxyOptions) open(s site) (tap.Source, error) {
+	in, _ := proxy.ParseProtocol(o.protocolIn) // checked
+	out, _ := proxy.ParseProtocol(o.protocolOut)
 	p, err := proxy.Listen(proxy.Config{
 		Listen: o.listen, Upstreams: o.upstream, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait,
-		DrainTimeout: o.drainTimeout, Loops: o.loops, MaxConnections: o.connections, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
+		DrainTimeout: o.drainTimeout, Loops: o.loops, MaxConnections: o.connections, ProtocolIn: in, ProtocolOut: out,
+		Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
 	})
 	if err != nil {
 		return tap.Source{}, err
@@ -95,6 +110,7 @@ func registerProxy(reg prometheus.Registerer, p *proxy.Proxy) error {
 		{"reprise_tap_accepted_total", helpAccepted, func(s proxy.Stats) int64 { return s.Accepted }, false},
 		{"reprise_tap_refused_total", helpRefused, func(s proxy.Stats) int64 { return s.Refused }, false},
 		{"reprise_tap_accept_pauses_total", helpPauses, func(s proxy.Stats) int64 { return s.Pauses }, false},
+		{"reprise_tap_unheard_total", helpUnheard, func(s proxy.Stats) int64 { return s.Unheard }, false},
 		{"reprise_tap_client_bytes_total", helpClientBytes, func(s proxy.Stats) int64 { return s.BytesIn }, false},
 		{"reprise_tap_upstream_bytes_total", helpUpstreamBytes, func(s proxy.Stats) int64 { return s.BytesOut }, false},
 		{"reprise_tap_opaque_total", helpOpaque, func(s proxy.Stats) int64 { return s.Opaque }, false},

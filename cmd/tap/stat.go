@@ -12,6 +12,7 @@ const (
 	helpOpaque        = "Connections not read, or read no further: TLS, what is no HTTP; of a proxy also upgraded ones. A mirror closes them."
 	helpPanics        = "Connections whose capture a fault in the parser ended."
 	helpPauses        = "Times that new connections were left in the kernel for 0.1 s: no descriptors, or --max-connections was reached."
+	helpUnheard       = "Connections closed because they did not begin with the PROXY header that --proxy-protocol-in wants."
 )
 
 // stat is a number that a source counts itself: a counter, or else a gauge.

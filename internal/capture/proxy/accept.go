@@ -112,6 +112,17 @@ func (l *loop) begin(fd int, peer unix.Sockaddr, now time.Time) {
 	l.serial++
 	id := append([]byte(nil), l.prefix...)
 	c.dialog.Start(strconv.AppendUint(id, l.serial, 16), textOf(peer), nil)
+	if l.p.cfg.ProtocolIn != NoProtocol {
+		c.greeting, c.patience = true, now.Add(headerPatience)
+		l.greeting = append(l.greeting, c)
+		l.watch(c, client)
+		return
+	}
+	l.meet(c, header{}, nil, now)
+}
+
+// seek looks for the upstream of a client.
+func (l *loop) seek(c *conn, now time.Time) {
 	if c.untried = l.p.upstreams.get(now); len(c.untried) == 0 {
 		c.patience = now.Add(resolvePatience)
 		l.held = append(l.held, c)
@@ -195,6 +206,12 @@ func (a *address) failed(why error) {
 
 func (l *loop) established(c *conn) {
 	c.to.of.worked()
+	if len(c.opening) > 0 {
+		c.sides[server].unsent, c.opening = c.opening, nil
+		if l.flush(c, server); c.closed {
+			return
+		}
+	}
 	l.watch(c, server)
 	l.watch(c, client)
 }

@@ -20,7 +20,9 @@ type conn struct {
 	untried    []address
 	to         *address   // the last tried
 	failure    unix.Errno // of the last address tried
-	patience   time.Time  // until when the upstream's name is waited for
+	patience   time.Time  // until when its header, or the upstream's name, is waited for
+	greeting   bool       // its PROXY header has not come yet
+	opening    []byte     // of the PROXY header: what has come of it, then what is to be sent of one
 	dialog     wire.Dialog
 }
 
@@ -93,8 +95,17 @@ func write(fd int, b []byte) (int, unix.Errno) {
 
 // ready serves an event on one side of c.
 func (l *loop) ready(c *conn, side int, events uint32) {
-	if c.connecting {
+	switch {
+	case c.connecting && side == server:
 		l.connected(c)
+		return
+	case c.greeting:
+		l.greet(c)
+		return
+	case c.sides[server].fd < 0 || c.connecting: // the client has said its header
+		if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+			l.abort(c, client)
+		}
 		return
 	}
 	if events&unix.EPOLLOUT != 0 {
@@ -244,7 +255,7 @@ func (l *loop) drop(c *conn, aborted bool) {
 func (l *loop) watch(c *conn, side int) {
 	s := &c.sides[side]
 	var want uint32
-	if !s.eof && len(c.sides[1-side].unsent) == 0 && !c.connecting {
+	if !s.eof && len(c.sides[1-side].unsent) == 0 && (c.greeting || c.sides[server].fd >= 0 && !c.connecting) {
 		want = unix.EPOLLIN
 	}
 	if len(s.unsent) > 0 || c.connecting && side == server {

@@ -43,6 +43,7 @@ type loop struct {
 	conns      []*conn // by slot
 	free       []int32
 	held       []*conn // clients that wait for the upstream's name
+	greeting   []*conn // whose PROXY header is waited for, with those whose has come since
 	spareFD    int     // kept back for a connection to the upstream; negative: none
 	open       int
 	generation int32
@@ -137,6 +138,7 @@ func (l *loop) run() {
 		for i := range max(n, 0) {
 			l.dispatch(&l.events[i], now)
 		}
+		l.hurry(now)
 		l.release(now)
 		l.readOut()
 		if !l.acceptAgain.IsZero() && !now.Before(l.acceptAgain) {
@@ -179,6 +181,9 @@ func (l *loop) timeout(now time.Time) int {
 	}
 	sooner(l.acceptAgain)
 	sooner(l.deadline)
+	if len(l.greeting) > 0 {
+		sooner(l.greeting[0].patience)
+	}
 	if len(l.held) > 0 {
 		sooner(l.held[0].patience)
 	}

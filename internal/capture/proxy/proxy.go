@@ -49,9 +49,11 @@ type Config struct {
 	// MaxConnections is how many clients are served at once; further ones wait in the kernel. 0: as many as there are
 	// descriptors for.
 	MaxConnections int
-	Budget       wire.Budget   // nil: no bound
-	Sink         Sink
-	Logger       *slog.Logger // nil: discard
+	ProtocolIn     Protocol    // what every connection must begin with; it is not passed on
+	ProtocolOut    Protocol    // what every connection to an upstream begins with
+	Budget         wire.Budget // nil: no bound
+	Sink           Sink
+	Logger         *slog.Logger // nil: discard
 }
 
 const (

@@ -201,14 +201,19 @@ func zone(name string) uint32 {
 
 // textOf writes a peer's address as "ip:port".
 func textOf(sa unix.Sockaddr) []byte {
-	var a netip.AddrPort
-	switch s := sa.(type) {
-	case *unix.SockaddrInet4:
-		a = netip.AddrPortFrom(netip.AddrFrom4(s.Addr), uint16(s.Port))
-	case *unix.SockaddrInet6:
-		a = netip.AddrPortFrom(netip.AddrFrom16(s.Addr).Unmap(), uint16(s.Port))
-	default:
+	a := addrPortOf(sa)
+	if !a.IsValid() {
 		return nil
 	}
 	return a.AppendTo(make([]byte, 0, 48))
+}
+
+func addrPortOf(sa unix.Sockaddr) netip.AddrPort {
+	switch s := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(s.Addr), uint16(s.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(s.Addr).Unmap(), uint16(s.Port))
+	}
+	return netip.AddrPort{}
 }
