@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
+	"github.com/reprise-io/reprise/internal/capture/proxy"
 	"github.com/reprise-io/reprise/internal/fault"
 )
 
@@ -83,7 +84,7 @@ redact: on
 	require.True(t, ok)
 	require.Equal(t, proxyOptions{
 		listen: ":8081", upstream: []string{"127.0.0.1:9001"}, responseWait: 5 * time.Second, drainTimeout: 10 * time.Second,
-		protocolIn: "off", protocolOut: "off",
+		protocolIn: "off", protocolOut: "off", tls: proxy.TLS{ALPN: []string{"http/1.1"}},
 	}, *search)
 }
 

@@ -81,7 +81,14 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 		}
 		log.Info("listening", said...)
 	}
-	stopRereading := obeyHangups(hangups, func() { reread(running{t, level, log}) })
+	stopRereading := obeyHangups(hangups, func() {
+		reread(running{t, level, log})
+		for _, p := range sources {
+			if s, ok := p.source.(interface{ reread() }); ok {
+				s.reread()
+			}
+		}
+	})
 	defer stopRereading()
 	return t.Run(ctx, opened...)
 }
@@ -126,7 +133,7 @@ func obeyHangups(hangups <-chan os.Signal, reread func()) (stop func()) {
 // nothingToRead answers a SIGHUP where there is no configuration file.
 func (o *captureOptions) nothingToRead(r running) {
 	r.log.Info("SIGHUP: there is no configuration file to read again (tap run --config FILE has one); " +
-		"certificates and secrets are read again by themselves, and tap set changes what is captured while this runs")
+		"certificates and secrets are read again, and tap set changes what is captured while this runs")
 }
 
 // newRegistry returns a registry with the process's own metrics.

@@ -24,6 +24,9 @@ type proxyOptions struct {
 	connections  int
 	protocolIn   string
 	protocolOut  string
+	tls          proxy.TLS
+
+	opened *proxy.Proxy
 }
 
 func (o *proxyOptions) addFlags(fs *pflag.FlagSet) {
@@ -33,6 +36,12 @@ func (o *proxyOptions) addFlags(fs *pflag.FlagSet) {
 	fs.IntVar(&o.connections, "max-connections", 0, "further connections wait in the kernel until one ends; 0: as many as there are descriptors for")
 	fs.StringVar(&o.protocolIn, "proxy-protocol-in", "off", "v1, v2 or any: each connection must begin with a PROXY header, whose client is recorded; only where none but load balancers can connect")
 	fs.StringVar(&o.protocolOut, "proxy-protocol-out", "off", "v1 or v2: tell upstreams the client's address with the PROXY protocol, which they must expect")
+	fs.StringVar(&o.tls.Cert, "listen-tls-cert", "", "PEM file with the certificate for clients: the tap speaks TLS with them and records what is in it; read again when it changes")
+	fs.StringVar(&o.tls.Key, "listen-tls-key", "", "PEM file with its key")
+	fs.StringSliceVar(&o.tls.ALPN, "listen-tls-alpn", []string{"http/1.1"}, "protocols offered to clients when the upstream speaks no TLS; h2,http/1.1 if it takes HTTP/2 in clear text")
+	fs.BoolVar(&o.tls.Upstream, "upstream-tls", false, "speak TLS with the upstream; it chooses the protocol for the client too")
+	fs.StringVar(&o.tls.UpstreamCA, "upstream-tls-ca", "", "PEM file of the authorities to trust; none: the system's")
+	fs.StringVar(&o.tls.UpstreamName, "upstream-tls-server-name", "", "name in the upstream's certificate, if it is not its host")
 	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: one for two cores")
 }
 
@@ -55,6 +64,12 @@ func (o *proxyOptions) check() (wrong problems) {
 		err = fault.BadUsage("bad --proxy-protocol-out any", "", "off, v1 or v2")
 	}
 	wrong.note("proxy-protocol-out", err)
+	if (o.tls.Cert == "") != (o.tls.Key == "") {
+		wrong.note("listen-tls-cert", fault.BadUsage("--listen-tls-cert and --listen-tls-key go together", "one is missing", "both, or none to pass TLS on unread"))
+	}
+	if !o.tls.Upstream && o.tls.UpstreamCA+o.tls.UpstreamName != "" {
+		wrong.note("upstream-tls", fault.BadUsage("--upstream-tls-ca and --upstream-tls-server-name need --upstream-tls", "", "--upstream-tls"))
+	}
 	return wrong
 }
 
@@ -63,17 +78,21 @@ func (o *proxyOptions) open(s site) (tap.Source, error) {
 	out, _ := proxy.ParseProtocol(o.protocolOut)
 	p, err := proxy.Listen(proxy.Config{
 		Listen: o.listen, Upstreams: o.upstream, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait,
-		DrainTimeout: o.drainTimeout, Loops: o.loops, MaxConnections: o.connections, ProtocolIn: in, ProtocolOut: out,
+		DrainTimeout: o.drainTimeout, Loops: o.loops, MaxConnections: o.connections, ProtocolIn: in, ProtocolOut: out, TLS: o.tls,
 		Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
 	})
 	if err != nil {
 		return tap.Source{}, err
 	}
+	o.opened = p
 	return tap.Source{
 		Kind: traffic.Proxy, Listen: []string{p.Addr().String()}, Upstream: o.upstream,
 		ResponseWait: o.responseWait, Run: p.Run,
 	}, registerProxy(s.reg, p)
 }
+
+// reread reads the certificates again.
+func (o *proxyOptions) reread() { o.opened.Reload() }
 
 func newProxyCommand() *cobra.Command {
 	var o captureOptions
@@ -84,11 +103,14 @@ func newProxyCommand() *cobra.Command {
 		Long: `Pass TCP through to an upstream, and record the HTTP in it: HTTP/1.x, and HTTP/2 in clear text with gRPC.
 
 Every byte is passed on untouched before anything else is done with it. The tap starts and goes on without Kafka;
-only a usage error or an address that it cannot listen on stops it. TLS, upgraded connections and what is no HTTP pass
-unseen and are counted. The application sees the tap's address as its client's.`,
+only a usage error or an address that it cannot listen on stops it. Upgraded connections and what is no HTTP pass unread
+and are counted, and so does TLS, unless the tap speaks it itself: --listen-tls-cert, --upstream-tls.
+
+The application sees the tap's address as its client's, unless it is told another: --proxy-protocol-out.`,
 		Example: `  tap proxy --listen :8080 --upstream 127.0.0.1:9000
   tap proxy --listen :8080 --upstream app:9000 --brokers kafka-1:9092,kafka-2:9092 --redact-key file:/etc/reprise/key
   tap proxy --listen :8080 --upstream 127.0.0.1:9000 --sample 10% --exclude 'GET /health'
+  tap proxy --listen :443 --listen-tls-cert cert.pem --listen-tls-key key.pem --upstream 10.0.0.7:8080,10.0.0.8:8080
   tap proxy --listen :8080 --upstream 127.0.0.1:9000 --embedded ./kafka-data --admin 127.0.0.1:9100`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -111,6 +133,7 @@ func registerProxy(reg prometheus.Registerer, p *proxy.Proxy) error {
 		{"reprise_tap_refused_total", helpRefused, func(s proxy.Stats) int64 { return s.Refused }, false},
 		{"reprise_tap_accept_pauses_total", helpPauses, func(s proxy.Stats) int64 { return s.Pauses }, false},
 		{"reprise_tap_unheard_total", helpUnheard, func(s proxy.Stats) int64 { return s.Unheard }, false},
+		{"reprise_tap_tls_failures_total", helpHandshakes, func(s proxy.Stats) int64 { return s.Handshakes }, false},
 		{"reprise_tap_client_bytes_total", helpClientBytes, func(s proxy.Stats) int64 { return s.BytesIn }, false},
 		{"reprise_tap_upstream_bytes_total", helpUpstreamBytes, func(s proxy.Stats) int64 { return s.BytesOut }, false},
 		{"reprise_tap_opaque_total", helpOpaque, func(s proxy.Stats) int64 { return s.Opaque }, false},

@@ -13,6 +13,7 @@ const (
 	helpPanics        = "Connections whose capture a fault in the parser ended."
 	helpPauses        = "Times that new connections were left in the kernel for 0.1 s: no descriptors, or --max-connections was reached."
 	helpUnheard       = "Connections closed because they did not begin with the PROXY header that --proxy-protocol-in wants."
+	helpHandshakes    = "Clients with which no TLS came about, where the tap speaks it itself."
 )
 
 // stat is a number that a source counts itself: a counter, or else a gauge.

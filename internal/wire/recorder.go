@@ -51,6 +51,7 @@ type Counts struct {
 // RecorderConfig says what a Recorder keeps.
 type RecorderConfig struct {
 	Source       traffic.Source
+	Scheme       string             // of requests that do not say it themselves; "": http
 	TimeSource   traffic.TimeSource // whose times the Recorder is given; 0: traffic.OwnClock
 	BodyMax      int                // bytes kept of each body
 	ResponseWait time.Duration      // from the last byte of the request
@@ -82,7 +83,10 @@ func NewRecorder(cfg RecorderConfig) *Recorder {
 		cfg.TimeSource = traffic.OwnClock
 	}
 	cfg.MarkHeader = strings.ToLower(cfg.MarkHeader)
-	return &Recorder{cfg: cfg, scheme: []byte("http")}
+	if cfg.Scheme == "" {
+		cfg.Scheme = "http"
+	}
+	return &Recorder{cfg: cfg, scheme: []byte(cfg.Scheme)}
 }
 
 type unbounded struct{}

@@ -212,6 +212,10 @@ func (l *loop) established(c *conn) {
 			return
 		}
 	}
+	if l.p.crypt != nil {
+		l.depart(c)
+		return
+	}
 	l.watch(c, server)
 	l.watch(c, client)
 }

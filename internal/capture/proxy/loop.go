@@ -7,16 +7,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/reprise-io/reprise/internal/wire"
 )
 
 const (
 	arenaSize   = 1 << 20 // what one batch can read before it is parsed
 	eventsBatch = 256
-	// Finished exchanges leave when there are this many or the oldest has waited this long.
-	offerCount = 64
-	offerAfter = 5 * time.Millisecond
 )
 
 // What epoll's data says beside a connection's slot and side.
@@ -27,18 +22,15 @@ const (
 
 // loop serves its share of the connections. Everything in it belongs to the goroutine of run.
 type loop struct {
-	p      *Proxy
+	ledger
 	epoll  int
 	wakeFD int
 	events []unix.EpollEvent
 
-	pipe     pipe // for what is not read
-	arena    []byte
-	used     int
-	glances  []glance
-	recorder *wire.Recorder
-	told     wire.Counts // to the sink and the stats
-	offered  time.Time
+	pipe    pipe // for what is not read
+	arena   []byte
+	used    int
+	glances []glance
 
 	conns      []*conn // by slot
 	free       []int32
@@ -81,11 +73,7 @@ func endOf(side int) kind  { return clientEnd + kind(side) }
 
 func newLoop(p *Proxy, n int) (*loop, error) {
 	l := &loop{
-		p: p, epoll: -1, wakeFD: -1, spareFD: -1, pipe: pipe{-1, -1}, events: make([]unix.EpollEvent, eventsBatch), arena: make([]byte, arenaSize),
-		recorder: wire.NewRecorder(wire.RecorderConfig{
-			Source: p.source(), BodyMax: p.cfg.BodyMax, ResponseWait: p.cfg.ResponseWait, MarkHeader: p.cfg.MarkHeader,
-			Budget: p.cfg.Budget,
-		}),
+		ledger: newLedger(p), epoll: -1, wakeFD: -1, spareFD: -1, pipe: pipe{-1, -1}, events: make([]unix.EpollEvent, eventsBatch), arena: make([]byte, arenaSize),
 	}
 	var start [6]byte
 	_, _ = rand.Read(start[:]) // never fails
@@ -258,7 +246,7 @@ func (l *loop) keep(n int) []byte {
 // note remembers what to read out later.
 func (l *loop) note(c *conn, k kind, data []byte, at time.Time) {
 	if k <= serverData {
-		l.count(int(k), len(data))
+		l.p.countBytes(int(k), len(data))
 	}
 	if c.opaque && data != nil {
 		l.used -= len(data) // the last that was kept
@@ -267,76 +255,14 @@ func (l *loop) note(c *conn, k kind, data []byte, at time.Time) {
 	l.glances = append(l.glances, glance{c, k, data, at})
 }
 
-// count adds n bytes that a side sent.
-func (l *loop) count(side, n int) {
-	if side == client {
-		l.p.stats.bytesIn.Add(int64(n))
-	} else {
-		l.p.stats.bytesOut.Add(int64(n))
-	}
-}
-
 // readOut parses what this batch has seen, in its order.
 func (l *loop) readOut() {
-	r := l.recorder
 	for i := range l.glances {
 		g := &l.glances[i]
 		d := &g.conn.dialog
-		switch g.kind {
-		case clientData:
-			r.Requests(d, g.data, g.at)
-		case serverData:
-			r.Responses(d, g.data, g.at)
-		case clientEnd:
-			r.ClientDone(d, g.at)
-		case serverEnd:
-			r.ServerDone(d, g.at)
-		case over:
-			r.Close(d, false, g.at)
-		case abortedByClient:
-			r.Close(d, true, g.at)
-		}
+		l.read(d, g.kind, g.data, g.at)
 		g.conn.opaque = d.Opaque()
 		*g = glance{}
 	}
 	l.glances, l.used = l.glances[:0], 0
-}
-
-// hand offers what is finished when it is time to.
-func (l *loop) hand(now time.Time) {
-	ready := l.recorder.Ready()
-	switch {
-	case ready == 0:
-		l.offered = now
-		l.tell()
-	case ready >= offerCount, now.Sub(l.offered) >= offerAfter:
-		l.offer(now)
-	}
-}
-
-func (l *loop) offer(now time.Time) {
-	l.offered = now
-	if l.recorder.Ready() > 0 {
-		l.p.cfg.Sink.Offer(l.recorder.Take())
-	}
-	l.tell()
-}
-
-// tell tells what was not kept, and what became of connections.
-func (l *loop) tell() {
-	now, told, stats := &l.recorder.Counts, &l.told, &l.p.stats
-	if *now == *told {
-		return
-	}
-	for loss, n := range now.Lost {
-		if more := n - told.Lost[loss]; more > 0 {
-			l.p.cfg.Sink.Shed(wire.Loss(loss).String(), int(more))
-		}
-	}
-	for fault, n := range now.Opaque {
-		stats.opaque[fault].Add(n - told.Opaque[fault])
-	}
-	stats.seen.Add(now.Seen - told.Seen)
-	stats.unanswered.Add(now.ResponsesUnread - told.ResponsesUnread)
-	*told = *now
 }

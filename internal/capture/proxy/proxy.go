@@ -51,6 +51,7 @@ type Config struct {
 	MaxConnections int
 	ProtocolIn     Protocol    // what every connection must begin with; it is not passed on
 	ProtocolOut    Protocol    // what every connection to an upstream begins with
+	TLS            TLS         // zero: bytes pass as they are
 	Budget         wire.Budget // nil: no bound
 	Sink           Sink
 	Logger         *slog.Logger // nil: discard
@@ -71,6 +72,12 @@ type Proxy struct {
 	stats      counters
 	draining   atomic.Bool
 	unlistened sync.WaitGroup // loops that still accept
+
+	crypt  *crypt         // nil: no TLS of our own
+	desks  []*desk        // for relays
+	relays sync.WaitGroup // their goroutines
+	over   context.Context
+	cut    context.CancelFunc // of over: relays have no more time
 }
 
 // Listen binds the address; a *fault.Error says why it cannot. A name of the upstream that does not resolve is no
@@ -93,6 +100,10 @@ func Listen(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
+	crypt, err := newCrypt(cfg.TLS, cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
 	ln, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return nil, fault.Listening(cfg.Listen, err)
@@ -101,7 +112,8 @@ func Listen(cfg Config) (*Proxy, error) {
 	if err := to.notAt(ln.Addr()); err != nil {
 		return nil, err
 	}
-	p := &Proxy{cfg: cfg, addr: ln.Addr(), listenFD: -1, upstreams: to}
+	p := &Proxy{cfg: cfg, addr: ln.Addr(), listenFD: -1, upstreams: to, crypt: crypt}
+	p.over, p.cut = context.WithCancel(context.Background())
 	if p.listenFD, err = duplicate(ln.(*net.TCPListener)); err == nil {
 		setOptions(p.listenFD)
 		for range cfg.Loops {
@@ -110,6 +122,9 @@ func Listen(cfg Config) (*Proxy, error) {
 				break
 			}
 			p.loops = append(p.loops, l)
+			if crypt != nil {
+				p.desks = append(p.desks, &desk{ledger: newLedger(p), news: make(chan struct{}, 1)})
+			}
 		}
 	}
 	if err != nil {
@@ -145,12 +160,17 @@ func (p *Proxy) Run(ctx context.Context) error {
 	for _, l := range p.loops {
 		loops.Go(l.run)
 	}
+	desks := p.openDesks()
 	<-ctx.Done()
 	p.draining.Store(true)
+	cut := time.AfterFunc(max(p.cfg.DrainTimeout, 0), p.cut)
+	defer cut.Stop()
 	p.wake()
 	p.unlistened.Wait()
 	p.unlisten() // at once, for who comes while others drain is to go elsewhere
 	loops.Wait()
+	p.relays.Wait()
+	desks()
 	stop()
 	resolver.Wait()
 	return nil
@@ -166,6 +186,7 @@ func (p *Proxy) wake() {
 }
 
 func (p *Proxy) close() {
+	p.cut()
 	for _, l := range p.loops {
 		l.close()
 	}
@@ -177,6 +198,13 @@ func (p *Proxy) unlisten() {
 		_ = unix.Close(p.listenFD)
 		p.listenFD = -1
 	}
+}
+
+func (p *Proxy) scheme() string {
+	if p.crypt != nil {
+		return "https"
+	}
+	return "http"
 }
 
 func (p *Proxy) source() traffic.Source {

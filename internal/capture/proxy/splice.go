@@ -60,7 +60,7 @@ func (l *loop) move(c *conn, side int) {
 		l.settle(c)
 		return
 	}
-	l.count(side, n)
+	l.p.countBytes(side, n)
 	from.bulk = n >= bulk
 	sent := 0
 	for sent < n && errno == 0 {

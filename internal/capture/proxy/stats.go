@@ -12,6 +12,7 @@ type Stats struct {
 	Accepted    int64
 	Refused     int64 // the upstream could not be connected to
 	Unheard     int64 // clients turned away for want of a good PROXY header
+	Handshakes  int64 // of clients that failed
 	Pauses      int64 // times that no connection was taken for a moment: descriptors had run out, or MaxConnections was reached
 	BytesIn     int64 // from clients
 	BytesOut    int64 // from the upstream
@@ -29,7 +30,7 @@ type Stats struct {
 
 // counters are Stats while the loops run.
 type counters struct {
-	connections, accepted, refused, unheard, pauses, bytesIn, bytesOut, seen, unanswered atomic.Int64
+	connections, accepted, refused, unheard, handshakes, pauses, bytesIn, bytesOut, seen, unanswered atomic.Int64
 
 	opaque [wire.Faults]atomic.Int64
 }
@@ -38,7 +39,7 @@ type counters struct {
 func (p *Proxy) Stats() Stats {
 	c := &p.stats
 	s := Stats{
-		Connections: c.connections.Load(), Accepted: c.accepted.Load(), Refused: c.refused.Load(), Unheard: c.unheard.Load(), Pauses: c.pauses.Load(),
+		Connections: c.connections.Load(), Accepted: c.accepted.Load(), Refused: c.refused.Load(), Unheard: c.unheard.Load(), Handshakes: c.handshakes.Load(), Pauses: c.pauses.Load(),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), Seen: c.seen.Load(), Unanswered: c.unanswered.Load(),
 		TLS: c.opaque[wire.TLS].Load(), HTTP2: c.opaque[wire.HTTP2].Load(), Upgraded: c.opaque[wire.Switched].Load(),
 		Ambiguous: c.opaque[wire.Ambiguous].Load(), Unknown: c.opaque[wire.NotHTTP].Load(), Panics: c.opaque[0].Load(),
@@ -48,4 +49,13 @@ func (p *Proxy) Stats() Stats {
 		s.Opaque += c.opaque[i].Load()
 	}
 	return s
+}
+
+// countBytes adds n bytes that a side sent.
+func (p *Proxy) countBytes(side, n int) {
+	if side == client {
+		p.stats.bytesIn.Add(int64(n))
+	} else {
+		p.stats.bytesOut.Add(int64(n))
+	}
 }

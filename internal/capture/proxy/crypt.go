@@ -1,0 +1,146 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/fault"
+)
+
+// TLS says on which sides a Proxy speaks it by itself. Without it TLS passes as it is, unread.
+type TLS struct {
+	Cert, Key string   // PEM files: clients speak TLS with us; "": they do not
+	ALPN      []string // offered to clients when the upstream speaks no TLS that could choose; none: "http/1.1"
+
+	Upstream     bool   // upstreams speak TLS
+	UpstreamCA   string // PEM file of the authorities to trust; "": the system's
+	UpstreamName string // in the upstream's certificate; "": its host
+}
+
+func (t *TLS) listens() bool { return t.Cert != "" || t.Key != "" }
+
+// crypt has what TLS is spoken with. It reads its files again when they have changed, and keeps what it has when they are bad.
+type crypt struct {
+	TLS
+	log *slog.Logger
+
+	mu          sync.Mutex
+	seen        [3]stamp // of Cert, Key, UpstreamCA
+	certificate *tls.Certificate
+	roots       *x509.CertPool // nil: the system's
+	listening   *tls.Config    // for handshakes with clients
+	sessions    tls.ClientSessionCache
+}
+
+// stamp tells whether a file has changed.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+// newCrypt returns nil when no TLS is asked for. Files that cannot be used are an error here: later they are not.
+func newCrypt(t TLS, log *slog.Logger) (*crypt, error) {
+	if !t.listens() && !t.Upstream {
+		return nil, nil
+	}
+	c := &crypt{TLS: t, log: log, sessions: tls.NewLRUClientSessionCache(0)}
+	if len(c.ALPN) == 0 {
+		c.ALPN = []string{"http/1.1"}
+	}
+	c.seen = c.stamps()
+	if err := c.read(); err != nil {
+		return nil, err
+	}
+	c.listening = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: c.ALPN, GetCertificate: c.current}
+	return c, nil
+}
+
+func (c *crypt) stamps() (now [3]stamp) {
+	for i, path := range []string{c.Cert, c.Key, c.UpstreamCA} {
+		if info, err := os.Stat(path); path != "" && err == nil {
+			now[i] = stamp{info.ModTime(), info.Size()}
+		}
+	}
+	return now
+}
+
+func (c *crypt) read() error {
+	if c.listens() {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return badFile(fmt.Sprintf("cannot use --listen-tls-cert %s with --listen-tls-key %s", c.Cert, c.Key), err)
+		}
+		c.certificate = &pair
+	}
+	if c.UpstreamCA != "" {
+		pem, err := os.ReadFile(c.UpstreamCA)
+		roots := x509.NewCertPool()
+		if err == nil && !roots.AppendCertsFromPEM(pem) {
+			err = errors.New("no certificate in it")
+		}
+		if err != nil {
+			return badFile("cannot use --upstream-tls-ca "+c.UpstreamCA, err)
+		}
+		c.roots = roots
+	}
+	return nil
+}
+
+func badFile(what string, err error) error {
+	f := fault.BadUsage(what, err.Error(), "PEM files that this process may read")
+	f.Err = err
+	return f
+}
+
+// refresh reads the files again if they have changed, or in any case.
+func (c *crypt) refresh(anyCase bool) {
+	now := c.stamps()
+	if now == c.seen && !anyCase {
+		return
+	}
+	c.seen = now
+	if err := c.read(); err != nil {
+		c.log.Error("THE CERTIFICATES WERE NOT READ AGAIN: those from before stay in use", "error", err)
+		return
+	}
+	if c.certificate != nil && c.certificate.Leaf != nil {
+		c.log.Info("the certificates were read again", "valid_until", c.certificate.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	} else {
+		c.log.Info("the certificates were read again")
+	}
+}
+
+// Reload reads certificates again, changed or not.
+func (p *Proxy) Reload() {
+	if c := p.crypt; c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.refresh(true)
+	}
+}
+
+func (c *crypt) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refresh(false)
+	return c.certificate, nil
+}
+
+// toUpstream is for a handshake with an upstream that offers these protocols.
+func (c *crypt) toUpstream(host string, protocols []string) *tls.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refresh(false)
+	if c.UpstreamName != "" {
+		host = c.UpstreamName
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: c.roots, ServerName: host, NextProtos: protocols, ClientSessionCache: c.sessions,
+	}
+}

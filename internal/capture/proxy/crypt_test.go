@@ -1,0 +1,284 @@
+package proxy
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/fault"
+)
+
+// identity is a certificate for 127.0.0.1 and shop.test that is its own authority, in files.
+type identity struct {
+	cert, key string
+	pool      *x509.CertPool
+	pair      tls.Certificate
+}
+
+func newIdentity(t *testing.T, serial int64) *identity {
+	t.Helper()
+	dir := t.TempDir()
+	id := &identity{cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"), pool: x509.NewCertPool()}
+	id.write(t, serial)
+	return id
+}
+
+// write makes a new pair in the same files.
+func (id *identity) write(t *testing.T, serial int64) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	now := time.Now()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "shop.test"}, DNSNames: []string{"shop.test"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
+	require.NoError(t, os.WriteFile(id.cert, cert, 0o600))
+	require.NoError(t, os.WriteFile(id.key, private, 0o600))
+	require.True(t, id.pool.AppendCertsFromPEM(cert))
+	id.pair, err = tls.X509KeyPair(cert, private)
+	require.NoError(t, err)
+}
+
+// webServer answers with how it was asked. A nil identity: without TLS, h2c too.
+func webServer(t *testing.T, id *identity) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %d %t", r.Proto, len(body), r.TLS != nil)
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	if id == nil {
+		s.Config.Protocols.SetUnencryptedHTTP2(true)
+		s.Start()
+	} else {
+		s.Config.Protocols.SetHTTP2(true)
+		s.EnableHTTP2 = true
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{id.pair}}
+		s.StartTLS()
+	}
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// askHTTP sends a request over HTTP/2 if that may be, and returns the answer.
+func askHTTP(t *testing.T, r *rig, scheme string, roots *x509.CertPool, protocols func(*http.Protocols)) (string, error) {
+	t.Helper()
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, Protocols: new(http.Protocols)}
+	defer tr.CloseIdleConnections()
+	protocols(tr.Protocols)
+	c := &http.Client{Transport: tr, Timeout: patience}
+	resp, err := c.Post(scheme+"://"+r.Addr().String()+"/x", "text/plain", strings.NewReader(strings.Repeat("b", 100<<10)))
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return string(body), err
+}
+
+func only1(p *http.Protocols) { p.SetHTTP1(true) }
+func both(p *http.Protocols)  { p.SetHTTP1(true); p.SetHTTP2(true) }
+func onlyH2c(p *http.Protocols) {
+	p.SetUnencryptedHTTP2(true)
+}
+
+func TestTLSOfOurOwnIsRecorded(t *testing.T) {
+	front, back := newIdentity(t, 1), newIdentity(t, 2)
+	for _, row := range []struct {
+		name       string
+		listens    bool
+		upstream   bool
+		alpn       []string
+		client     func(*http.Protocols)
+		wants, has string
+	}{
+		{"with clients", true, false, nil, both, "HTTP/1.1 102400 false", "HTTP/1.1"},
+		{"with clients, HTTP/2", true, false, []string{"h2", "http/1.1"}, both, "HTTP/2.0 102400 false", "HTTP/2.0"},
+		{"on both sides, HTTP/1", true, true, nil, only1, "HTTP/1.1 102400 true", "HTTP/1.1"},
+		{"on both sides, HTTP/2", true, true, nil, both, "HTTP/2.0 102400 true", "HTTP/2.0"},
+		{"with the upstream", false, true, nil, only1, "HTTP/1.1 102400 true", "HTTP/1.1"},
+		{"with the upstream, HTTP/2", false, true, nil, onlyH2c, "HTTP/2.0 102400 true", "HTTP/2.0"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			id, scheme := back, "http"
+			if !row.upstream {
+				id = nil
+			}
+			r := newRig(t, webServer(t, id), func(c *Config) {
+				c.TLS = TLS{ALPN: row.alpn, Upstream: row.upstream, UpstreamCA: back.cert}
+				if !row.upstream {
+					c.TLS.UpstreamCA = ""
+				}
+				if row.listens {
+					scheme, c.TLS.Cert, c.TLS.Key = "https", front.cert, front.key
+				}
+			})
+			got, err := askHTTP(t, r, scheme, front.pool, row.client)
+			require.NoError(t, err)
+			require.Equal(t, row.wants, got)
+			x := r.shelf.exchanges(t, 1)[0]
+			require.Equal(t, "POST", string(x.Request.Method))
+			require.Equal(t, row.has, string(x.Request.Protocol))
+			require.Len(t, x.Request.Body, 100<<10)
+			require.Equal(t, row.wants, string(x.Response.Body))
+			if row.listens || row.has == "HTTP/1.1" { // HTTP/2 says it itself
+				require.Equal(t, "https", string(x.Request.Scheme))
+			}
+			r.end()
+		})
+	}
+}
+
+func TestAnUpstreamWithAnotherCertificateIsRefused(t *testing.T) {
+	front, back := newIdentity(t, 1), newIdentity(t, 2)
+	r := newRig(t, webServer(t, back), func(c *Config) {
+		c.TLS = TLS{Cert: front.cert, Key: front.key, Upstream: true, UpstreamCA: front.cert}
+	})
+	_, err := askHTTP(t, r, "https", front.pool, both)
+	require.Error(t, err)
+	eventually(t, func() bool { return r.Stats().Refused == 1 && r.Stats().Connections == 0 })
+	require.Contains(t, r.logs.String(), "certificate signed by unknown authority")
+
+	named := newRig(t, webServer(t, back), func(c *Config) {
+		c.TLS = TLS{Cert: front.cert, Key: front.key, Upstream: true, UpstreamCA: back.cert, UpstreamName: "shop.test"}
+	})
+	got, err := askHTTP(t, named, "https", front.pool, both)
+	require.NoError(t, err)
+	require.Contains(t, got, "HTTP/2.0")
+}
+
+func serialOf(t *testing.T, r *rig) int64 {
+	t.Helper()
+	c, err := tls.Dial("tcp", r.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // whatever it is
+	require.NoError(t, err)
+	defer c.Close()
+	return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+}
+
+func TestCertificatesAreReadAgain(t *testing.T) {
+	id := newIdentity(t, 1)
+	r := newRig(t, webServer(t, nil), func(c *Config) { c.TLS = TLS{Cert: id.cert, Key: id.key} })
+	require.EqualValues(t, 1, serialOf(t, r))
+	id.write(t, 20)
+	require.NoError(t, os.Chtimes(id.cert, time.Time{}, time.Now().Add(time.Minute)))
+	require.EqualValues(t, 20, serialOf(t, r), "without being told")
+
+	require.NoError(t, os.WriteFile(id.cert, []byte("nonsense"), 0o600))
+	require.EqualValues(t, 20, serialOf(t, r))
+	require.Equal(t, 1, strings.Count(r.logs.String(), "THE CERTIFICATES WERE NOT READ AGAIN"))
+	r.Reload()
+	require.Equal(t, 2, strings.Count(r.logs.String(), "THE CERTIFICATES WERE NOT READ AGAIN"), "asked by a signal it says it again")
+	require.NoError(t, os.Remove(id.cert))
+	require.EqualValues(t, 20, serialOf(t, r))
+	id.write(t, 3)
+	r.Reload()
+	require.EqualValues(t, 3, serialOf(t, r))
+}
+
+func TestBadCertificatesStopAStart(t *testing.T) {
+	id, other := newIdentity(t, 1), newIdentity(t, 2)
+	for _, bad := range []TLS{
+		{Cert: "/nowhere.pem", Key: id.key},
+		{Cert: id.cert, Key: other.key},
+		{Upstream: true, UpstreamCA: id.key},
+	} {
+		_, err := Listen(Config{Listen: "127.0.0.1:0", Upstreams: []string{"127.0.0.1:1"}, Sink: newShelf(), TLS: bad})
+		require.Equal(t, fault.Usage, fault.Code(err), "%v", err)
+	}
+}
+
+func TestWhoSpeaksNoTLSIsCounted(t *testing.T) {
+	id := newIdentity(t, 1)
+	r := newRig(t, webServer(t, nil), func(c *Config) { c.TLS = TLS{Cert: id.cert, Key: id.key} })
+	c := r.dial()
+	send(t, c, get)
+	_, _ = io.Copy(io.Discard, c)
+	eventually(t, func() bool { return r.Stats().Handshakes == 1 && r.Stats().Connections == 0 })
+	require.Zero(t, r.Stats().Refused)
+}
+
+// tlsPair returns the ends of a connection whose client speaks TLS with the proxy.
+func tlsPair(t *testing.T, options ...func(*Config)) (r *rig, client *tls.Conn, server *net.TCPConn) {
+	t.Helper()
+	id := newIdentity(t, 1)
+	address, accept := listen(t)
+	r = newRig(t, address, append(options, func(c *Config) { c.TLS = TLS{Cert: id.cert, Key: id.key} })...)
+	client = tls.Client(r.dial(), &tls.Config{RootCAs: id.pool, ServerName: "shop.test"})
+	require.NoError(t, client.Handshake())
+	return r, client, accept()
+}
+
+func TestEndsAndResetsGoThroughTLS(t *testing.T) {
+	t.Run("the client's end", func(t *testing.T) {
+		r, client, server := tlsPair(t)
+		tell(t, client, server, get)
+		require.NoError(t, client.CloseWrite())
+		requireEnd(t, server)
+		tell(t, server, client, answer)
+		require.NoError(t, server.Close())
+		requireEnd(t, client)
+		require.Equal(t, []string{`1 GET / "" → 200 "ok"`}, lineOf(r.shelf.exchanges(t, 1)))
+		eventually(t, func() bool { return r.Stats().Connections == 0 })
+	})
+	t.Run("the server's reset", func(t *testing.T) {
+		r, client, server := tlsPair(t)
+		tell(t, client, server, get)
+		require.NoError(t, server.SetLinger(0))
+		require.NoError(t, server.Close())
+		requireReset(t, client)
+		require.Equal(t, []string{`1 GET / "" NO_RESPONSE`}, lineOf(r.shelf.exchanges(t, 1)))
+	})
+	t.Run("the client's reset", func(t *testing.T) {
+		r, client, server := tlsPair(t)
+		tell(t, client, server, get)
+		raw := client.NetConn().(*net.TCPConn)
+		require.NoError(t, raw.SetLinger(0))
+		require.NoError(t, raw.Close())
+		requireReset(t, server)
+		require.Equal(t, []string{`1 GET / "" CLIENT_ABORTED`}, lineOf(r.shelf.exchanges(t, 1)))
+	})
+	t.Run("draining", func(t *testing.T) {
+		r, client, server := tlsPair(t, func(c *Config) { c.DrainTimeout = 200 * time.Millisecond })
+		tell(t, client, server, get)
+		r.stop()
+		tell(t, server, client, answer) // what is under way goes on
+		requireEnd(t, client)
+		requireEnd(t, server)
+		r.end()
+	})
+	t.Run("draining, with a handshake that never comes", func(t *testing.T) {
+		id := newIdentity(t, 1)
+		r := newRig(t, webServer(t, nil), func(c *Config) { c.TLS = TLS{Cert: id.cert, Key: id.key} })
+		c := r.dial()
+		eventually(t, func() bool { return r.Stats().Accepted == 1 })
+		r.end()
+		_, err := c.Read(make([]byte, 1))
+		require.Error(t, err)
+	})
+}
