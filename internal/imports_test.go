@@ -44,6 +44,7 @@ var mayImport = map[string][]string{
 	"internal/secret":           {"fault"},
 	"internal/topic":            {"fault", "secret"},
 	"internal/broker":           {"fault", "topic"},
+	"internal/handover":         {},
 	"internal/spool":            {"fault"},
 	"internal/admin":            {"fault"},
 	"internal/web":              {"traffic", "fault", "report"},

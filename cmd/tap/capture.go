@@ -46,6 +46,7 @@ type captureOptions struct {
 	linger    time.Duration
 	acks      string
 	embedded  string
+	takeover  string
 }
 
 func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
@@ -66,6 +67,7 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	fs.Int32Var(&o.partition, "partitions", 12, "partitions of the topics that the tap creates")
 	fs.DurationVar(&o.linger, "linger", 200*time.Millisecond, "how long records wait for company on their way to Kafka")
 	fs.StringVar(&o.acks, "acks", string(topic.AcksAll), "all, or leader: faster, and a lost leader loses records")
+	fs.StringVar(&o.takeover, "takeover", "", "Unix socket: take the listening sockets over from the tap that has it, and hand them to the next; for upgrades that no client notices")
 	fs.StringVar(&o.embedded, "embedded", "", "also run a Kafka-compatible broker for one machine on the first of --brokers, with its data in this directory")
 }
 
@@ -100,6 +102,9 @@ func (o *captureOptions) check() problems {
 	if o.redact != "off" {
 		_, _, err = o.Key()
 		wrong.note("redact-key", err)
+	}
+	if o.takeover != "" && o.embedded != "" {
+		wrong.note("takeover", fault.BadUsage("--takeover with --embedded", "two taps cannot have one broker's files, not even for a moment", "--brokers of a broker that runs by itself, such as tap broker"))
 	}
 	wrong.note("name", tap.CheckName(o.name))
 	wrong.note("kafka-sasl-mechanism", o.Security.Check())

@@ -3,17 +3,20 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/reprise-io/reprise/internal/admin"
+	"github.com/reprise-io/reprise/internal/handover"
 	"github.com/reprise-io/reprise/internal/tap"
 )
 
@@ -38,6 +41,9 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP) // first of all: it must never end the process
 	defer signal.Stop(hangups)
+	upgrades := make(chan os.Signal, 1)
+	signal.Notify(upgrades, syscall.SIGUSR2)
+	defer signal.Stop(upgrades)
 	if err := o.check().first(); err != nil {
 		return err
 	}
@@ -56,11 +62,16 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 	if err != nil {
 		return err
 	}
-	opened, err := o.open(sources, site{tap: t, bodyMax: int(o.bodyMax), log: log, reg: reg})
+	life, err := handover.Begin(o.takeover, log)
 	if err != nil {
 		return err
 	}
-	adm, err := o.listenAdmin(reg, log)
+	defer life.Close()
+	opened, err := o.open(sources, site{tap: t, bind: life.Listen, bodyMax: int(o.bodyMax), log: log, reg: reg})
+	if err != nil {
+		return err
+	}
+	adm, err := o.listenAdmin(life.Listen, reg, log)
 	if err != nil {
 		return err
 	}
@@ -82,14 +93,18 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 		log.Info("listening", said...)
 	}
 	stopRereading := obeyHangups(hangups, func() {
+		tell(log, handover.Reloading()...)
 		reread(running{t, level, log})
 		for _, p := range sources {
 			if s, ok := p.source.(interface{ reread() }); ok {
 				s.reread()
 			}
 		}
+		tell(log, handover.Ready)
 	})
 	defer stopRereading()
+	ctx, finish := live(ctx, life, sources, upgrades, stopAdmin, log)
+	defer finish()
 	return t.Run(ctx, opened...)
 }
 
@@ -157,11 +172,13 @@ func bound(memoryMax int64) {
 }
 
 // listenAdmin binds --admin, if it is given.
-func (o *captureOptions) listenAdmin(reg *prometheus.Registry, log *slog.Logger) (*admin.Server, error) {
+func (o *captureOptions) listenAdmin(
+	bind func(string) (*net.TCPListener, error), reg *prometheus.Registry, log *slog.Logger,
+) (*admin.Server, error) {
 	if o.Admin == "" {
 		return nil, nil
 	}
-	return admin.Listen(admin.Options{Listen: o.Admin, Pprof: o.Pprof, Gatherer: reg, Logger: log})
+	return admin.Listen(admin.Options{Listen: o.Admin, Bind: bind, Pprof: o.Pprof, Gatherer: reg, Logger: log})
 }
 
 // serveAdmin serves until the returned function is called: longer than the traffic, so that the last counters can be read.
@@ -173,10 +190,10 @@ func serveAdmin(ctx context.Context, s *admin.Server, log *slog.Logger) (stop fu
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	log.Info("admin", "listen", s.Addr().String())
-	return func() {
+	return sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			log.Warn("admin server", "error", err)
 		}
-	}
+	})
 }

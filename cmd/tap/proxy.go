@@ -77,7 +77,7 @@ func (o *proxyOptions) open(s site) (tap.Source, error) {
 	in, _ := proxy.ParseProtocol(o.protocolIn) // checked
 	out, _ := proxy.ParseProtocol(o.protocolOut)
 	p, err := proxy.Listen(proxy.Config{
-		Listen: o.listen, Upstreams: o.upstream, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait,
+		Listen: o.listen, Bind: s.bind, Upstreams: o.upstream, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait,
 		DrainTimeout: o.drainTimeout, Loops: o.loops, MaxConnections: o.connections, ProtocolIn: in, ProtocolOut: out, TLS: o.tls,
 		Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
 	})
@@ -93,6 +93,9 @@ func (o *proxyOptions) open(s site) (tap.Source, error) {
 
 // reread reads the certificates again.
 func (o *proxyOptions) reread() { o.opened.Reload() }
+
+// alive is for the watchdog.
+func (o *proxyOptions) alive() bool { return o.opened.Alive() }
 
 func newProxyCommand() *cobra.Command {
 	var o captureOptions

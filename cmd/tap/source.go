@@ -68,7 +68,8 @@ func kindNames() []string {
 // site is what a source stands in.
 type site struct {
 	tap     *tap.Tap
-	name    string // of the source, in records
+	bind    func(address string) (*net.TCPListener, error) // a socket to listen on, inherited or new
+	name    string                                         // of the source, in records
 	bodyMax int
 	log     *slog.Logger
 	reg     prometheus.Registerer

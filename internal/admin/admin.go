@@ -25,6 +25,7 @@ const shutdownTimeout = time.Second
 // Options say what to serve.
 type Options struct {
 	Listen   string
+	Bind     func(address string) (*net.TCPListener, error) // of Listen; nil: a new socket
 	Pprof    bool
 	Gatherer prometheus.Gatherer
 	Ready    func() bool // nil: ready as soon as it serves
@@ -39,7 +40,13 @@ type Server struct {
 
 // Listen binds the address. The error is a *fault.Error that names it.
 func Listen(o Options) (*Server, error) {
-	ln, err := net.Listen("tcp", o.Listen)
+	var ln net.Listener
+	var err error
+	if o.Bind != nil {
+		ln, err = o.Bind(o.Listen)
+	} else {
+		ln, err = net.Listen("tcp", o.Listen)
+	}
 	if err != nil {
 		f := &fault.Error{
 			What: fmt.Sprintf("cannot listen on --admin %s", o.Listen), Cause: err.Error(),

@@ -34,14 +34,15 @@ type Sink interface {
 
 // Config of a Mirror. Listen and Sink are required.
 type Config struct {
-	Listen         string        // "host:port", ":8080", "[::1]:0"
-	Name           string        // of the source, for Exchange.Source
-	BodyMax        int           // bytes kept of each body; 0: none
-	MaxConnections int           // further ones are closed at once; 0: 4096
-	IdleTimeout    time.Duration // of a connection between requests; 0: 10 min, which is longer than gateways keep theirs
-	DrainTimeout   time.Duration // for requests under way after Run's context ended; 0: none
-	MarkHeader     string        // requests with this field are answered and not captured; "": "Reprise-Replay"
-	Budget         wire.Budget   // nil: no bound
+	Listen         string                                         // "host:port", ":8080", "[::1]:0"
+	Bind           func(address string) (*net.TCPListener, error) // of Listen; nil: a new socket
+	Name           string                                         // of the source, for Exchange.Source
+	BodyMax        int                                            // bytes kept of each body; 0: none
+	MaxConnections int                                            // further ones are closed at once; 0: 4096
+	IdleTimeout    time.Duration                                  // of a connection between requests; 0: 10 min, which is longer than gateways keep theirs
+	DrainTimeout   time.Duration                                  // for requests under way after Run's context ended; 0: none
+	MarkHeader     string                                         // requests with this field are answered and not captured; "": "Reprise-Replay"
+	Budget         wire.Budget                                    // nil: no bound
 	Sink           Sink
 	Logger         *slog.Logger // nil: discard
 }
@@ -73,7 +74,13 @@ type Mirror struct {
 
 // Listen binds the address; a *fault.Error says why it cannot.
 func Listen(cfg Config) (*Mirror, error) {
-	ln, err := net.Listen("tcp", cfg.Listen)
+	var ln net.Listener
+	var err error
+	if cfg.Bind != nil {
+		ln, err = cfg.Bind(cfg.Listen)
+	} else {
+		ln, err = net.Listen("tcp", cfg.Listen)
+	}
 	if err != nil {
 		return nil, fault.Listening(cfg.Listen, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +42,9 @@ type loop struct {
 	generation int32
 	serial     uint64
 	prefix     []byte // of connection ids
+
+	laps  atomic.Uint64
+	asked uint64 // laps when Alive was called last
 
 	listening   bool
 	full        bool      // no place for another client
@@ -117,6 +121,7 @@ func (l *loop) run() {
 	l.listen()
 	now := time.Now()
 	for {
+		l.laps.Add(1)
 		n, err := unix.EpollWait(l.epoll, l.events, l.timeout(now))
 		if err != nil && err != unix.EINTR {
 			l.p.cfg.Logger.Error("epoll_wait failed", "error", err)

@@ -38,14 +38,15 @@ type Sink interface {
 
 // Config of a Proxy. Listen, Upstreams and Sink are required.
 type Config struct {
-	Listen       string        // "host:port", ":8080", "[::1]:0"
-	Upstreams    []string      // "host:port", taken in turns; a name is resolved again when connecting fails
-	Name         string        // of the source, for Exchange.Source
-	BodyMax      int           // bytes kept of each body; 0: none
-	ResponseWait time.Duration // from the last request byte; 0: 2 s
-	DrainTimeout time.Duration // for open connections after Run's context ended; 0: none
-	MarkHeader   string        // requests with this field are not captured; "": "Reprise-Replay"
-	Loops        int           // event loops; 0: one per two cores
+	Listen       string                                         // "host:port", ":8080", "[::1]:0"
+	Upstreams    []string                                       // "host:port", taken in turns; a name is resolved again when connecting fails
+	Bind         func(address string) (*net.TCPListener, error) // of Listen; nil: a new socket
+	Name         string                                         // of the source, for Exchange.Source
+	BodyMax      int                                            // bytes kept of each body; 0: none
+	ResponseWait time.Duration                                  // from the last request byte; 0: 2 s
+	DrainTimeout time.Duration                                  // for open connections after Run's context ended; 0: none
+	MarkHeader   string                                         // requests with this field are not captured; "": "Reprise-Replay"
+	Loops        int                                            // event loops; 0: one per two cores
 	// MaxConnections is how many clients are served at once; further ones wait in the kernel. 0: as many as there are
 	// descriptors for.
 	MaxConnections int
@@ -104,7 +105,10 @@ func Listen(cfg Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln, err := net.Listen("tcp", cfg.Listen)
+	if cfg.Bind == nil {
+		cfg.Bind = bind
+	}
+	ln, err := cfg.Bind(cfg.Listen)
 	if err != nil {
 		return nil, fault.Listening(cfg.Listen, err)
 	}
@@ -114,7 +118,7 @@ func Listen(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{cfg: cfg, addr: ln.Addr(), listenFD: -1, upstreams: to, crypt: crypt}
 	p.over, p.cut = context.WithCancel(context.Background())
-	if p.listenFD, err = duplicate(ln.(*net.TCPListener)); err == nil {
+	if p.listenFD, err = duplicate(ln); err == nil {
 		setOptions(p.listenFD)
 		for range cfg.Loops {
 			var l *loop
@@ -132,6 +136,14 @@ func Listen(cfg Config) (*Proxy, error) {
 		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, err)
 	}
 	return p, nil
+}
+
+func bind(address string) (*net.TCPListener, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return ln.(*net.TCPListener), nil
 }
 
 // duplicate gives the loops a descriptor of their own: the listener's belongs to the Go runtime.
@@ -174,6 +186,19 @@ func (p *Proxy) Run(ctx context.Context) error {
 	stop()
 	resolver.Wait()
 	return nil
+}
+
+// Alive reports whether every event loop has come round since it was asked last, and makes them come round again. One
+// goroutine may ask.
+func (p *Proxy) Alive() bool {
+	alive := true
+	for _, l := range p.loops {
+		laps := l.laps.Load()
+		alive = alive && laps != l.asked
+		l.asked = laps
+	}
+	p.wake()
+	return alive
 }
 
 // Close gives the address of a Proxy back that does not Run.
