@@ -24,7 +24,7 @@ type unit map[string]map[string][]string
 // the pen would be a hardening that is not there.
 var unitKeys = map[string]string{
 	"Unit": "Description Documentation Wants After StartLimitIntervalSec",
-	"Service": `EnvironmentFile LoadCredential ExecStart ExecReload Restart RestartSec RestartPreventExitStatus TimeoutStopSec LimitNOFILE
+	"Service": `Type WatchdogSec EnvironmentFile LoadCredential ExecStart ExecReload Restart RestartSec RestartPreventExitStatus TimeoutStopSec LimitNOFILE
 		MemoryMax OOMScoreAdjust DynamicUser NoNewPrivileges CapabilityBoundingSet AmbientCapabilities ProtectSystem ProtectHome
 		ProtectProc ProtectClock ProtectControlGroups ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables
 		PrivateDevices PrivateTmp LockPersonality MemoryDenyWriteExecute RemoveIPC RestrictAddressFamilies RestrictNamespaces

@@ -27,6 +27,7 @@ type Succession struct {
 	path        string // of the Unix socket for the next one; "": none
 	log         *slog.Logger
 	post        *net.UnixListener // at path
+	place       os.FileInfo       // of post
 	predecessor *net.UnixConn     // until it has been told that we serve; nil: there was none
 }
 
@@ -102,6 +103,9 @@ func (s *Succession) bind() {
 	if s.path == "" {
 		return
 	}
+	if now, err := os.Stat(s.path); err == nil && s.post != nil && os.SameFile(now, s.place) {
+		return
+	}
 	if s.post != nil {
 		_ = s.post.Close()
 	}
@@ -111,6 +115,9 @@ func (s *Succession) bind() {
 	if err == nil {
 		post.SetUnlinkOnClose(false) // it may be the successor's by then
 		err = errors.Join(os.Chmod(own, 0o600), os.Rename(own, s.path))
+	}
+	if err == nil {
+		s.place, err = os.Stat(s.path)
 	}
 	if err != nil {
 		s.log.Error("NO SUCCESSOR CAN TAKE OVER: traffic passes, an upgrade will interrupt it", "path", s.path, "error", err)
@@ -122,6 +129,11 @@ func (s *Succession) bind() {
 // returns false when ctx ended before that. stop is called when the successor serves; it is told that all is well when stop
 // has returned. started is told the process that was started and now serves.
 func (s *Succession) Await(ctx context.Context, start <-chan os.Signal, stop func(), started func(pid int)) bool {
+	defer func() {
+		if s.post != nil {
+			_ = s.post.Close()
+		}
+	}()
 	for {
 		again, handed := s.await(ctx, start, stop, started)
 		if !again {
@@ -138,7 +150,6 @@ func (s *Succession) await(ctx context.Context, start <-chan os.Signal, stop fun
 	defer cancel()
 	select {
 	case <-ctx.Done():
-		cancel()
 		return false, false
 	case c := <-s.visitors(listens, &listening):
 		handed = s.handTo(ctx, c, stop)
@@ -148,15 +159,16 @@ func (s *Succession) await(ctx context.Context, start <-chan os.Signal, stop fun
 	return !handed, handed
 }
 
-// visitors yields who connects to the path until ctx ends; then nobody is there any more.
+// visitors yields who connects to the path until ctx ends.
 func (s *Succession) visitors(ctx context.Context, listening *sync.WaitGroup) <-chan *net.UnixConn {
 	if s.post == nil {
 		return nil
 	}
 	post, asked := s.post, make(chan *net.UnixConn)
+	_ = post.SetDeadline(time.Time{})
 	listening.Go(func() {
 		<-ctx.Done()
-		_ = post.Close()
+		_ = post.SetDeadline(time.Unix(1, 0))
 	})
 	listening.Go(func() {
 		for {
