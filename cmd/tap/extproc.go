@@ -41,7 +41,7 @@ func (o *extprocOptions) check() (wrong problems) {
 
 func (o *extprocOptions) open(s site) (tap.Source, error) {
 	e, err := extproc.Listen(extproc.Config{
-		Listen: o.listen, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait, DrainTimeout: o.drainTimeout,
+		Listen: o.listen, Bind: s.bind, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait, DrainTimeout: o.drainTimeout,
 		MaxStreams: o.maxStreams, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
 	})
 	if err != nil {

@@ -48,7 +48,7 @@ func (o *ingestOptions) open(s site) (tap.Source, error) {
 		return tap.Source{}, err
 	}
 	server, err := ingest.Listen(ingest.Config{
-		Listen: o.listen, Name: s.name, Token: token, BodyMax: s.bodyMax, Concurrency: o.concurrency,
+		Listen: o.listen, Bind: s.bind, Name: s.name, Token: token, BodyMax: s.bodyMax, Concurrency: o.concurrency,
 		DrainTimeout: o.drainTimeout, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
 	})
 	if err != nil {

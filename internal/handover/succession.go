@@ -129,61 +129,46 @@ func (s *Succession) bind() {
 // returns false when ctx ended before that. stop is called when the successor serves; it is told that all is well when stop
 // has returned. started is told the process that was started and now serves.
 func (s *Succession) Await(ctx context.Context, start <-chan os.Signal, stop func(), started func(pid int)) bool {
-	defer func() {
-		if s.post != nil {
-			_ = s.post.Close()
-		}
-	}()
-	for {
-		again, handed := s.await(ctx, start, stop, started)
-		if !again {
-			return handed
-		}
-		s.bind() // whoever failed to take over may have taken the place
-	}
-}
-
-func (s *Succession) await(ctx context.Context, start <-chan os.Signal, stop func(), started func(pid int)) (again, handed bool) {
 	var listening sync.WaitGroup
 	defer listening.Wait()
 	listens, cancel := context.WithCancel(ctx)
 	defer cancel()
-	select {
-	case <-ctx.Done():
-		return false, false
-	case c := <-s.visitors(listens, &listening):
-		handed = s.handTo(ctx, c, stop)
-	case <-start:
-		handed = s.startSuccessor(ctx, stop, started)
+	asked := make(chan *net.UnixConn)
+	for post := (*net.UnixListener)(nil); ; {
+		if s.bind(); s.post != post { // whoever failed to take over may have taken the place
+			post = s.post
+			listening.Go(func() { visitors(listens, post, asked) })
+		}
+		handed := false
+		select {
+		case <-ctx.Done():
+			return false
+		case c := <-asked:
+			handed = s.handTo(ctx, c, stop)
+		case <-start:
+			handed = s.startSuccessor(ctx, stop, started)
+		}
+		if handed {
+			return true
+		}
 	}
-	return !handed, handed
 }
 
-// visitors yields who connects to the path until ctx ends.
-func (s *Succession) visitors(ctx context.Context, listening *sync.WaitGroup) <-chan *net.UnixConn {
-	if s.post == nil {
-		return nil
-	}
-	post, asked := s.post, make(chan *net.UnixConn)
-	_ = post.SetDeadline(time.Time{})
-	listening.Go(func() {
-		<-ctx.Done()
-		_ = post.SetDeadline(time.Unix(1, 0))
-	})
-	listening.Go(func() {
-		for {
-			c, err := post.AcceptUnix()
-			if err != nil {
-				return
-			}
-			select {
-			case asked <- c:
-			case <-ctx.Done():
-				_ = c.Close()
-			}
+// visitors passes on who connects, until ctx ends.
+func visitors(ctx context.Context, post *net.UnixListener, asked chan<- *net.UnixConn) {
+	stop := context.AfterFunc(ctx, func() { _ = post.Close() })
+	defer stop()
+	for {
+		c, err := post.AcceptUnix()
+		if err != nil {
+			return
 		}
-	})
-	return asked
+		select {
+		case asked <- c:
+		case <-ctx.Done():
+			_ = c.Close()
+		}
+	}
 }
 
 // handTo passes the sockets on and waits until the successor serves. If it does not, this process serves on.
@@ -230,7 +215,9 @@ func (s *Succession) startSuccessor(ctx context.Context, stop func(), started fu
 		return true
 	}
 	_ = child.Process.Kill()
-	<-ended
+	if err := <-ended; err != nil {
+		s.log.Debug("the successor ended", "error", err)
+	}
 	return false
 }
 

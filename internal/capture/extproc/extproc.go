@@ -53,14 +53,15 @@ const (
 
 // Config of a Server. Listen and Sink are required.
 type Config struct {
-	Listen       string        // "host:port", ":9002", "[::1]:0"
-	Name         string        // of the source, for Exchange.Source
-	BodyMax      int           // bytes kept of each body; 0: none
-	ResponseWait time.Duration // from the last request byte to the response's end; 0: 2 s
-	DrainTimeout time.Duration // for open streams after Run's context ended; 0: none
-	MarkHeader   string        // requests with this field are not captured; "": "Reprise-Replay"
-	MaxStreams   int           // exchanges at a time, over all connections; those above are shed. 0: 16384
-	Budget       wire.Budget   // nil: no bound
+	Listen       string                                         // "host:port", ":9002", "[::1]:0"
+	Bind         func(address string) (*net.TCPListener, error) // of Listen; nil: a new socket
+	Name         string                                         // of the source, for Exchange.Source
+	BodyMax      int                                            // bytes kept of each body; 0: none
+	ResponseWait time.Duration                                  // from the last request byte to the response's end; 0: 2 s
+	DrainTimeout time.Duration                                  // for open streams after Run's context ended; 0: none
+	MarkHeader   string                                         // requests with this field are not captured; "": "Reprise-Replay"
+	MaxStreams   int                                            // exchanges at a time, over all connections; those above are shed. 0: 16384
+	Budget       wire.Budget                                    // nil: no bound
 	Sink         Sink
 	Logger       *slog.Logger // nil: discard
 }
@@ -92,7 +93,13 @@ type Server struct {
 // Listen binds the address; a *fault.Error says why it cannot.
 func Listen(cfg Config) (*Server, error) {
 	s := newServer(cfg)
-	ln, err := net.Listen("tcp", cfg.Listen)
+	var ln net.Listener
+	var err error
+	if cfg.Bind != nil {
+		ln, err = cfg.Bind(cfg.Listen)
+	} else {
+		ln, err = net.Listen("tcp", cfg.Listen)
+	}
 	if err != nil {
 		return nil, fault.Listening(cfg.Listen, err)
 	}

@@ -32,12 +32,13 @@ type Sink interface {
 // Config of a Server. Listen, Budget and Sink are required.
 type Config struct {
 	Listen       string
-	Name         string // of the source, for Exchange.Source
-	Token        string // that requests must carry as Authorization: Bearer; "": none
-	BodyMax      int    // bytes kept of each body
-	RequestMax   int64  // bytes of one POST after its content coding is removed; 0: 64 MiB
-	ExchangesMax int    // in one POST; 0: 10,000
-	Concurrency  int    // POSTs read at the same time; 0: 64
+	Bind         func(address string) (*net.TCPListener, error) // of Listen; nil: a new socket
+	Name         string                                         // of the source, for Exchange.Source
+	Token        string                                         // that requests must carry as Authorization: Bearer; "": none
+	BodyMax      int                                            // bytes kept of each body
+	RequestMax   int64                                          // bytes of one POST after its content coding is removed; 0: 64 MiB
+	ExchangesMax int                                            // in one POST; 0: 10,000
+	Concurrency  int                                            // POSTs read at the same time; 0: 64
 	DrainTimeout time.Duration
 	Budget       wire.Budget
 	Sink         Sink
@@ -82,7 +83,13 @@ func Listen(cfg Config) (*Server, error) {
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = 64
 	}
-	ln, err := net.Listen("tcp", cfg.Listen)
+	var ln net.Listener
+	var err error
+	if cfg.Bind != nil {
+		ln, err = cfg.Bind(cfg.Listen)
+	} else {
+		ln, err = net.Listen("tcp", cfg.Listen)
+	}
 	if err != nil {
 		return nil, fault.Listening(cfg.Listen, err)
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/packet"
 )
 
 // payload is what a client and a server say.
@@ -48,26 +50,66 @@ func madePayloads() []payload {
 	}
 }
 
-// otherPayloads are the corpora of other projects, where they are: their files as they stand, of any kind.
-func otherPayloads(t *testing.T) (all []payload) {
-	dir, err := filepath.Abs("../../../../shared/cases")
+// talks collects what the sides of captured connections said.
+type talks struct {
+	all  []payload
+	name string
+}
+
+func (l *talks) of(c *packet.Conn) *payload {
+	if c.User == nil {
+		c.User = &payload{name: l.name}
+	}
+	return c.User.(*payload)
+}
+
+func (l *talks) Data(c *packet.Conn, from packet.Side, p []byte, _ time.Time) {
+	said := &l.of(c).down
+	if from == c.Client {
+		said = &l.of(c).up
+	}
+	*said = append(*said, p...)
+}
+
+func (l *talks) Gap(*packet.Conn, packet.Side, int64, time.Time) {}
+func (l *talks) Ended(*packet.Conn, packet.Side, time.Time)      {}
+func (l *talks) Closed(c *packet.Conn, _ packet.Closing, _ time.Time) {
+	l.all = append(l.all, *l.of(c))
+}
+
+// capturedPayloads are what connections of real captures carried, where those are.
+func capturedPayloads(t *testing.T) []payload {
+	t.Helper()
+	dir, err := filepath.Abs("../../../../shared/cases/pcap")
 	require.NoError(t, err)
 	files, _ := filepath.Glob(filepath.Join(dir, "*", "*"))
-	more, _ := filepath.Glob(filepath.Join(dir, "pcap", "*", "*"))
-	const largest, most = 256 << 10, 60
-	var previous []byte
-	for _, path := range append(files, more...) {
+	const largest, most = 1 << 20, 400
+	var l talks
+	for _, path := range files {
 		text, err := os.ReadFile(path)
-		if err != nil || len(text) > largest || len(text) == 0 || len(all) == most {
+		if err != nil || len(text) > largest || len(l.all) > most {
 			continue
 		}
-		all = append(all, payload{filepath.Base(path), text, previous})
-		previous = text
+		r, err := packet.NewReader(bytes.NewReader(text))
+		if err != nil {
+			continue
+		}
+		l.name = filepath.Base(path)
+		var frame packet.Frame
+		var segment packet.Segment
+		var decoder packet.Decoder
+		assembler := packet.NewAssembler(&l, packet.Limits{})
+		for r.Next(&frame) == nil {
+			if decoder.Decode(frame.Link, frame.Data, frame.Time, &segment) {
+				assembler.Segment(&segment, frame.Time)
+			}
+		}
+		assembler.Finish()
 	}
-	if len(all) == 0 {
-		t.Log("the shared cases are not here: made payloads only")
+	if len(l.all) == 0 {
+		t.Log("the shared captures are not here: made payloads only")
 	}
-	return all
+	return l.all
 }
 
 // slicer cuts what is written into pieces.
@@ -112,7 +154,7 @@ func exchangeBytes(client, server *net.TCPConn, p payload, up, down slicer) (hea
 func TestEveryByteArrivesInEverySlicing(t *testing.T) {
 	address, accept := listen(t)
 	r := newRig(t, address)
-	payloads := append(madePayloads(), otherPayloads(t)...)
+	payloads := append(madePayloads(), capturedPayloads(t)...)
 	for _, slices := range []struct {
 		name     string
 		up, down slicer

@@ -13,8 +13,8 @@ import (
 
 // How long an upstream that could not be connected to is passed over while there are others: twice as long each time.
 const (
-	backOffMin = time.Second
-	backOffMax = 30 * time.Second
+	firstBackOff   = time.Second
+	longestBackOff = 30 * time.Second
 )
 
 // upstreams are where connections go to, in turns.
@@ -93,5 +93,5 @@ func (r *resolver) rest(now time.Time) {
 		return // others that were on their way when it failed are no new failures
 	}
 	failures := min(r.failures.Add(1), 16)
-	r.restUntil.Store(now.Add(min(backOffMin<<(failures-1), backOffMax)).UnixNano())
+	r.restUntil.Store(now.Add(min(firstBackOff<<(failures-1), longestBackOff)).UnixNano())
 }

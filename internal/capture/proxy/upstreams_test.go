@@ -84,15 +84,15 @@ func TestAFailingUpstreamRestsLongerEachTime(t *testing.T) {
 		require.NoError(t, err)
 		r := u.all[0]
 		first := func() string { return string(u.get(time.Now())[0].text) }
-		for _, pause := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		for _, seconds := range []int{1, 2, 4, 8, 16, 30, 30} {
 			r.failed(unix.ECONNREFUSED)
 			r.failed(unix.ECONNREFUSED) // of a connection that was on its way
-			time.Sleep(pause*time.Second - 1)
+			time.Sleep(time.Duration(seconds)*time.Second - time.Nanosecond)
 			require.True(t, r.resting(time.Now()))
 			require.Equal(t, "192.0.2.2:2", first())
 			require.Equal(t, "192.0.2.2:2", first())
 			require.Len(t, u.get(time.Now()), 2, "it is still the last resort")
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			require.False(t, r.resting(time.Now()))
 		}
 		r.worked()
