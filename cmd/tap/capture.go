@@ -14,6 +14,7 @@ import (
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
 	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/spool"
 	"github.com/reprise-io/reprise/internal/tap"
 	"github.com/reprise-io/reprise/internal/topic"
 )
@@ -37,6 +38,8 @@ type captureOptions struct {
 	name      string
 	bodyMax   cli.Bytes
 	memoryMax cli.Bytes
+	spoolDir  string
+	spoolMax  cli.Bytes
 	workers   int
 	capture   string
 	sample    string
@@ -55,10 +58,12 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	o.AddAdmin(fs)
 	o.AddRedactKey(fs)
 	o.choice.addFlags(fs)
-	o.bodyMax, o.memoryMax = 256<<10, 64<<20
+	o.bodyMax, o.memoryMax, o.spoolMax = 256<<10, 64<<20, 1<<30
 	fs.StringVar(&o.name, "name", "", "name of this tap in records and reports")
 	fs.Var(&o.bodyMax, "body-max", "keep at most this much of each body; longer ones are flagged as truncated")
 	fs.Var(&o.memoryMax, "memory-max", "all that capture may hold; beyond it capture is shed, traffic is not")
+	fs.StringVar(&o.spoolDir, "spool-dir", "", "directory for what Kafka does not take in time; it is sent later, also by the next run. Off unless given")
+	fs.Var(&o.spoolMax, "spool-max", "all that the spool may take on disk; beyond it the oldest is dropped and counted")
 	fs.IntVar(&o.workers, "workers", max(1, runtime.NumCPU()/2), "goroutines that redact and encode")
 	fs.StringVar(&o.capture, "capture", "on", "on, or off: traffic passes and is counted, nothing is recorded")
 	fs.StringVar(&o.sample, "sample", "100%", "share of the traffic to record; whole sessions are kept")
@@ -96,6 +101,9 @@ func (o *captureOptions) check() problems {
 	if o.memoryMax < 1<<20 {
 		wrong.note("memory-max", fault.BadUsage(fmt.Sprintf("--memory-max %s is too small", o.memoryMax.String()), "", "at least 1MiB; 64MiB is usual"))
 	}
+	if o.spoolMax < spool.LeastBytes {
+		wrong.note("spool-max", fault.BadUsage(fmt.Sprintf("--spool-max %s is too small", o.spoolMax.String()), "", "at least 16MiB; 1GiB is usual"))
+	}
 	if o.redact != "on" && o.redact != "off" {
 		wrong.note("redact", badRedact(o.redact))
 	}
@@ -123,7 +131,7 @@ func (o *captureOptions) build(log *slog.Logger, reg prometheus.Registerer) (*ta
 	}
 	opts := tap.Options{
 		Names: topic.NamesOf(o.TopicPrefix), Partitions: o.partition, Linger: o.linger, Acks: topic.Acks(o.acks),
-		Name: o.name, MemoryMax: int64(o.memoryMax), Workers: o.workers,
+		Name: o.name, MemoryMax: int64(o.memoryMax), SpoolDir: o.spoolDir, SpoolMax: int64(o.spoolMax), Workers: o.workers,
 		Settings: settings, SampleBy: tap.Unit(o.sampleBy), Registerer: reg, Logger: log,
 	}
 	opts.Topic = o.Topic("reprise-tap", log)

@@ -53,13 +53,17 @@ func (s *Spool) Commit(p Position) error {
 		s.committed = p
 	}
 	var err error
+	if g := s.open(); g != nil && s.records == 0 && s.committed == (Position{g.id, g.size}) { // it is empty: no file need stay
+		err = g.out.Close()
+		g.out, g.unsynced = nil, 0
+	}
 	for i := 0; i < len(s.segments); {
 		g := s.segments[i]
 		if !g.done() || s.committed.before(Position{g.id, g.size}) {
 			break
 		}
 		if rmErr := s.remove(g); rmErr != nil { // tried again with the next commit
-			err = rmErr
+			err = errors.Join(err, rmErr)
 			i++
 		}
 	}

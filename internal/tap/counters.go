@@ -10,10 +10,13 @@ import (
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
-// Counters closes the tap's arithmetic: seen = produced + filtered + sampled out + dropped + unknown + pending. They are
-// exported as reprise_tap_seen_total, reprise_tap_exchanges_total{result,reason} and reprise_tap_pending.
+// Counters closes the tap's arithmetic: seen + recovered = produced + filtered + sampled out + dropped + unknown + pending +
+// spooled. They are exported as reprise_tap_seen_total, reprise_tap_recovered_total,
+// reprise_tap_exchanges_total{result,reason}, reprise_tap_pending and reprise_tap_spooled.
 type Counters struct {
 	seen, produced, sampledOut, unknown atomic.Uint64
+	recovered                           atomic.Uint64 // of an earlier run's spool
+	spooled                             atomic.Int64  // in the spool now
 	lastSeq                             atomic.Uint64
 
 	filtered reasons
@@ -43,25 +46,25 @@ func (r *reasons) snapshot() map[string]uint64 {
 	return maps.Clone(r.count)
 }
 
-// pending is what was seen and is not yet accounted for. The ends are read before the start, so that what moves in
-// between shows as pending and never as a negative number.
-func (c *Counters) pending() uint64 {
-	done := c.produced.Load() + c.sampledOut.Load() + c.unknown.Load() + c.filtered.sum.Load() + c.dropped.sum.Load()
-	return c.seen.Load() - done
-}
-
-// Report returns the counters as they go into the tap's report.
+// Report returns the counters as they go into the tap's report; its arithmetic closes. The ends are read before the spool and
+// that before the start, so that what moves in between shows as pending and never twice.
 func (c *Counters) Report() *reprisev1.Counters {
-	return &reprisev1.Counters{
+	r := &reprisev1.Counters{
 		Produced:   c.produced.Load(),
 		Filtered:   c.filtered.sum.Load(),
 		SampledOut: c.sampledOut.Load(),
 		Dropped:    c.dropped.snapshot(),
 		Unknown:    c.unknown.Load(),
-		Pending:    c.pending(),
-		LastSeq:    c.lastSeq.Load(),
-		Seen:       c.seen.Load(),
 	}
+	r.Spooled = uint64(max(0, c.spooled.Load()))
+	r.LastSeq = c.lastSeq.Load()
+	r.Recovered, r.Seen = c.recovered.Load(), c.seen.Load()
+	done := r.GetProduced() + r.GetFiltered() + r.GetSampledOut() + r.GetUnknown() + r.GetSpooled()
+	for _, n := range r.GetDropped() {
+		done += n
+	}
+	r.Pending = r.GetSeen() + r.GetRecovered() - done
+	return r
 }
 
 // Register exports the counters.
@@ -72,30 +75,42 @@ type collector Counters
 
 const exchangesHelp = "Exchanges by what became of them: produced, filtered, sampled_out, dropped, unknown."
 
-func (c *collector) descs() (seen, exchanges, pending *prometheus.Desc) {
-	return prometheus.NewDesc("reprise_tap_seen_total", "Exchanges that the tap framed.", nil, nil),
-		prometheus.NewDesc("reprise_tap_exchanges_total", exchangesHelp, []string{"result", "reason"}, nil),
-		prometheus.NewDesc("reprise_tap_pending", "Exchanges seen and not yet accounted for.", nil, nil)
+type descs struct{ seen, recovered, exchanges, pending, spooled *prometheus.Desc }
+
+func (c *collector) descs() descs {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	return descs{
+		desc("reprise_tap_seen_total", "Exchanges that the tap framed."),
+		desc("reprise_tap_recovered_total", "Exchanges that an earlier run of a tap had left in the spool."),
+		desc("reprise_tap_exchanges_total", exchangesHelp, "result", "reason"),
+		desc("reprise_tap_pending", "Exchanges seen and not yet accounted for."),
+		desc("reprise_tap_spooled", "Exchanges that wait in the spool."),
+	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	seen, exchanges, pending := c.descs()
-	ch <- seen
-	ch <- exchanges
-	ch <- pending
+	d := c.descs()
+	for _, desc := range []*prometheus.Desc{d.seen, d.recovered, d.exchanges, d.pending, d.spooled} {
+		ch <- desc
+	}
 }
 
 // dropReasons are exported from the start, so that a rate over a first drop is not lost.
-var dropReasons = []string{"memory", "ring_full", "too_large", "redaction", "incomplete", "ambiguous", "unreachable", "timeout", "shutdown"} //nolint:gochecknoglobals // constant
+var dropReasons = []string{ //nolint:gochecknoglobals // constant
+	"memory", "ring_full", "too_large", "redaction", "incomplete", "ambiguous", "unreachable", "timeout", "shutdown",
+	"spool_full", "spool_error", "spool_slow",
+}
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	seen, exchanges, pending := c.descs()
+	d := c.descs()
 	counters := (*Counters)(c)
 	r := counters.Report()
 	count := func(result, reason string, n uint64) {
-		ch <- prometheus.MustNewConstMetric(exchanges, prometheus.CounterValue, float64(n), result, reason)
+		ch <- prometheus.MustNewConstMetric(d.exchanges, prometheus.CounterValue, float64(n), result, reason)
 	}
 	count("produced", "", r.GetProduced())
 	count("sampled_out", "", r.GetSampledOut())
@@ -115,6 +130,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for reason, n := range r.GetDropped() {
 		count("dropped", reason, n)
 	}
-	ch <- prometheus.MustNewConstMetric(seen, prometheus.CounterValue, float64(r.GetSeen()))
-	ch <- prometheus.MustNewConstMetric(pending, prometheus.GaugeValue, float64(r.GetPending()))
+	ch <- prometheus.MustNewConstMetric(d.seen, prometheus.CounterValue, float64(r.GetSeen()))
+	ch <- prometheus.MustNewConstMetric(d.recovered, prometheus.CounterValue, float64(r.GetRecovered()))
+	ch <- prometheus.MustNewConstMetric(d.pending, prometheus.GaugeValue, float64(r.GetPending()))
+	ch <- prometheus.MustNewConstMetric(d.spooled, prometheus.GaugeValue, float64(r.GetSpooled()))
 }

@@ -84,12 +84,17 @@ func (p *Pipeline) Offer(batch []wire.Captured) {
 		return
 	}
 	batch = slices.Clone(batch) // the slice stays the source's
+	var old [][]wire.Captured
 	p.mu.Lock()
 	closed := p.closed
 	if !closed {
+		old = p.shedOldest()
 		p.queue = append(p.queue, batch)
 	}
 	p.mu.Unlock()
+	for _, b := range old {
+		p.giveUp(b, "memory")
+	}
 	if closed {
 		p.giveUp(batch, "shutdown")
 		return
@@ -179,6 +184,20 @@ func (p *Pipeline) take() []wire.Captured {
 		p.queue = nil
 	}
 	return batch
+}
+
+// shedOldest takes the oldest exchanges out of the queue when the budget is nearly used up. Called locked.
+func (p *Pipeline) shedOldest() (old [][]wire.Captured) {
+	excess := p.cfg.Budget.excess()
+	for excess > 0 && len(p.queue) > 0 {
+		for i := range p.queue[0] {
+			excess -= p.queue[0][i].Bytes
+		}
+		old = append(old, p.queue[0])
+		p.queue[0] = nil
+		p.queue = p.queue[1:]
+	}
+	return old
 }
 
 func (p *Pipeline) giveUp(batch []wire.Captured, reason string) {

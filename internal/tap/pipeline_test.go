@@ -96,7 +96,7 @@ func runWith(t *testing.T, s Settings, cfg PipelineConfig, k *keeper, batches ..
 	cancel()
 	require.NoError(t, p.Run(ctx))
 	require.Zero(t, cfg.Budget.Used(), "every booked byte is given back")
-	require.Zero(t, p.counters.pending(), "nothing is left open")
+	require.Zero(t, p.counters.Report().GetPending(), "nothing is left open")
 	return p
 }
 

@@ -87,7 +87,7 @@ func logSummary(log *slog.Logger, c *reprisev1.Counters) {
 	for _, n := range c.GetDropped() {
 		dropped += n
 	}
-	log.Info("tap stopped", "seen", c.GetSeen(), "produced", c.GetProduced(), "filtered", c.GetFiltered(),
+	log.Info("tap stopped", "seen", c.GetSeen(), "recovered", c.GetRecovered(), "produced", c.GetProduced(), "filtered", c.GetFiltered(),
 		"sampled_out", c.GetSampledOut(), "dropped", dropped, "dropped_by_reason", c.GetDropped(), "unknown", c.GetUnknown(),
-		"pending", c.GetPending())
+		"pending", c.GetPending(), "spooled", c.GetSpooled())
 }

@@ -25,6 +25,8 @@ type Options struct {
 
 	Name      string // shown in reports and records; may be empty
 	MemoryMax int64  // bytes that capture may hold, all in all
+	SpoolDir  string // where what Kafka does not take in time is kept; empty: it is dropped
+	SpoolMax  int64  // bytes of all files there; at least spool.LeastBytes
 	Workers   int
 	Settings  Settings // what can be changed later
 	SampleBy  Unit
@@ -35,11 +37,13 @@ type Options struct {
 	Logger     *slog.Logger
 }
 
-// The memory is parted once: what is being captured or waits for a worker, what waits for Kafka, what is on its way.
+// The memory is parted once: what is being captured or waits for a worker, what waits for Kafka, what is on its way, and what
+// is on its way to the spool, which the ring gives up room for.
 const (
-	captureShare = 3 // of 8
-	ringShare    = 3
-	bufferShare  = 2
+	captureShare = 6 // of 16
+	ringShare    = 6
+	bufferShare  = 4
+	spillShare   = 2
 )
 
 // Tap is a pipeline with its way to Kafka. It works without one: what does not fit is shed and counted.
@@ -52,6 +56,7 @@ type Tap struct {
 	control  *topic.Writer
 	board    *board
 	follower *follower
+	spill    *spill // nil: no spool
 }
 
 // Source is where the exchanges come from, and what is reported of it.
@@ -76,15 +81,18 @@ func New(o Options) (*Tap, error) {
 	if err := CheckName(o.Name); err != nil {
 		return nil, err
 	}
-	t := &Tap{opts: o, id: NewID(), budget: NewBudget(o.MemoryMax * captureShare / 8)}
+	t := &Tap{opts: o, id: NewID(), budget: NewBudget(o.MemoryMax * captureShare / 16)}
 	// The results are the replayer's: made here too, so that whoever may create topics needs to be one program only.
 	specs := []topic.Spec{topic.ExchangesSpec(o.Names, o.Partitions), topic.ResultsSpec(o.Names, o.Partitions)}
+	ring := int64(ringShare)
+	if o.SpoolDir != "" {
+		ring -= spillShare
+	}
 	var err error
 	t.records, err = topic.NewWriter(topic.WriterConfig{
 		Config: o.Topic, Topic: o.Names.Exchanges, Ensure: specs,
-		RingBytes: o.MemoryMax * ringShare / 8, BufferBytes: o.MemoryMax * bufferShare / 8,
-		Linger: o.Linger, Acks: o.Acks,
-		OnDone: func(r *topic.Record, result topic.Result) { t.pipeline.Done(r, result) },
+		RingBytes: o.MemoryMax * ring / 16, BufferBytes: o.MemoryMax * bufferShare / 16,
+		Linger: o.Linger, Acks: o.Acks, OnDone: t.done,
 	})
 	if err != nil {
 		return nil, err
@@ -101,6 +109,9 @@ func New(o Options) (*Tap, error) {
 		TapID: t.id, SampleBy: o.SampleBy, Redactor: o.Redactor, Writer: t.records, Budget: t.budget, Workers: o.Workers,
 		Logger: o.Logger,
 	})
+	if o.SpoolDir != "" {
+		t.spill = newSpill(o, t.records, t.pipeline.Counters(), o.MemoryMax*spillShare/16)
+	}
 	if t.board, err = newBoard(o, t.id, t.pipeline.apply); err != nil {
 		return nil, err
 	}
@@ -110,14 +121,44 @@ func New(o Options) (*Tap, error) {
 	return t, t.register()
 }
 
+// done is the writer's OnDone.
+func (t *Tap) done(r *topic.Record, result topic.Result) {
+	if t.spill == nil || !t.spill.done(r, result) {
+		t.pipeline.Done(r, result)
+	}
+}
+
 func (t *Tap) register() error {
-	memory := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "reprise_tap_memory_bytes", Help: "Bytes that capture holds: being captured, waiting, and on their way to Kafka.",
-	}, func() float64 {
-		_, waiting := t.records.Pending()
-		return float64(t.budget.Used() + waiting)
-	})
-	return errors.Join(t.opts.Registerer.Register(memory), t.pipeline.counters.Register(t.opts.Registerer))
+	gauge := func(name, help string, value func() int64) error {
+		return t.opts.Registerer.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
+			func() float64 { return float64(value()) }))
+	}
+	err := errors.Join(
+		gauge("reprise_tap_memory_bytes", "Bytes that capture holds: being captured, waiting, and on their way to Kafka or the spool.", t.held),
+		gauge("reprise_tap_memory_max_bytes", "Bytes that capture may hold (--memory-max).", func() int64 { return t.opts.MemoryMax }),
+		t.pipeline.counters.Register(t.opts.Registerer),
+	)
+	if s := t.spill; s != nil {
+		err = errors.Join(
+			err,
+			gauge("reprise_spool_bytes", "Bytes that the spool takes on disk.", s.disk.Load),
+			gauge("reprise_spool_max_bytes", "Bytes that the spool may take on disk (--spool-max).", func() int64 { return t.opts.SpoolMax }),
+			t.opts.Registerer.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "reprise_spool_errors_total", Help: "Syncs of the spool that failed, and files of it that could not be read.",
+			}, func() float64 { return float64(s.failures.Load()) })),
+		)
+	}
+	return err
+}
+
+// held returns the bytes that capture holds.
+func (t *Tap) held() int64 {
+	_, waiting := t.records.Pending()
+	n := t.budget.Used() + waiting
+	if t.spill != nil {
+		n += t.spill.held()
+	}
+	return n
 }
 
 // Pipeline is the sink for a source.
@@ -139,10 +180,23 @@ func (t *Tap) Run(ctx context.Context, sources ...Source) error {
 	pipeline := start(behind, t.pipeline.Run)
 	reporting := start(behind, func(ctx context.Context) error { reports.run(ctx); return nil })
 	following := start(ctx, t.follower.run)
+	var spilling stage
+	if t.spill != nil {
+		spilling = start(behind, t.spill.run)
+	}
 
 	err := t.runSources(ctx, sources)
 
-	err = errors.Join(err, pipeline.stop(), records.stop(), following.stop(), reporting.stop())
+	err = errors.Join(err, pipeline.stop())
+	if t.spill != nil {
+		_, left := t.records.Pending()
+		t.spill.expect(left)
+	}
+	err = errors.Join(err, records.stop())
+	if t.spill != nil && !spilling.stopWithin(spillEnd) {
+		t.opts.Logger.Error("the spool's disk does not answer: what was on its way there is lost")
+	}
+	err = errors.Join(err, following.stop(), reporting.stop())
 	reports.write(true)
 	logSummary(t.opts.Logger, t.pipeline.Counters().Report())
 	if err = errors.Join(err, control.stop()); err != nil {
@@ -189,4 +243,17 @@ func start(ctx context.Context, run func(context.Context) error) stage {
 func (s stage) stop() error {
 	s.cancel()
 	return <-s.ended
+}
+
+// stopWithin is stop for what may hang in the kernel; such a stage is left behind.
+func (s stage) stopWithin(d time.Duration) bool {
+	s.cancel()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s.ended:
+		return true
+	case <-timer.C:
+		return false
+	}
 }

@@ -46,14 +46,15 @@ const (
 	TopicMissing  Reason = "topic_missing"
 	NotAuthorized Reason = "not_authorized"
 	Shutdown      Reason = "shutdown"
-	Closed        Reason = "closed" // put after Run had ended
+	Refused       Reason = "refused" // for what is in the record: no second attempt changes that
+	Closed        Reason = "closed"  // put after Run had ended
 	Other         Reason = "other"
 )
 
 // Reasons returns all reasons, for metrics that start at zero.
 func Reasons() []Reason {
 	return []Reason{
-		RingFull, BufferFull, Timeout, Unreachable, TooLarge, TopicMissing, NotAuthorized, Shutdown, Closed, Other,
+		RingFull, BufferFull, Timeout, Unreachable, TooLarge, TopicMissing, NotAuthorized, Refused, Shutdown, Closed, Other,
 	}
 }
 
@@ -89,7 +90,7 @@ func judge(err error, sent, unanswered bool) verdict {
 	case errors.Is(err, kerr.MessageTooLarge), errors.Is(err, kerr.RecordListTooLarge):
 		return unless(unanswered, refused(TooLarge))
 	case alwaysRefused(err):
-		return unless(unanswered, refused(Other))
+		return unless(unanswered, refused(Refused))
 	case errors.Is(err, kerr.UnknownTopicID):
 		v := unsent(TopicMissing)
 		v.heal = true

@@ -200,6 +200,12 @@ func (w *Writer) Pending() (records int, bytes int64) {
 	return records + int(w.flying.Load()), bytes + w.flyingBytes.Load()
 }
 
+// Room returns the bytes for which there is room in the ring, and how many that would be if it were empty.
+func (w *Writer) Room() (free, all int64) {
+	_, bytes := w.ring.state()
+	return w.cfg.RingBytes - bytes, w.cfg.RingBytes
+}
+
 // Trouble returns since when and why nothing gets through to Kafka; a zero time when all is well.
 func (w *Writer) Trouble() (since time.Time, cause error) { return w.trouble.get() }
 
