@@ -192,7 +192,9 @@ func startTapWith(t *testing.T, prefix, upstream string, more ...string) *tapped
 }
 
 // counts are a tap's arithmetic.
-type counts struct{ seen, produced, filtered, sampledOut, dropped, unknown, pending int }
+type counts struct {
+	seen, recovered, produced, filtered, sampledOut, dropped, unknown, pending, spooled int
+}
 
 func (p *tapped) counts(t *testing.T) counts {
 	t.Helper()
@@ -200,8 +202,8 @@ func (p *tapped) counts(t *testing.T) counts {
 	require.NoError(t, err)
 	of := func(result string) int { return int(m.Sum("reprise_tap_exchanges_total", `result="`+result+`"`)) }
 	return counts{
-		int(m.Sum("reprise_tap_seen_total")), of("produced"), of("filtered"), of("sampled_out"), of("dropped"), of("unknown"),
-		int(m.Sum("reprise_tap_pending")),
+		int(m.Sum("reprise_tap_seen_total")), int(m.Sum("reprise_tap_recovered_total")), of("produced"), of("filtered"), of("sampled_out"), of("dropped"), of("unknown"),
+		int(m.Sum("reprise_tap_pending")), int(m.Sum("reprise_tap_spooled")),
 	}
 }
 
@@ -210,14 +212,14 @@ func (p *tapped) settled(t *testing.T, seen int) counts {
 	t.Helper()
 	var c counts
 	err := proc.Poll(within(t, 30*time.Second), func() error {
-		if c = p.counts(t); c.seen < seen || c.pending > 0 {
-			return fmt.Errorf("seen %d of %d, %d pending", c.seen, seen, c.pending)
+		if c = p.counts(t); c.seen < seen || c.pending+c.spooled > 0 {
+			return fmt.Errorf("seen %d of %d, %d pending, %d spooled", c.seen, seen, c.pending, c.spooled)
 		}
 		return nil
 	})
 	require.NoError(t, err)
 	require.Equal(t, seen, c.seen)
-	require.Equal(t, c.seen, c.produced+c.filtered+c.sampledOut+c.dropped+c.unknown, "the arithmetic closes: %+v", c)
+	require.Equal(t, c.seen+c.recovered, c.produced+c.filtered+c.sampledOut+c.dropped+c.unknown, "the arithmetic closes: %+v", c)
 	return c
 }
 

@@ -25,6 +25,9 @@ a terminal and as one JSON object a line otherwise; everything else goes to stde
   inspect topics
   inspect stats --from now-1h
 
+  # Is anything missing that nobody has counted?
+  inspect audit
+
   # The failed writes of the last ten minutes, and one of them in full
   inspect cat --from now-10m --filter 'POST /api/**' --filter 'status >= 500'
   inspect get 9f3c…:18a3 --show-bodies
@@ -33,6 +36,6 @@ a terminal and as one JSON object a line otherwise; everything else goes to stde
   inspect cat --from yesterday --to today -o ndjson | jq -r .request.target
   inspect tail -o ndjson`,
 	}
-	root.AddCommand(newTopicsCommand(), newStatsCommand(), newCatCommand(), newTailCommand(), newGetCommand())
+	root.AddCommand(newTopicsCommand(), newStatsCommand(), newCatCommand(), newTailCommand(), newGetCommand(), newAuditCommand())
 	return root
 }

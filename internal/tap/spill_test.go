@@ -28,7 +28,7 @@ type kafka struct {
 	mu     sync.Mutex
 	spill  *spill
 	away   bool
-	sly    bool // away, and nobody has noticed
+	sly    bool         // away, and nobody has noticed
 	answer topic.Result // of what is given back; zero: the ring is full
 	free   int64
 	got    []string

@@ -193,8 +193,8 @@ func (t *Tap) Run(ctx context.Context, sources ...Source) error {
 		t.spill.expect(left)
 	}
 	err = errors.Join(err, records.stop())
-	if t.spill != nil && !spilling.stopWithin(spillEnd) {
-		t.opts.Logger.Error("the spool's disk does not answer: what was on its way there is lost")
+	if t.spill != nil {
+		err = errors.Join(err, spilling.stopWithin(spillEnd))
 	}
 	err = errors.Join(err, following.stop(), reporting.stop())
 	reports.write(true)
@@ -246,14 +246,14 @@ func (s stage) stop() error {
 }
 
 // stopWithin is stop for what may hang in the kernel; such a stage is left behind.
-func (s stage) stopWithin(d time.Duration) bool {
+func (s stage) stopWithin(d time.Duration) error {
 	s.cancel()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-s.ended:
-		return true
+	case err := <-s.ended:
+		return err
 	case <-timer.C:
-		return false
+		return fault.New("what was on its way to the spool is lost", "its disk did not answer for "+d.String(), "")
 	}
 }
