@@ -31,6 +31,7 @@ var healthy = []string{
 	`reprise_tap_exchanges_total{instance="tap",result="dropped",reason="memory"} 40x60`,
 	`reprise_tap_exchanges_total{instance="tap",result="unknown",reason=""} 3x60`,
 	`reprise_tap_memory_bytes{instance="tap"} 9000000x60`,
+	`reprise_tap_memory_max_bytes{instance="tap"} 67108864x60`,
 	`reprise_tap_parser_panics_total{instance="tap"} 1x60`,
 	`reprise_tap_answered_total{instance="mirror"} 0+500x60`,
 	`reprise_tap_refused_total{instance="mirror"} 5x60`,
@@ -70,7 +71,7 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 		},
 		{
 			`reprise_tap_memory_bytes{instance="tap"} 62914560x60`, "RepriseTapMemory",
-			"The capture of the tap tap holds 60MiB, over 80 % of the usual 64 MiB.",
+			"The capture of the tap tap holds 60MiB, over 80 % of its --memory-max.",
 		},
 		{
 			`reprise_tap_parser_panics_total{instance="tap"} 1x50 2x10`, "RepriseTapParserFault",

@@ -30,7 +30,7 @@ func exported(t *testing.T) map[string]metric {
 	start(t, "demo", "shop", "-listen", shop)
 	start(t, "demo", "shop", "-listen", next, "-pre-production")
 	tap := start(t, "tap", "proxy", "--listen", listen, "--upstream", shop, "--admin", tapAdmin,
-		"--embedded", t.TempDir(), "--brokers", broker, "--partitions", "2")
+		"--embedded", t.TempDir(), "--brokers", broker, "--partitions", "2", "--spool-dir", t.TempDir())
 	tap.waitReady(t, tapAdmin)
 	target := []string{"--brokers", broker, "--target", "http://" + next, "--allow-target", next, "--admin", replayAdmin}
 	var replayer *program
@@ -206,6 +206,7 @@ func TestDashboardAndAlertsAskForWhatThereIs(t *testing.T) {
 		"reprise_kafka_produce_bytes_total", "reprise_tap_accepted_total", "reprise_tap_parser_panics_total",
 		"reprise_tap_commands_total", "reprise_tap_tls_failures_total", "reprise_tap_unheard_total", "reprise_tap_accept_pauses_total",
 		"reprise_replay_resumed_total", "reprise_replay_reordered_total", "reprise_replay_read_total",
+		"reprise_spool_max_bytes", "reprise_spool_errors_total", "reprise_tap_recovered_total", "reprise_tap_spooled",
 	}
 	shown := textFile(t, "grafana/dashboards/reprise.json")
 	var hidden []string
