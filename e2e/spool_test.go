@@ -102,6 +102,12 @@ func TestWhatAKilledTapHadSpooledIsSentByTheNext(t *testing.T) {
 	tap := startTap(t, prefix, production, spooling...)
 	recovers(tap)
 	tap.warm(t)
+	waitFor(t, 2*time.Minute, func() error {
+		if c := tap.counts(t); c.spooled > 0 {
+			return fmt.Errorf("%+v", c)
+		}
+		return nil
+	})
 	c := tap.settled(t, 1)
 	t.Logf("%d requests, %d were on disk when the taps were killed; the last tap: %+v", requests, spooled, c)
 	require.Zero(t, c.dropped+c.unknown)

@@ -80,7 +80,7 @@ type portion struct {
 func newSpill(o Options, out outlet, counters *Counters, limit int64) *spill {
 	s := &spill{
 		out: out, counters: counters, log: o.Logger.With("spool", o.SpoolDir), limit: limit, wake: make(chan struct{}, 1),
-		portion: min(drainMost, o.MemoryMax/32),
+		portion: min(drainMost, o.MemoryMax/8),
 	}
 	s.open = func() (*spool.Spool, error) {
 		files, err := spool.OpenDirectory(o.SpoolDir)
@@ -251,7 +251,7 @@ func (s *spill) start(now time.Time) {
 	if n := opened.Len(); n > 0 {
 		s.counters.recovered.Add(uint64(n))
 		s.counters.spooled.Add(n)
-		s.log.Info("the spool of an earlier run is sent first chance", "exchanges", n, "bytes", opened.Bytes())
+		s.log.Info("an earlier run has left exchanges in the spool: they are sent as there is room", "exchanges", n, "bytes", opened.Bytes())
 	}
 	s.judge(now, nil)
 }
