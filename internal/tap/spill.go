@@ -58,6 +58,7 @@ type spill struct {
 	disk     atomic.Int64            // bytes of the spool, for metrics
 	failures atomic.Int64
 	broken   bool      // said
+	failed   time.Time // when the disk last did
 	retry    time.Time // no try before
 
 	spool    *spool.Spool // nil: not open
@@ -260,6 +261,7 @@ func (s *spill) start(now time.Time) {
 func (s *spill) judge(now time.Time, err error) {
 	switch {
 	case err != nil:
+		s.failed = now
 		if s.retry.Before(now) {
 			s.retry = now.Add(brokenPause)
 		}
@@ -267,7 +269,7 @@ func (s *spill) judge(now time.Time, err error) {
 			s.broken = true
 			s.log.Error("THE SPOOL FAILS: what Kafka and memory cannot take is dropped and counted; traffic passes", "error", err)
 		}
-	case s.broken:
+	case s.broken && now.Sub(s.failed) >= reopenEvery: // a full disk takes a little now and then
 		s.broken = false
 		s.log.Info("the spool works again")
 	}
