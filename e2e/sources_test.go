@@ -83,6 +83,10 @@ func ways() []way {
 			connection: "yes", clock: "gateway's", kept: 64 << 10,
 			drops: "trailer transfer-encoding", answerDrops: "transfer-encoding",
 		}},
+		{name: "Spring Cloud Gateway → `tap ingest`", kind: traffic.Ingest, record: throughSpring, sees: sees{
+			answers: "yes", target: "yes", order: "as sent", letters: "as sent", bodies: "yes", trailers: "no", client: "ip:port",
+			connection: "yes", clock: "gateway's", kept: 64 << 10,
+		}},
 		{name: "`tap sniff`", kind: traffic.Sniff, record: onTheWire, sees: sees{
 			answers: "yes", target: "yes", order: "as sent", letters: "as sent", bodies: "yes", trailers: "yes", client: "ip:port",
 			connection: "order", clock: "packets'", kept: bodyMax,

@@ -120,3 +120,11 @@ func fromLog(t *testing.T, prefix, service string) *conversation {
 	importFile(t, prefix, path, len(c.turns))
 	return c
 }
+
+func throughSpring(t *testing.T, prefix, service string) *conversation {
+	tap := startIngest(t, prefix, "--redact", "off")
+	g := startSpring(t, service, tap.url())
+	c := converse(t, g.addr)
+	g.stop(t)
+	return settle(t, tap, c)
+}
