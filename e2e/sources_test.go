@@ -108,7 +108,7 @@ func ways() []way {
 		{name: "access log → `tap import`", kind: traffic.Import, record: fromLog, slack: 2 * time.Second, sees: sees{
 			answers: "size", target: "path", order: "as sent", letters: "as sent", bodies: "no", trailers: "no", client: "ip",
 			connection: "no", clock: "file's",
-			drops: "accept accept-encoding accept-language access-control-request-method connection content-length content-type cookie host origin trailer " +
+			drops: "accept accept-encoding accept-language connection content-length content-type cookie host origin trailer " +
 				"transfer-encoding x-after x-dup x-latin x-other",
 			answerDrops: "connection content-encoding content-length content-type date server trailer transfer-encoding x-answer",
 		}},
