@@ -17,6 +17,7 @@ import (
 	"github.com/reprise-io/reprise/e2e/proc"
 	"github.com/reprise-io/reprise/e2e/shop"
 	"github.com/reprise-io/reprise/internal/inspect"
+	"github.com/reprise-io/reprise/internal/topic"
 )
 
 // audit runs inspect audit.
@@ -27,7 +28,8 @@ func audit(t *testing.T, prefix string) (a inspect.Audit, code int) {
 	return a, got.Code
 }
 
-func TestAKilledBrokerCostsNothingWithASpool(t *testing.T) {
+func TestAKilledBrokerCostsWhatWasOnItsWayWithASpool(t *testing.T) {
+	const rate, onItsWay = 1000, 1000 // requests a second, and no more than a second of them
 	broker := startKafka(t)
 	prefix, names := newPrefix()
 	_, production := serveShop(t, shop.Options{})
@@ -35,7 +37,7 @@ func TestAKilledBrokerCostsNothingWithASpool(t *testing.T) {
 	tap := startTap(t, prefix, production, "--memory-max", "4MiB", "--spool-dir", dir, "--spool-max", "256MiB")
 	tap.warm(t)
 
-	done := visit(t, shop.Visit{URL: tap.url(), Rate: 1000, Seed: 31, For: 12 * time.Second})
+	done := visit(t, shop.Visit{URL: tap.url(), Rate: rate, Seed: 31, For: 12 * time.Second})
 	sleep(t, 2*time.Second)
 	broker.Kill()
 	sleep(t, 7*time.Second)
@@ -46,10 +48,19 @@ func TestAKilledBrokerCostsNothingWithASpool(t *testing.T) {
 	require.Zero(t, visits.Failed, "production is untouched")
 
 	c := tap.settled(t, visits.Requests+1)
+	m, err := proc.Scrape(within(t, 10*time.Second), tap.admin)
+	require.NoError(t, err)
+	for _, reason := range topic.Reasons() {
+		if n := m.Sum("reprise_tap_exchanges_total", `reason="`+string(reason)+`"`); n > 0 {
+			t.Logf("%s: %g", reason, n)
+		}
+	}
 	t.Logf("while away %+v; after %+v", during, c)
-	require.Zero(t, c.dropped+c.unknown, "%+v", c)
-	require.Equal(t, c.seen, c.produced)
-	require.Equal(t, c.produced, stored(t, names.Exchanges))
+	// What was on its way when the broker was killed may be stored or not: nobody can know. All that came later is.
+	require.Less(t, c.dropped+c.unknown, onItsWay, "%+v", c)
+	found := stored(t, names.Exchanges)
+	require.LessOrEqual(t, c.produced, found)
+	require.LessOrEqual(t, found, c.produced+c.unknown)
 	code, err := tap.Stop(20 * time.Second)
 	require.NoError(t, err)
 	require.Equal(t, 130, code)
@@ -57,8 +68,9 @@ func TestAKilledBrokerCostsNothingWithASpool(t *testing.T) {
 	require.Zero(t, code)
 	require.Len(t, a.Taps, 1)
 	require.Equal(t, inspect.TapStopped, a.Taps[0].State)
-	require.EqualValues(t, c.seen, a.Taps[0].Found)
-	require.Zero(t, a.Taps[0].Missing+a.Taps[0].Duplicates, "gapless: %+v", a.Taps[0])
+	require.EqualValues(t, found, a.Taps[0].Found)
+	require.LessOrEqual(t, int(a.Taps[0].Missing), c.seen-found, "%+v", a.Taps[0])
+	require.Zero(t, a.Taps[0].Unexplained+a.Taps[0].Duplicates, "%+v", a.Taps[0])
 }
 
 func TestWhatAKilledTapHadSpooledIsSentByTheNext(t *testing.T) {
