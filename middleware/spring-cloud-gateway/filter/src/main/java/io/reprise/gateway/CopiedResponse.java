@@ -28,7 +28,7 @@ final class CopiedResponse extends ServerHttpResponseDecorator {
     @Override
     public Mono<Void> writeAndFlushWith(Publisher<? extends Publisher<? extends DataBuffer>> body) {
         watchHead();
-        return super.writeAndFlushWith(Flux.from(body).map(this::each).doOnComplete(copy::wroteAll).doOnError(e -> copy.wroteHalf()));
+        return super.writeAndFlushWith(watchEnd(Flux.from(body).map(this::each)));
     }
 
     @Override
@@ -44,9 +44,14 @@ final class CopiedResponse extends ServerHttpResponseDecorator {
     /** Keeps a Mono one: it is sent with its length. */
     private Publisher<? extends DataBuffer> tee(Publisher<? extends DataBuffer> body) {
         if (body instanceof Mono) {
-            return Mono.from(body).doOnNext(copy::wrote).doOnSuccess(b -> copy.wroteAll()).doOnError(e -> copy.wroteHalf());
+            return Mono.from(body).doOnNext(copy::wrote).doOnSuccess(b -> copy.wroteAll()).doOnError(e -> copy.wroteHalf())
+                    .doOnCancel(copy::left);
         }
-        return Flux.from(body).doOnNext(copy::wrote).doOnComplete(copy::wroteAll).doOnError(e -> copy.wroteHalf());
+        return watchEnd(Flux.from(body).doOnNext(copy::wrote));
+    }
+
+    private <T> Flux<T> watchEnd(Flux<T> body) {
+        return body.doOnComplete(copy::wroteAll).doOnError(e -> copy.wroteHalf()).doOnCancel(copy::left);
     }
 
     private Publisher<? extends DataBuffer> each(Publisher<? extends DataBuffer> part) {

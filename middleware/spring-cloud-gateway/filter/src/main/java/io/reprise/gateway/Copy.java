@@ -33,6 +33,7 @@ final class Copy {
     private boolean failed;
     private boolean whole; // all of the answer's body came
     private boolean broken; // the answer's body broke off
+    private boolean left; // nobody wants the answer's body any longer, before its end
     private Line answer; // head of the response; null: none was sent
     private long ttfb;
     private long took;
@@ -148,12 +149,20 @@ final class Copy {
 
     /** The answer's body has come to its end. */
     synchronized void wroteAll() {
-        whole |= !over;
+        whole |= !over && !left;
     }
 
     /** The answer's body broke off, where it comes from. */
     synchronized void wroteHalf() {
-        broken |= !over;
+        broken |= !over && !left;
+    }
+
+    /**
+     * The answer's body is about to be cancelled. What it says afterwards counts no more: cancelling closes the connection to the
+     * origin, on another thread, and that the connection ends is heard here as the body's end, before the filters have ended.
+     */
+    synchronized void left() {
+        left |= !over && !whole && !broken;
     }
 
     /** The filters are about to fail. */

@@ -12,6 +12,7 @@ import org.springframework.boot.autoconfigure.EnableAutoConfiguration;
 import org.springframework.boot.builder.SpringApplicationBuilder;
 import org.springframework.cloud.gateway.filter.GatewayFilterChain;
 import org.springframework.cloud.gateway.filter.GlobalFilter;
+import org.springframework.cloud.gateway.filter.NettyWriteResponseFilter;
 import org.springframework.cloud.gateway.route.RouteLocator;
 import org.springframework.cloud.gateway.route.builder.RouteLocatorBuilder;
 import org.springframework.context.ConfigurableApplicationContext;
@@ -109,6 +110,24 @@ final class Gateway implements AutoCloseable {
                 }
             }
             return new Refuser();
+        }
+
+        /** Answers under /stream/raced also come to their end, when they are cancelled. */
+        @Bean
+        GlobalFilter racer() {
+            class Racer implements GlobalFilter, Ordered {
+                @Override
+                public Mono<Void> filter(ServerWebExchange x, GatewayFilterChain chain) {
+                    boolean raced = x.getRequest().getURI().getPath().startsWith("/stream/raced");
+                    return chain.filter(raced ? x.mutate().response(new RacedResponse(x.getResponse())).build() : x);
+                }
+
+                @Override
+                public int getOrder() {
+                    return NettyWriteResponseFilter.WRITE_RESPONSE_FILTER_ORDER - 1;
+                }
+            }
+            return new Racer();
         }
     }
 }
