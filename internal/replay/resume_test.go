@@ -60,6 +60,21 @@ func TestKilledRunMissesNothingAndRepeatsLittle(t *testing.T) {
 		crash(t)
 		return
 	}
+	// 1,000 a second: 200 ms and what was in flight, and as much again. A machine that stands still between an answer and its
+	// commit adds to that, which does not happen three times running; what is not committed as it should be does.
+	const few = 450
+	repeats := 0
+	for range 3 {
+		if repeats = killAndResume(t); repeats <= few {
+			return
+		}
+	}
+	t.Fatalf("%d exchanges were fired again", repeats)
+}
+
+// killAndResume kills a run, resumes it, and returns how many exchanges were fired twice. None may be missing.
+func killAndResume(t *testing.T) (repeats int) {
+	t.Helper()
 	s, g := newStand(t, 4), newTarget(t)
 	all := s.some(1500, time.Millisecond)
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledRunMissesNothingAndRepeatsLittle$", "-test.timeout=60s")
@@ -74,20 +89,21 @@ func TestKilledRunMissesNothingAndRepeatsLittle(t *testing.T) {
 	require.Error(t, child.Wait())
 	killed := len(g.all())
 	require.GreaterOrEqual(t, killed, 500)
-	require.Less(t, killed, 1500)
-
+	if killed == 1500 {
+		t.Log("the run was over before it was killed")
+		return 1500
+	}
 	o := s.options(g)
 	o.Speed = 1
 	r := s.run(o)
-	got, repeats := g.byID(), 0
+	got := g.byID()
 	for _, x := range all {
 		require.Positive(t, got[x.ID], "exchange %d is missing", x.ID.Seq())
 		repeats += got[x.ID] - 1
 	}
-	// 1,000 a second: 200 ms and what was in flight, and as much again for a busy machine.
-	require.LessOrEqual(t, repeats, 450)
 	require.EqualValues(t, 1500+repeats, int64(killed)+r.Fired)
 	t.Logf("killed after %d, %d repeats, %d known from the commit's metadata", killed, repeats, r.Resumed)
+	return repeats
 }
 
 const (
