@@ -22,7 +22,7 @@ func (f *Framer) chunked(p []byte) (int, Event) {
 			case c == '\r':
 				f.state = chunkLF
 			case c == ';':
-				f.state = chunkExt
+				f.state = chunkName
 			case isBlank(c):
 				f.state = chunkPad
 			default:
@@ -32,9 +32,19 @@ func (f *Framer) chunked(p []byte) (int, Event) {
 			switch {
 			case isBlank(c):
 			case c == ';':
-				f.state = chunkExt
+				f.state = chunkName
 			case c == '\r' && f.response:
 				f.state = chunkLF
+			default:
+				return i, f.fail(f.badChunk())
+			}
+		case chunkName:
+			switch {
+			case isBlank(c):
+			case f.response && c == '\r':
+				f.state = chunkLF
+			case f.response || isToken(c):
+				f.state = chunkExt
 			default:
 				return i, f.fail(f.badChunk())
 			}
@@ -109,6 +119,7 @@ func (f *Framer) trailers(s *Scratch, p []byte) (int, Event) {
 		return used, f.fail(Ambiguous)
 	}
 	f.state = atEnd
+	h.Doubtful = !f.response && h.hasForbiddenTrailer()
 	if len(h.Fields) == 0 {
 		return used, More
 	}

@@ -245,7 +245,20 @@ func TestPairsRequestsWithResponses(t *testing.T) {
 		{
 			"ambiguous framing",
 			[]string{"C:GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /no HTTP/1.1\r\n\r\n", ok1, ok2, ok1},
+			[]string{`1 GET /1 "" → 200 "1"`, `2 POST /2 "" → 200 "2" AMBIGUOUS_FRAMING`},
+		},
+		{
+			"ambiguous framing of which nothing is read",
+			[]string{"C:GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nTransfer-Encoding: chunked, x\r\n\r\n0\r\n\r\nGET /no HTTP/1.1\r\n\r\n", ok1, ok2, ok1},
 			[]string{`2 POST /2 "" AMBIGUOUS_FRAMING`, `1 GET /1 "" → 200 "1"`},
+		},
+		{
+			"two hosts, in the header and in the trailers",
+			[]string{
+				"C:GET /1 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\nPOST /2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: b\r\n\r\nGET /3 HTTP/1.1\r\nHost: a\r\n\r\n",
+				ok1, ok2, ok1,
+			},
+			[]string{`1 GET /1 "" → 200 "1" AMBIGUOUS_FRAMING`, `2 POST /2 "" Host=b → 200 "2" AMBIGUOUS_FRAMING`, `3 GET /3 "" → 200 "1"`},
 		},
 		{
 			"ambiguous framing inside the body",

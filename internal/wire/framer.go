@@ -52,6 +52,7 @@ const (
 	chunkStart       // before a size
 	chunkSize        // in its digits
 	chunkPad         // blanks behind them
+	chunkName        // before the name of an extension
 	chunkExt         // in an extension
 	chunkLF          // behind the CR of a size line
 	chunkData        // left bytes to go
@@ -76,6 +77,7 @@ type Framer struct {
 	lined    bool // the start line in buf was looked at
 	closes   bool
 	switches bool
+	last     bool // nothing behind the message is read, as others end it elsewhere
 }
 
 // Requests returns a Framer for what clients send, Responses one for what servers send.
@@ -184,6 +186,8 @@ func (f *Framer) end() {
 		f.fail(Switched)
 	case f.response:
 		f.state = atStart
+	case f.last:
+		f.fail(Ambiguous)
 	case f.switches:
 		f.state = held
 	case f.closes:
@@ -309,6 +313,7 @@ func (f *Framer) settle(h *Head, to Method) {
 		h.settleRequest()
 	}
 	f.closes, f.switches = h.Close, h.Switch
+	f.last = h.Chunked && h.length.seen
 	f.left = h.Length
 	switch {
 	case h.Ambiguous:

@@ -56,11 +56,12 @@ func frame(f Framer, raw string, step int, to ...Method) (messages []seen, fault
 				if !f.response {
 					start = fmt.Sprintf("%s %s %s", h.Method.Of(h.Block), h.Target.Of(h.Block), h.Protocol.Of(h.Block))
 				}
-				messages = append(messages, seen{Start: start, Fields: text(h), Ambiguous: h.Ambiguous})
+				messages = append(messages, seen{Start: start, Fields: text(h), Ambiguous: h.Ambiguous || h.Doubtful})
 			case DataSeen:
 				messages[len(messages)-1].Body += string(s.Data)
 			case TrailersSeen:
-				messages[len(messages)-1].Trailers = text(h)
+				last := &messages[len(messages)-1]
+				last.Trailers, last.Ambiguous = text(h), last.Ambiguous || h.Doubtful
 			case EndSeen:
 				messages[len(messages)-1].Whole = true
 			case Failed:
@@ -178,7 +179,7 @@ func TestReadsRequests(t *testing.T) {
 func TestStopsAtAmbiguousRequests(t *testing.T) {
 	const next = "\r\nGET /smuggled HTTP/1.1\r\n\r\n"
 	for _, row := range []struct{ name, fields string }{
-		{"a length beside chunked", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"},
+		{"a length beside chunked and another coding", "Content-Length: 5\r\nTransfer-Encoding: chunked, x\r\n"},
 		{"lengths that differ", "Content-Length: 5\r\nContent-Length: 6\r\n"},
 		{"a list of lengths", "Content-Length: 5, 5\r\n"},
 		{"a signed length", "Content-Length: +5\r\n"},
@@ -224,6 +225,8 @@ func TestStopsAtAmbiguousRequests(t *testing.T) {
 		{"data longer than its size", "5\r\nhello!\r\n0\r\n"},
 		{"a bare LF behind the data", "5\r\nhello\n0\r\n"},
 		{"no size", "\r\nhello\r\n0\r\n"},
+		{"an extension without a name", "5;\r\nhello\r\n0\r\n"},
+		{"an extension that is none", "5; =a\r\nhello\r\n0\r\n"},
 		{"an endless extension", "5;" + strings.Repeat("a", 20<<10) + "\r\nhello\r\n0\r\n"},
 		{"a length in the trailers", "5\r\nhello\r\n0\r\nContent-Length: 7\r\n"},
 		{"a bare LF in the trailers", "5\r\nhello\r\n0\r\nA: b\n"},
@@ -234,6 +237,36 @@ func TestStopsAtAmbiguousRequests(t *testing.T) {
 			require.Equal(t, Ambiguous, fault)
 			require.Len(t, messages, 1)
 			require.True(t, messages[0].Ambiguous)
+		})
+	}
+}
+
+func TestFlagsRequestsThatOthersReadOtherwise(t *testing.T) {
+	const smuggled = "GET /smuggled HTTP/1.1\r\n\r\n"
+	post := func(fields, body, trailers string) seen {
+		return seen{Start: "POST / HTTP/1.1", Fields: fields, Body: body, Trailers: trailers, Whole: true, Ambiguous: true}
+	}
+	const chunked, length, hosts = "Transfer-Encoding: chunked\n", "Content-Length: 40\n", "Host: a\nHost: b\n"
+	for _, row := range []struct {
+		name, fields, behind string
+		want                 []seen
+		fault                Fault
+	}{
+		{"a length beside chunked: nothing behind it is read", length + chunked, "5\r\nhello\r\n0\r\n\r\n" + smuggled, []seen{post(length+chunked, "hello", "")}, Ambiguous},
+		{"chunked beside a length, smuggled in a chunk", chunked + length, "1a\r\n" + smuggled + "\r\n0\r\n\r\n", []seen{post(chunked+length, smuggled, "")}, Ambiguous},
+		{"two hosts", hosts, "GET /b HTTP/1.1\r\n\r\n", []seen{post(hosts, "", ""), get("/b")}, 0},
+		{"the same host twice", "host: a\nHost: a\n", "", []seen{post("host: a\nHost: a\n", "", "")}, 0},
+		{"a host as trailer", chunked, "0\r\nHost: b\r\n\r\nGET /b HTTP/1.1\r\n\r\n", []seen{post(chunked, "", "Host: b\n"), get("/b")}, 0},
+		{"who is asking, as trailer", chunked, "0\r\nA: b\r\nauthorization: x\r\n\r\n", []seen{post(chunked, "", "A: b\nauthorization: x\n")}, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			head := "POST / HTTP/1.1\r\n" + strings.ReplaceAll(row.fields, "\n", "\r\n") + "\r\n"
+			messages, fault := eachStep(t, Requests, head+row.behind)
+			require.Equal(t, row.want, messages)
+			require.Equal(t, row.fault.String(), fault.String())
+			_, flags, err := ParseRequest([]byte(head+row.behind), -1)
+			require.NoError(t, err)
+			require.Equal(t, "AMBIGUOUS_FRAMING", flags.String())
 		})
 	}
 }

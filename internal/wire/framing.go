@@ -1,6 +1,9 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // maxLength is the largest body that is believed: beyond it, sums of sizes could overflow.
 const maxLength = 1 << 62
@@ -65,6 +68,10 @@ type connectionTokens struct {
 // framing takes note of a field that has a say in where messages end.
 func (h *Head) framing(name, value []byte) {
 	switch len(name) {
+	case len("host"):
+		if equalFold(name, "host") {
+			h.hosts++
+		}
 	case len("upgrade"):
 		if equalFold(name, "upgrade") {
 			h.tokens.upgradeField = true
@@ -112,6 +119,28 @@ func hidesFraming(value []byte) bool {
 	}
 }
 
+// forbidsAsTrailer reports whether a request's field decides where the message ends or goes, who sent it or what its body
+// is (RFC 9110 6.5.1): whoever joins trailers with the header reads another request then.
+func forbidsAsTrailer(name []byte) bool {
+	if isFraming(name) {
+		return true
+	}
+	for _, f := range [...]string{
+		"host", "authorization", "proxy-authorization", "cookie", "content-encoding", "content-type", "content-range", "expect",
+		"te", "trailer",
+	} {
+		if equalFold(name, f) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasForbiddenTrailer looks through a request's trailers.
+func (h *Head) hasForbiddenTrailer() bool {
+	return slices.ContainsFunc(h.Fields, func(f FieldSpan) bool { return forbidsAsTrailer(f.Name.Of(h.Block)) })
+}
+
 // settleRequest decides how a request's body is framed.
 func (h *Head) settleRequest() {
 	method := h.Method.Of(h.Block)
@@ -119,15 +148,17 @@ func (h *Head) settleRequest() {
 	h.Switch = equalMethod(method, "CONNECT") || !h.http10 && h.tokens.upgrades && h.tokens.upgradeField
 	switch {
 	case h.coding.seen:
-		if h.coding.bad || !h.coding.chunked || h.length.seen || h.http10 || h.lf > 0 {
+		if h.coding.bad || !h.coding.chunked || h.http10 || h.lf > 0 {
 			h.Ambiguous = true
 		}
+		h.Doubtful = h.length.seen // RFC 9112 6.3: the coding counts, and the connection ends behind the message
 		h.Chunked, h.Length = true, -1
 	case h.length.bad:
 		h.Ambiguous = true
 	default:
 		h.Length = h.length.value
 	}
+	h.Doubtful = h.Doubtful || h.hosts > 1
 	if h.lf > 0 && h.crlf > 0 {
 		h.Ambiguous = true
 	}

@@ -41,7 +41,7 @@ func (r *Recorder) h2Request(d *Dialog, now time.Time) {
 		r.forget(c, s.stream, p)
 		return
 	}
-	if h.Ambiguous {
+	if h.Ambiguous || p.slot.exchange.Request.HostInDoubt() {
 		p.slot.flag(traffic.AmbiguousFraming)
 	}
 	if s.ends || h.Switch {
@@ -77,7 +77,7 @@ func (r *Recorder) h2RequestTrailers(d *Dialog, now time.Time) {
 	if p == nil || p.reqWhole {
 		return
 	}
-	if h.Ambiguous || !s.ends || h.length.seen || h.Method.To > 0 || h.Target.To > 0 || h.Scheme.To > 0 || h.Authority.To > 0 {
+	if h.Ambiguous || h.hasForbiddenTrailer() || !s.ends || h.length.seen || h.Method.To > 0 || h.Target.To > 0 || h.Scheme.To > 0 || h.Authority.To > 0 {
 		p.slot.flag(traffic.AmbiguousFraming)
 	}
 	if len(h.Fields) > 0 {

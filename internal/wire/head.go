@@ -31,11 +31,13 @@ type Head struct {
 	Close     bool // the sender will close, or wants the connection closed, after this message
 	Switch    bool // request: CONNECT, or asks for an upgrade; response: what follows is no HTTP
 	Ambiguous bool // malformed lines are left out of Fields, and no body follows
+	Doubtful  bool // a request, or its trailers, that is read as it should be, but that others read otherwise
 
 	folded bool
 	http10 bool
 	lf     int // lines that end in LF alone
 	crlf   int
+	hosts  int
 	length lengthField
 	coding codingField
 	tokens connectionTokens

@@ -29,7 +29,7 @@ func ParseRequest(raw []byte, bodyMax int) (traffic.Request, traffic.Flags, erro
 	if flags.Has(traffic.TruncatedResponse) {
 		flags = flags&^traffic.TruncatedResponse | traffic.TruncatedRequest
 	}
-	if m.framer.Fault() == Ambiguous {
+	if m.doubtful || m.framer.Fault() == Ambiguous {
 		flags |= traffic.AmbiguousFraming
 	}
 	return req, flags, nil
@@ -64,6 +64,7 @@ type message struct {
 	whole    bool
 	closes   bool
 	switches bool
+	doubtful bool
 }
 
 // read feeds p until the message is whole and returns how much of p it used. Without an error the head was read, unless
@@ -78,6 +79,7 @@ func (m *message) read(p []byte, to Method) (n int, err error) {
 		case DataSeen:
 			m.body.add(m.scratch.Data)
 		case TrailersSeen:
+			m.doubtful = m.doubtful || m.scratch.Head.Doubtful
 			m.trailers = m.scratch.Head.AppendFields(nil, m.keep(m.scratch.Head.Block))
 		case EndSeen:
 			m.whole = m.headed
@@ -108,7 +110,7 @@ func (m *message) head() {
 	} else {
 		h.Request(&m.request, block, fields)
 	}
-	m.headed, m.closes, m.switches = true, h.Close, h.Switch
+	m.headed, m.closes, m.switches, m.doubtful = true, h.Close, h.Switch, h.Doubtful
 	m.length = max(h.Length, 0)
 }
 

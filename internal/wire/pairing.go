@@ -64,7 +64,7 @@ func (r *Recorder) keepRequest(d *Dialog, p *pending, whole bool) {
 	if p.method == MethodConnect {
 		x.Flags |= traffic.Connect
 	}
-	if d.doubtful {
+	if d.doubtful || h.Doubtful {
 		x.Flags |= traffic.AmbiguousFraming
 		d.doubtful = false
 	}
@@ -86,6 +86,9 @@ func (r *Recorder) requestTrailers(p *pending) {
 		return
 	}
 	var ok bool
+	if r.scratch.Head.Doubtful {
+		p.slot.flag(traffic.AmbiguousFraming)
+	}
 	if p.slot.exchange.Request.Trailers, ok = r.trailers(p); !ok {
 		r.lose(p, LostMemory)
 	}

@@ -85,6 +85,9 @@ func (r *recording) requestHead(h *extprocv3.HttpHeaders, a attributes, now time
 		Method: parsed.method, Scheme: parsed.scheme, Authority: parsed.authority, Target: parsed.target,
 		Protocol: a.protocol(), Headers: parsed.fields,
 	}
+	if x.Request.HostInDoubt() {
+		x.Flags |= traffic.AmbiguousFraming
+	}
 	if len(parsed.authority) > 0 && bytes.HasPrefix(x.Request.Protocol, []byte("HTTP/1.")) {
 		// Envoy makes ":authority" of it. Its place is lost: first is where clients have it.
 		host := traffic.Field{Name: []byte("host"), Value: parsed.authority}

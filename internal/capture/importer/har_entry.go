@@ -80,6 +80,9 @@ func (r *entryReader) request(x *traffic.Exchange, sent *harSent) error {
 	if string(q.Method) == "CONNECT" {
 		x.Flags |= traffic.Connect
 	}
+	if q.HostInDoubt() {
+		x.Flags |= traffic.AmbiguousFraming
+	}
 	body, known := []byte(nil), false
 	b := sent.Body
 	if b != nil && (b.Text.text != "" || b.Text.has && !bool(b.Params)) {

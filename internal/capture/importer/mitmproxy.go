@@ -149,6 +149,9 @@ func (g *flowReader) request(x *traffic.Exchange, d tnetDict) error {
 		x.Flags |= traffic.Connect
 		q.Target = q.Authority
 	}
+	if q.HostInDoubt() {
+		x.Flags |= traffic.AmbiguousFraming
+	}
 	if !isTarget(q.Method, q.Target) {
 		return fmt.Errorf("request has path %q", clip(q.Target))
 	}

@@ -51,6 +51,9 @@ func clean(x *traffic.Exchange, bodyMax int, now time.Time) error {
 	if string(q.Method) == "CONNECT" {
 		x.Flags |= traffic.Connect
 	}
+	if q.HostInDoubt() {
+		x.Flags |= traffic.AmbiguousFraming
+	}
 	if cut(&q.Body, &q.BodySize, bodyMax) {
 		x.Flags |= traffic.TruncatedRequest
 	}

@@ -111,6 +111,7 @@ func (h *http1) head(behind int) {
 	block := bytes.Clone(head.Block)
 	head.Request(&x.Request, block, head.AppendFields(make([]traffic.Field, 0, len(head.Fields)), block))
 	h.in.exchange = x
+	h.doubt()
 	if head.Switch {
 		h.switches(x)
 	}
@@ -128,15 +129,23 @@ func (h *http1) switches(x *traffic.Exchange) {
 	}
 }
 
+// doubt flags what others may read otherwise.
+func (h *http1) doubt() {
+	if h.scratch.Head.Doubtful {
+		h.in.exchange.Flags |= traffic.AmbiguousFraming
+	}
+}
+
 func (h *http1) trailers() {
 	head := &h.scratch.Head
 	if h.in.exchange != nil && h.in.room(len(head.Block)+len(head.Fields)*fieldSize) {
+		h.doubt()
 		h.in.exchange.Request.Trailers = head.AppendFields(nil, bytes.Clone(head.Block))
 	}
 }
 
 func (h *http1) end() {
-	h.closes = h.closes || h.c.m.draining.Load()
+	h.closes = h.closes || h.framer.Fault() != 0 || h.c.m.draining.Load() // a fault: nothing behind it is read
 	answer := noContent
 	switch {
 	case h.closes:

@@ -87,7 +87,7 @@ func TestRequestsThatAreNotWholeAreNone(t *testing.T) {
 		{"GET / HTTP/1.1\r\nHost: sh", "", "incomplete"},
 		{"GET / HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\nHost: sh", noContent, "incomplete"},
 		{"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", badRequest, "ambiguous"},
-		{"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc", badRequest, "ambiguous"},
+		{"POST / HTTP/1.1\r\nTransfer-Encoding: chunked, x\r\nContent-Length: 3\r\n\r\nabc", badRequest, "ambiguous"},
 		{"GET /a b HTTP/1.1\r\n\r\n", badRequest, "malformed"},
 		{"GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 70<<10) + "\r\n\r\n", tooLarge, "header_too_large"},
 		{"GET / HTTP/1.1\r\nReprise-Replay: run-1\r\n\r\n", noContent, "marked"},
@@ -109,6 +109,28 @@ func TestRequestsThatAreNotWholeAreNone(t *testing.T) {
 		require.Len(t, kept, len(before)+strings.Count(c.answered, noContent)-boolean(c.shed == "marked"), c.sent)
 	}
 	require.EqualValues(t, 5, r.Stats().Incomplete.Closed)
+}
+
+func TestFlagsWhatOthersReadOtherwise(t *testing.T) {
+	r := start(t, Config{})
+	for _, c := range []struct{ sent, answered string }{
+		{"POST / HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 3\r\n\r\nabc", noContent},
+		{"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nHost: b\r\n\r\n", noContent},
+		{"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\n\r\n", noContentClose},
+	} {
+		before, _ := r.shelf.look()
+		nc := r.dial()
+		send(t, nc, c.sent)
+		_ = nc.CloseWrite()
+		got, err := io.ReadAll(nc)
+		require.True(t, err == nil || c.answered == noContentClose, "%q: %v", c.sent, err)
+		require.Equal(t, c.answered, string(got), c.sent)
+		kept := r.shelf.exchanges(t, len(before)+1)
+		require.Len(t, kept, len(before)+1)
+		x := kept[len(before)]
+		require.Equal(t, traffic.RequestOnly|traffic.AmbiguousFraming, x.Flags|traffic.RequestOnly, c.sent)
+		require.Equal(t, "abc", string(x.Request.Body))
+	}
 }
 
 func boolean(b bool) int {

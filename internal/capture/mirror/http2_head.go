@@ -39,6 +39,9 @@ func (s *stream) head(f *http2.MetaHeadersFrame) {
 	if len(q.Authority) == 0 {
 		q.Authority, _ = traffic.Get(q.Headers, "Host")
 	}
+	if q.HostInDoubt() {
+		x.Flags |= traffic.AmbiguousFraming
+	}
 	if wire.MethodOf(q.Method) == wire.MethodConnect {
 		x.Flags |= traffic.Connect
 		q.Target = q.Authority

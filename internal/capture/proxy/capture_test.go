@@ -99,7 +99,7 @@ func TestCapturesWhatGoesBy(t *testing.T) {
 		{
 			"ambiguous framing, and nothing behind it",
 			[]turn{ask("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + get), reply(answer + answer)},
-			[]string{`1 POST / "" AMBIGUOUS_FRAMING`},
+			[]string{`1 POST / "" → 200 "ok" AMBIGUOUS_FRAMING`},
 		},
 	} {
 		for _, step := range []int{0, 1} {

@@ -286,7 +286,7 @@ func TestPassesOnWhatItCannotRead(t *testing.T) {
 		{"HTTP/2 that is none", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x01\x04\x00\x00\x00\x00\x00?", func(s Stats) int64 { return s.HTTP2 }},
 		{"Redis", "*1\r\n$4\r\nPING\r\n", func(s Stats) int64 { return s.Unknown }},
 		{"a bad start line", "GET  HTTP/1.1\r\n\r\n", func(s Stats) int64 { return s.Malformed }},
-		{"ambiguous framing", "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", func(s Stats) int64 { return s.Ambiguous }},
+		{"ambiguous framing", "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: xchunked\r\n\r\n", func(s Stats) int64 { return s.Ambiguous }},
 		{"CONNECT", "CONNECT a:1 HTTP/1.1\r\n\r\n", nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
