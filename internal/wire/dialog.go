@@ -42,6 +42,7 @@ type Dialog struct {
 // Start prepares d for a new connection.
 func (d *Dialog) Start(id, client, server []byte) {
 	*d = Dialog{ID: id, Client: client, Server: server, req: Requests(), res: Responses()}
+	d.req.simple = true
 }
 
 // Opaque reports that nothing more will be read from this connection: Requests and Responses need not be called.

@@ -243,15 +243,25 @@ func TestPairsRequestsWithResponses(t *testing.T) {
 			[]string{`2 GET /2 "" → 200 "2"`},
 		},
 		{
-			"ambiguous framing",
-			[]string{"C:GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /no HTTP/1.1\r\n\r\n", ok1, ok2, ok1},
-			[]string{`1 GET /1 "" → 200 "1"`, `2 POST /2 "" → 200 "2" AMBIGUOUS_FRAMING`},
+			"a length beside chunked: what comes behind is as doubtful",
+			[]string{"C:GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /3 HTTP/1.1\r\n\r\n", ok1, ok2, ok1, "C:GET /4 HTTP/1.1\r\n\r\n", ok2},
+			[]string{`1 GET /1 "" → 200 "1"`, `2 POST /2 "" → 200 "2" AMBIGUOUS_FRAMING`, `3 GET /3 "" → 200 "1" AMBIGUOUS_FRAMING`, `4 GET /4 "" → 200 "2" AMBIGUOUS_FRAMING`},
 		},
 		{
 			"ambiguous framing of which nothing is read",
 			[]string{"C:GET /1 HTTP/1.1\r\n\r\nPOST /2 HTTP/1.1\r\nTransfer-Encoding: chunked, x\r\n\r\n0\r\n\r\nGET /no HTTP/1.1\r\n\r\n", ok1, ok2, ok1},
 			[]string{`2 POST /2 "" AMBIGUOUS_FRAMING`, `1 GET /1 "" → 200 "1"`},
 		},
+		{
+			"HTTP/0.9, answered in its own way", []string{"C:GET /1?a=b\r\n", "S:<html>one</html>"},
+			[]string{`1 GET /1?a=b "" NO_RESPONSE,AMBIGUOUS_FRAMING`},
+		},
+		{
+			"HTTP/0.9, answered as if it were 1.0, and bytes behind it", []string{"C:GET /1\nHost: a\r\n\r\nGET /2\r\n", "S:HTTP/1.0 400 Bad Request\r\nContent-Length: 2\r\n\r\nno"},
+			[]string{`1 GET /1 "" → 400 "no" AMBIGUOUS_FRAMING`},
+		},
+		{"not HTTP/0.9", []string{"C:GET /1 x\r\n", "S:x"}, nil},
+		{"nor as a second request", []string{"C:GET /1 HTTP/1.1\r\n\r\nGET /2\r\n", ok1}, []string{`1 GET /1 "" → 200 "1"`}},
 		{
 			"two hosts, in the header and in the trailers",
 			[]string{

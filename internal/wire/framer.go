@@ -77,7 +77,8 @@ type Framer struct {
 	lined    bool // the start line in buf was looked at
 	closes   bool
 	switches bool
-	last     bool // nothing behind the message is read, as others end it elsewhere
+	simple   bool // the next request may be HTTP/0.9's: a line, and nothing else on the connection
+	doubtful bool // others end a message elsewhere, so whatever comes behind it may be none
 }
 
 // Requests returns a Framer for what clients send, Responses one for what servers send.
@@ -91,6 +92,9 @@ func (f *Framer) Idle() bool { return f.state == atStart }
 
 // Fault is why it failed; 0 while it did not.
 func (f *Framer) Fault() Fault { return f.fault }
+
+// Doubtful reports whether the next message may begin elsewhere for others: a request had two lengths.
+func (f *Framer) Doubtful() bool { return f.doubtful }
 
 // Held is the memory it holds beside its own size.
 func (f *Framer) Held() int { return cap(f.buf) }
@@ -186,8 +190,6 @@ func (f *Framer) end() {
 		f.fail(Switched)
 	case f.response:
 		f.state = atStart
-	case f.last:
-		f.fail(Ambiguous)
 	case f.switches:
 		f.state = held
 	case f.closes:
@@ -235,30 +237,37 @@ func (f *Framer) block(p []byte) (block []byte, used int, ev Event) {
 
 // head reads a start line and its fields.
 func (f *Framer) head(s *Scratch, p []byte, to Method) (int, Event) {
-	block, used := p, 0
+	h := &s.Head
+	block, used, had := p, 0, len(f.buf)
 	if f.buf != nil {
 		var ev Event
 		if block, used, ev = f.block(p); ev == Failed {
 			return 0, ev
 		}
 		if block == nil {
-			if !f.lined {
-				return used, f.firstLine(s, f.buf)
+			if f.lined {
+				return used, More
 			}
-			return used, More
+			if ev = f.firstLine(s, f.buf); !h.simple {
+				return used, ev
+			}
+			block = f.buf
 		}
 	}
-	h := &s.Head
 	h.reset(block)
 	end, next := h.line(block, 0)
 	if next != 0 {
 		if fault := f.startLine(h, block, end); fault != 0 {
 			return 0, f.fail(fault)
 		}
-		var tooLarge bool
-		next, tooLarge = h.readFields(block, next, f.response)
-		if tooLarge || next > MaxHeader {
-			return 0, f.fail(TooLarge)
+		if h.simple {
+			h.Block, used = block[:next], next-had
+		} else {
+			var tooLarge bool
+			next, tooLarge = h.readFields(block, next, f.response)
+			if tooLarge || next > MaxHeader {
+				return 0, f.fail(TooLarge)
+			}
 		}
 	}
 	if next == 0 { // not whole: only where p was tried as it came
@@ -302,7 +311,11 @@ func (f *Framer) startLine(h *Head, block []byte, end int) Fault {
 	if f.response {
 		return h.statusLine(block, end)
 	}
-	return h.requestLine(block, end)
+	fault := h.requestLine(block, end)
+	if fault == NotHTTP && f.simple && h.simpleLine(block[:end]) {
+		return 0
+	}
+	return fault
 }
 
 // settle chooses the state behind a head.
@@ -312,8 +325,9 @@ func (f *Framer) settle(h *Head, to Method) {
 	} else {
 		h.settleRequest()
 	}
-	f.closes, f.switches = h.Close, h.Switch
-	f.last = h.Chunked && h.length.seen
+	h.Doubtful = h.Doubtful || f.doubtful
+	f.doubtful = f.doubtful || !f.response && h.Chunked && h.length.seen
+	f.closes, f.switches, f.simple = h.Close, h.Switch, false
 	f.left = h.Length
 	switch {
 	case h.Ambiguous:

@@ -151,14 +151,14 @@ func (h *Head) settleRequest() {
 		if h.coding.bad || !h.coding.chunked || h.http10 || h.lf > 0 {
 			h.Ambiguous = true
 		}
-		h.Doubtful = h.length.seen // RFC 9112 6.3: the coding counts, and the connection ends behind the message
+		h.Doubtful = h.length.seen // RFC 9112 6.3: the coding counts
 		h.Chunked, h.Length = true, -1
 	case h.length.bad:
 		h.Ambiguous = true
 	default:
 		h.Length = h.length.value
 	}
-	h.Doubtful = h.Doubtful || h.hosts > 1
+	h.Doubtful = h.Doubtful || h.hosts > 1 || h.simple
 	if h.lf > 0 && h.crlf > 0 {
 		h.Ambiguous = true
 	}

@@ -34,6 +34,7 @@ type Head struct {
 	Doubtful  bool // a request, or its trailers, that is read as it should be, but that others read otherwise
 
 	folded bool
+	simple bool // the whole request is a line of HTTP/0.9
 	http10 bool
 	lf     int // lines that end in LF alone
 	crlf   int

@@ -132,7 +132,9 @@ func (m *message) flags() traffic.Flags {
 // Request fills r with the head, whose fields were made from block.
 func (h *Head) Request(r *traffic.Request, block []byte, fields []traffic.Field) {
 	r.Method, r.Target, r.Protocol = h.Method.Of(block), h.Target.Of(block), h.Protocol.Of(block)
-	r.Headers = fields
+	if r.Headers = fields; h.simple {
+		r.Protocol = []byte("HTTP/0.9")
+	}
 	if h.Scheme.To > 0 {
 		r.Scheme = h.Scheme.Of(block)
 	}

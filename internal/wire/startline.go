@@ -73,6 +73,17 @@ func (h *Head) requestLine(block []byte, to int) Fault {
 	return 0
 }
 
+// simpleLine reads the whole request of HTTP/0.9, and reports whether line is one. Some servers still answer it.
+func (h *Head) simpleLine(line []byte) bool {
+	const method = len("GET")
+	if !bytes.HasPrefix(line, []byte("GET /")) || hasControl(line) || bytes.ContainsAny(line[method+1:], " \t") {
+		return false
+	}
+	h.Method, h.Target = Span{0, uint32(method)}, Span{uint32(method + 1), uint32(len(line))}
+	h.simple, h.http10 = true, true
+	return true
+}
+
 // statusLine reads the start line at block[:to].
 func (h *Head) statusLine(block []byte, to int) Fault {
 	const proto, status = len("HTTP/1.1"), len("HTTP/1.1 200")

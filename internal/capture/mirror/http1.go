@@ -145,7 +145,7 @@ func (h *http1) trailers() {
 }
 
 func (h *http1) end() {
-	h.closes = h.closes || h.framer.Fault() != 0 || h.c.m.draining.Load() // a fault: nothing behind it is read
+	h.closes = h.closes || h.framer.Doubtful() || h.c.m.draining.Load()
 	answer := noContent
 	switch {
 	case h.closes:

@@ -97,9 +97,14 @@ func TestCapturesWhatGoesBy(t *testing.T) {
 			[]string{`1 GET /ws "" → 101 "" UPGRADED`},
 		},
 		{
-			"ambiguous framing, and nothing behind it",
+			"a length beside chunked, and what comes behind it",
 			[]turn{ask("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + get), reply(answer + answer)},
-			[]string{`1 POST / "" → 200 "ok" AMBIGUOUS_FRAMING`},
+			[]string{`1 POST / "" → 200 "ok" AMBIGUOUS_FRAMING`, `2 GET / "" → 200 "ok" AMBIGUOUS_FRAMING`},
+		},
+		{
+			"ambiguous framing, and nothing behind it",
+			[]turn{ask("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, x\r\n\r\n0\r\n\r\n" + get), reply(answer + answer)},
+			[]string{`1 POST / "" AMBIGUOUS_FRAMING`},
 		},
 	} {
 		for _, step := range []int{0, 1} {
