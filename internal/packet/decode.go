@@ -78,6 +78,41 @@ func (d *Decoder) link(link LinkType, p []byte) bool {
 		return d.wireless(link, p)
 	case LinkNFLog:
 		return d.nflog(p)
+	case LinkMPLS:
+		return d.mpls(p)
+	}
+	return d.rareLink(link, p)
+}
+
+// rareLink reads what old networks and other systems write.
+func (d *Decoder) rareLink(link LinkType, p []byte) bool {
+	switch link {
+	case LinkATM:
+		return d.llc(p)
+	case LinkFDDI:
+		return len(p) > 13 && d.llc(p[13:])
+	case LinkTokenRing:
+		n := 14
+		if len(p) > n && p[8]&0x80 != 0 { // a route
+			n += int(p[n] & 0x1f)
+		}
+		return len(p) > n && d.llc(p[n:])
+	case LinkEnc:
+		return len(p) > 12 && d.ip(p[12:])
+	case LinkPFLog:
+		n := 0
+		if len(p) > 0 {
+			n = (int(p[0]) + 3) &^ 3
+		}
+		return len(p) > n && n > 0 && d.ip(p[n:])
+	case LinkPkTap:
+		if len(p) < 12 || !d.deeper() {
+			return d.malformed()
+		}
+		if n := binary.LittleEndian.Uint32(p); n >= 12 && int64(n) < int64(len(p)) {
+			return d.link(LinkType(binary.LittleEndian.Uint32(p[8:])), p[n:])
+		}
+		return d.malformed()
 	}
 	d.Counts.Unknown++
 	return false

@@ -72,6 +72,15 @@ func TestEveryEncapsulationLeadsToTheSegment(t *testing.T) {
 		"L2TP":                        {link: LinkEthernet, data: inUDP(portL2TP, []byte{0x40, 2}, be16(0), be16(1), be16(2), be16(0x21), v4)},
 		"service header":              {link: LinkEthernet, data: buildEther(typeService, slices.Concat([]byte{0, 2, 1, 3}, be32(0), ether))},
 		"tag of a virtual card":       {link: LinkEthernet, data: buildEther(typeVNTag, slices.Concat(be32(0), be16(typeIPv4), v4))},
+		"LISP":                        {link: LinkEthernet, data: inUDP(portLISP, make([]byte, 8), v4)},
+		"TZSP":                        {link: LinkEthernet, data: inUDP(portTZSP, []byte{1, 0, 0, 1, 0, 10, 1, 200, 1}, ether)},
+		"MPLS without a link layer":   {link: LinkMPLS, data: append([]byte{0, 1, 1, 64}, v6...), v6: true},
+		"ATM":                         {link: LinkATM, data: slices.Concat([]byte{0xaa, 0xaa, 3, 0, 0, 0}, be16(typeIPv4), v4)},
+		"FDDI":                        {link: LinkFDDI, data: slices.Concat(make([]byte, 13), []byte{0xaa, 0xaa, 3, 0, 0, 0}, be16(typeIPv4), v4)},
+		"token ring with a route":     {link: LinkTokenRing, data: slices.Concat(make([]byte, 8), []byte{0x80}, make([]byte, 5), []byte{4, 0, 0, 0}, []byte{0xaa, 0xaa, 3, 0, 0, 0}, be16(typeIPv4), v4)},
+		"inside of IPsec":             {link: LinkEnc, data: append(make([]byte, 12), v4...)},
+		"a firewall's log":            {link: LinkPFLog, data: slices.Concat([]byte{61}, make([]byte, 63), v4)},
+		"Darwin's, Ethernet inside":   {link: LinkPkTap, data: slices.Concat(le16(16), le16(0), make([]byte, 4), le16(1), make([]byte, 6), ether)},
 		"provider backbone":           {link: LinkEthernet, data: buildEther(typeBackbone, slices.Concat(be32(0), ether))},
 	} {
 		t.Run(name, func(t *testing.T) {

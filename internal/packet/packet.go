@@ -18,24 +18,31 @@ type LinkType uint32
 const (
 	LinkNull      LinkType = 0 // BSD loopback, in the byte order of the machine that captured
 	LinkEthernet  LinkType = 1
+	LinkTokenRing LinkType = 6
 	LinkPPP       LinkType = 9
+	LinkFDDI      LinkType = 10
 	LinkRawBSD    LinkType = 12 // DLT_RAW where it was written as it came
 	LinkRawOpen   LinkType = 14
 	LinkPPPSerial LinkType = 50
 	LinkPPPEther  LinkType = 51
+	LinkATM       LinkType = 100 // RFC 1483
 	LinkRaw       LinkType = 101
 	LinkHDLC      LinkType = 104 // Cisco HDLC
 	LinkWiFi      LinkType = 105
 	LinkFrame     LinkType = 107 // frame relay
 	LinkLoop      LinkType = 108 // OpenBSD loopback, big endian
+	LinkEnc       LinkType = 109 // OpenBSD's inside of IPsec
 	LinkLinux     LinkType = 113 // Linux cooked
+	LinkPFLog     LinkType = 117 // OpenBSD's firewall log
 	LinkPrism     LinkType = 119
 	LinkRadiotap  LinkType = 127
 	LinkAVS       LinkType = 163
 	LinkPPI       LinkType = 192
+	LinkMPLS      LinkType = 219
 	LinkIPv4      LinkType = 228
 	LinkIPv6      LinkType = 229
 	LinkNFLog     LinkType = 239
+	LinkPkTap     LinkType = 258 // Darwin's, with the link type inside
 	LinkLinux2    LinkType = 276 // Linux cooked, version 2
 )
 

@@ -7,6 +7,7 @@ const (
 	portL2TP     = 1701
 	portGTPUser  = 2152
 	portTeredo   = 3544
+	portLISP     = 4341
 	portGREUDP   = 4754
 	portVXLAN    = 4789
 	portVXLANGPE = 4790
@@ -14,6 +15,7 @@ const (
 	portGeneve   = 6081
 	portMPLSUDP  = 6635
 	portVXLANOld = 8472 // of Linux before there was a number
+	portTZSP     = 37008
 )
 
 // udp follows the tunnels that are known by their port, on either side.
@@ -48,6 +50,10 @@ func (d *Decoder) tunnel(port uint16, p []byte) bool {
 		return d.gtp(p)
 	case portGREUDP:
 		return d.gre(p)
+	case portLISP:
+		return d.ip(p[8:])
+	case portTZSP:
+		return d.tzsp(p)
 	case portMPLSUDP:
 		return d.mpls(p)
 	case portL2TP:
@@ -69,6 +75,25 @@ func (d *Decoder) vxlanGPE(p []byte) bool {
 		return d.serviceHeader(p[8:])
 	}
 	return false
+}
+
+// tzsp reads what MikroTik's routers and others mirror with: tagged values in front of the frame.
+func (d *Decoder) tzsp(p []byte) bool {
+	const version, received, padding, end, ethernet = 1, 0, 0, 1, 1
+	if p[0] != version || p[1] != received || binary.BigEndian.Uint16(p[2:]) != ethernet {
+		return false
+	}
+	for p = p[4:]; len(p) > 1; {
+		switch p[0] {
+		case end:
+			return d.ethernet(p[1:])
+		case padding:
+			p = p[1:]
+		default:
+			p = p[min(2+int(p[1]), len(p)):]
+		}
+	}
+	return d.malformed()
 }
 
 // teredo skips the authentication and origin headers before the IPv6 packet (RFC 4380).

@@ -25,6 +25,7 @@ type Dialog struct {
 	clientDone  bool     // the client sends nothing more
 	aborted     bool     // it broke the connection off
 	serverDone  bool     // no response can be read any more
+	tunnels     bool     // an answer opened a tunnel
 	counted     bool     // as opaque
 	seq         uint64
 	reqStart    time.Time // first byte of the message coming

@@ -17,6 +17,18 @@ func (d *Dialog) StartMidway(id, client, server []byte) {
 	d.reqLost, d.resLost = true, true
 }
 
+// EnterTunnel prepares d for what goes through the tunnel that its last CONNECT opened, and reports whether there is one:
+// what comes is no message before one begins.
+func (d *Dialog) EnterTunnel() bool {
+	if !d.tunnels || !d.Opaque() || d.first != nil {
+		return false
+	}
+	seq, oneSided := d.seq, d.oneSided
+	d.StartMidway(d.ID, d.Client, d.Server)
+	d.seq, d.oneSided = seq, oneSided
+	return true
+}
+
 // Lost reports that a request is being looked for.
 func (d *Dialog) Lost() bool { return d.reqLost }
 

@@ -222,6 +222,7 @@ func (r *Recorder) responseHead(d *Dialog) {
 	if p.switches && !h.Switch {
 		d.req.Resume()
 	}
+	d.tunnels = d.tunnels || h.Switch && p.method == MethodConnect
 	r.keepResponse(p, d.resStart)
 }
 

@@ -60,7 +60,11 @@ func (r *Reader) Data(c *packet.Conn, from packet.Side, p []byte, at time.Time) 
 		v.quiet = false
 		r.Recorder.Responses(&v.dialog, p, at)
 	}
-	if v.dialog.Opaque() {
+	switch {
+	case !v.dialog.Opaque():
+	case v.dialog.EnterTunnel(): // through which HTTP may go in clear text too
+		v.seeking, v.foreign = true, 0
+	default:
 		v.role = opaque
 	}
 }

@@ -166,6 +166,37 @@ func TestConversationsAreRead(t *testing.T) {
 		"another protocol that looks like a request": {func(w *wireTap) {
 			w.open().say("C:RUN /x HTTP/1.1\r\n\r\n", "S:+OK")
 		}, nil},
+		"through a tunnel": {func(w *wireTap) {
+			w.open().say("C:CONNECT a:80 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\n\r\n", "C:"+askOne, "S:"+yes, "C:"+askTwo, "S:"+no)
+		}, []string{there + "a:80 200 CONNECT", there + "/one 200", there + "/two 404"}},
+		"TLS through a tunnel": {func(w *wireTap) {
+			w.open().say("C:CONNECT a:443 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\n\r\n", "C:\x16\x03\x01\x00\x05hello", "S:\x16\x03\x03\x00\x05hello")
+			w.say("C:\x17\x03\x03" + strings.Repeat("x", seekFor)).say("C:" + askOne)
+		}, []string{there + "a:443 200 CONNECT"}},
+		"a tunnel that was refused": {func(w *wireTap) {
+			w.open().say("C:CONNECT a:80 HTTP/1.1\r\n\r\n", "S:"+no, "C:"+askOne, "S:"+yes)
+		}, []string{there + "a:80 404 CONNECT", there + "/one 200"}},
+		"behind an upgrade there is no HTTP": {func(w *wireTap) {
+			w.open().say("C:GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", "S:HTTP/1.1 101 Yes\r\n\r\n", "C:"+askOne, "S:"+yes)
+		}, []string{there + "/ws 101 UPGRADED"}},
+		"data in the opening segment": {func(w *wireTap) {
+			w.send("C", syn, askOne, false).send("S", syn|ack, "", false).say("S:"+yes, "C:"+askTwo, "S:"+no)
+		}, []string{there + "/one 200", there + "/two 404"}},
+		"sequence numbers wrap within a request": {func(w *wireTap) {
+			w.seq = [2]uint32{1<<32 - 10, 1<<32 - 20}
+			w.open().say("C:"+askOne, "S:"+yes, "C:"+askTwo, "S:"+no)
+		}, []string{there + "/one 200", there + "/two 404"}},
+		"sent again with other bytes": {func(w *wireTap) {
+			w.open().say("C:" + askOne)
+			w.seq[0] -= uint32(len(askOne))
+			w.say("C:"+strings.Replace(askOne, "/one", "/two", 1), "S:"+yes)
+		}, []string{there + "/one 200"}},
+		"an answer on the way, and pipelined": {func(w *wireTap) {
+			w.open().say("C:"+askOne+askTwo, "S:HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"+yes+no)
+		}, []string{there + "/one 200", there + "/two 404"}},
+		"HTTP/0.9": {func(w *wireTap) {
+			w.open().say("C:GET /old\r\n", "S:<p>old").send("S", fin|ack, "", false)
+		}, []string{there + "/old 0 NO_RESPONSE,AMBIGUOUS_FRAMING"}},
 		"TLS": {func(w *wireTap) {
 			w.open().say("C:\x16\x03\x01\x00\x05hello", "C:"+askOne)
 		}, nil},
