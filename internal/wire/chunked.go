@@ -43,7 +43,7 @@ func (f *Framer) chunked(p []byte) (int, Event) {
 			case isBlank(c):
 			case f.response && c == '\r':
 				f.state = chunkLF
-			case f.response || isToken(c):
+			case isToken(c), f.response && c > ' ' && c != 0x7f:
 				f.state = chunkExt
 			default:
 				return i, f.fail(f.badChunk())

@@ -220,6 +220,7 @@ func TestWhatBeginsLikeAMessage(t *testing.T) {
 // FuzzGaps plays bytes and gaps against a dialog: nothing panics, the books close, and what is flagged is all that may be.
 func FuzzGaps(f *testing.F) {
 	f.Add([]byte("C"+askOne+"\x00S"+yes+"\x00c\x05\x00C"+askTwo+"\x00s\x03\x00S"+no), true)
+	f.Add([]byte("CCONNECT a:80 HTTP/1.1\r\n\r\n\x00SHTTP/1.1 200 OK\r\n\r\n\x00C"+askOne+"\x00S"+yes), false)
 	f.Add([]byte("CPOST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n123\x00c\x03\x00C789\x00s\xff\x00S"+yes), false)
 	f.Fuzz(func(t *testing.T, script []byte, midway bool) {
 		p := newPassing()
@@ -230,6 +231,9 @@ func FuzzGaps(f *testing.F) {
 			end := 0
 			for end < len(script) && script[end] != 0 {
 				end++
+			}
+			if p.d.EnterTunnel() {
+				require.True(t, p.d.Lost())
 			}
 			step := script[:end]
 			script = script[min(end+1, len(script)):]

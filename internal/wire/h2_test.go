@@ -211,6 +211,19 @@ func TestPairsStreams(t *testing.T) {
 			},
 		},
 		{
+			"hosts", // RFC 9113 8.3.1
+			func(c, s *speaker) []string {
+				return []string{
+					c.hello(), s.hello(), c.get(1, "/1", "host: Shop.example:80"), s.answer(1, "1"), c.get(3, "/2", "host: other"), s.answer(3, "2"),
+					c.get(5, "/3", "host: shop.example", "host: shop.example"), s.answer(5, "1"), c.post(7, "/4"), c.headers(7, true, "cookie: a=b"), s.answer(7, "2"),
+				}
+			},
+			[]string{
+				`1 GET /1 "" → 200 "1"`, `2 GET /2 "" → 200 "2" AMBIGUOUS_FRAMING`, `3 GET /3 "" → 200 "1" AMBIGUOUS_FRAMING`,
+				`4 POST /4 "" cookie=a=b → 200 "2" AMBIGUOUS_FRAMING`,
+			},
+		},
+		{
 			"trailers, for which there is no room any more",
 			func(c, s *speaker) []string {
 				return []string{

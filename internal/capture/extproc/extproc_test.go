@@ -157,6 +157,12 @@ func TestConnectIsFlaggedAndEndsWithItsAnswer(t *testing.T) {
 	require.Equal(t, "db:5432", string(x.Request.Target))
 }
 
+func TestAnotherHostBesideTheAuthorityIsFlagged(t *testing.T) {
+	r := start(t, Config{})
+	x := r.exchange(t, requestHead(true, "host", "a", "host", "b"), responseHead("200", true))
+	require.Equal(t, traffic.AmbiguousFraming, x.Flags, x.Flags)
+}
+
 func TestShed(t *testing.T) {
 	whole := func(fields ...string) []*extprocv3.ProcessingRequest {
 		return []*extprocv3.ProcessingRequest{

@@ -80,7 +80,7 @@ func (r *entryReader) request(x *traffic.Exchange, sent *harSent) error {
 	if string(q.Method) == "CONNECT" {
 		x.Flags |= traffic.Connect
 	}
-	if q.HostInDoubt() {
+	if (&traffic.Request{Headers: q.Headers}).HostInDoubt() { // the URL's host may be a browser's idea, not the wire's
 		x.Flags |= traffic.AmbiguousFraming
 	}
 	body, known := []byte(nil), false

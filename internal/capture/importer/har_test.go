@@ -175,6 +175,8 @@ func TestHARMarksWhatIsNotAnOrdinaryRequest(t *testing.T) {
 	require.Equal(t, traffic.LocalReply, x.Flags)
 	x = oneHAR(t, `{"request":{"method":"CONNECT","url":"http://shop:443"},"response":{"status":200}}`)
 	require.Equal(t, traffic.Connect, x.Flags)
+	x = oneHAR(t, `{"request":{"method":"GET","url":"http://shop/","headers":[{"name":"Host","value":"a"},{"name":"host","value":"b"}]},"response":{"status":200}}`)
+	require.Equal(t, traffic.AmbiguousFraming, x.Flags)
 	_, stats, err := readHAR(t, har(entry(`"GET"`, `"data:image/png;base64,AAAA"`), entry(`"GET"`, `"blob:https://shop/1"`), entry(`"GET"`, `"http://shop/"`)), Options{})
 	require.NoError(t, err)
 	require.EqualValues(t, 2, stats.Ignored)

@@ -180,6 +180,7 @@ func TestFlagsAndTimesTellWhatIsThere(t *testing.T) {
 		"length of HEAD":        {`{"request":{"method":"HEAD","target":"/"},"response":{"status":200,"body_size":9}}`, ""},
 		"upgraded":              {`{"request":{"method":"GET","target":"/"},"response":{"status":101}}`, "UPGRADED"},
 		"connect":               {`{"request":{"method":"CONNECT","target":"a:443"},"response":{"status":200}}`, "CONNECT"},
+		"two hosts":             {`{"request":{"method":"GET","target":"/","headers":[["Host","a"],["host","a"]]},"response":{"status":200}}`, "AMBIGUOUS_FRAMING"},
 		"good clock":            {`{"time":"` + at(-time.Minute) + `","request":{"method":"GET","target":"/"},"response":{"status":200}}`, ""},
 		"bad clock":             {`{"time":"` + at(-time.Hour) + `","request":{"method":"GET","target":"/"},"response":{"status":200}}`, "CLOCK_REPLACED"},
 		"long answer": {

@@ -162,6 +162,16 @@ func TestHTTP2KeepsOrderAndJoinsCookies(t *testing.T) {
 	require.EqualValues(t, 4, x.Connection.Sequence)
 }
 
+func TestHTTP2FlagsAnotherHost(t *testing.T) {
+	r := start(t, Config{})
+	p := r.h2peer()
+	p.head(1, true, append(get("/"), "host", "SHOP")...)
+	p.head(3, true, append(get("/"), "host", "other")...)
+	for i, x := range r.shelf.exchanges(t, 2) {
+		require.Equal(t, i == 1, x.Flags.Has(traffic.AmbiguousFraming))
+	}
+}
+
 func TestHTTP2StreamsThatAreNoRequests(t *testing.T) {
 	r := start(t, Config{})
 	p := r.h2peer()
