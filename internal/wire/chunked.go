@@ -119,8 +119,8 @@ func (f *Framer) trailers(s *Scratch, p []byte) (int, Event) {
 		return used, f.fail(Ambiguous)
 	}
 	f.state = atEnd
-	h.Doubtful = !f.response && h.hasForbiddenTrailer()
-	if len(h.Fields) == 0 {
+	h.Doubtful = h.Doubtful || !f.response && h.hasForbiddenTrailer()
+	if len(h.Fields) == 0 && !h.Doubtful {
 		return used, More
 	}
 	return used, TrailersSeen

@@ -206,7 +206,8 @@ func (e *llhttp) refused() bool {
 
 func (e *llhttp) compare(messages []seen, fault Fault, response bool) string {
 	if e.refused() {
-		if replayable(messages) > e.Complete || fault == 0 {
+		flagged := slices.ContainsFunc(messages, func(m seen) bool { return m.Ambiguous })
+		if replayable(messages) > e.Complete || fault == 0 && !flagged {
 			return "refused there: " + e.Error.Reason
 		}
 		return ""

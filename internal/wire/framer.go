@@ -10,7 +10,7 @@ const (
 	More         Event = iota // the bytes are used up, nothing new
 	HeadSeen                  // Scratch.Head is a message's head
 	DataSeen                  // Scratch.Data is a part of its body
-	TrailersSeen              // Scratch.Head.Fields are its trailers; only when there are some
+	TrailersSeen              // Scratch.Head.Fields are its trailers; only when there are some, or Head.Doubtful
 	EndSeen                   // the message is whole
 	Failed                    // nothing further is read; Fault says why
 )

@@ -201,7 +201,8 @@ func TestStopsAtAmbiguousRequests(t *testing.T) {
 		{"a NUL in a value", "A: b\x00\r\n"},
 		{"a NUL in a name", "A\x00: b\r\n"},
 		{"no colon", "Content-Length 5\r\n"},
-		{"an empty name", ": 5\r\n"},
+		{"a name with a blank", "Content Length: 5\r\n"},
+		{"a name with a tab", "X-Encoding\t: 5\r\n"},
 		{"mixed line ends", "A: b\nC: d\r\n"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -256,6 +257,9 @@ func TestFlagsRequestsThatOthersReadOtherwise(t *testing.T) {
 		{"chunked beside a length, smuggled in a chunk", chunked + length, "1a\r\n" + smuggled + "\r\n0\r\n\r\n", []seen{post(chunked+length, smuggled, "")}, 0},
 		{"two hosts", hosts, "GET /b HTTP/1.1\r\n\r\n", []seen{post(hosts, "", ""), get("/b")}, 0},
 		{"the same host twice", "host: a\nHost: a\n", "", []seen{post("host: a\nHost: a\n", "", "")}, 0},
+		{"a line without a colon", "A: b\nfoo bar\n", "GET /b HTTP/1.1\r\n\r\n", []seen{post("A: b\n", "", ""), get("/b")}, 0},
+		{"a name that is none", chunked + "na me: x\n: y\n", "1\r\na\r\n0\r\n\r\nGET /b HTTP/1.1\r\n\r\n", []seen{post(chunked, "a", ""), get("/b")}, 0},
+		{"a trailer that is none", chunked, "0\r\nfoo\r\n\r\nGET /b HTTP/1.1\r\n\r\n", []seen{post(chunked, "", ""), get("/b")}, 0},
 		{"a host as trailer", chunked, "0\r\nHost: b\r\n\r\nGET /b HTTP/1.1\r\n\r\n", []seen{post(chunked, "", "Host: b\n"), get("/b")}, 0},
 		{"who is asking, as trailer", chunked, "0\r\nA: b\r\nauthorization: x\r\n\r\n", []seen{post(chunked, "", "A: b\nauthorization: x\n")}, 0},
 	} {

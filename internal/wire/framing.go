@@ -151,7 +151,7 @@ func (h *Head) settleRequest() {
 		if h.coding.bad || !h.coding.chunked || h.http10 || h.lf > 0 {
 			h.Ambiguous = true
 		}
-		h.Doubtful = h.length.seen // RFC 9112 6.3: the coding counts
+		h.Doubtful = h.Doubtful || h.length.seen // RFC 9112 6.3: the coding counts
 		h.Chunked, h.Length = true, -1
 	case h.length.bad:
 		h.Ambiguous = true

@@ -30,8 +30,8 @@ type Head struct {
 	Chunked   bool
 	Close     bool // the sender will close, or wants the connection closed, after this message
 	Switch    bool // request: CONNECT, or asks for an upgrade; response: what follows is no HTTP
-	Ambiguous bool // malformed lines are left out of Fields, and no body follows
-	Doubtful  bool // a request, or its trailers, that is read as it should be, but that others read otherwise
+	Ambiguous bool // a request whose end is not known: no body follows. Malformed lines are left out of Fields
+	Doubtful  bool // a request, or its trailers, whose end is known, but that others read otherwise or refuse
 
 	folded bool
 	simple bool // the whole request is a line of HTTP/0.9
@@ -145,7 +145,9 @@ func (h *Head) field(block []byte, from, to int, response bool) {
 		}
 	}
 	if name.From == name.To || colon == to || block[colon] != ':' {
-		h.Ambiguous = h.Ambiguous || !response
+		if !response {
+			h.odd(block[from:to])
+		}
 		return
 	}
 	valueFrom, valueTo := trim(block, colon+1, to)
@@ -159,6 +161,15 @@ func (h *Head) field(block []byte, from, to int, response bool) {
 	}
 	h.Fields = append(h.Fields, FieldSpan{Name: name, Value: Span{uint32(valueFrom), uint32(valueTo)}})
 	h.framing(name.Of(block), value)
+}
+
+// odd takes note of a line that is no field. Some servers leave it out and go on; where it may set a length, or end the
+// header, for one of them, the message's end is not known.
+func (h *Head) odd(line []byte) {
+	if hasControl(line) || bytes.Contains(bytes.ToLower(line), []byte("length")) || bytes.Contains(bytes.ToLower(line), []byte("encoding")) {
+		h.Ambiguous = true
+	}
+	h.Doubtful = true
 }
 
 // fold adds a line that begins with a blank to the value before it.
