@@ -17,6 +17,7 @@ const (
 	drainEvery  = 100 * time.Millisecond // a look whether there is room for what is spooled
 	drainLeast  = time.Second            // after which some of it goes even when there is little room
 	drainMost   = 2 << 20                // bytes on their way from the spool at a time
+	relieveWait = time.Second            // that Kafka takes nothing before what waits for it goes to the disk
 	reopenEvery = 5 * time.Second
 	brokenPause = time.Second // without a try after the disk failed
 	spillEnd    = 10 * time.Second
@@ -32,11 +33,15 @@ const (
 type outlet interface {
 	writer
 	Room() (free, all int64)
+	Relieve(bytes int64) // drops the oldest that wait, which done hears of
 	Trouble() (since time.Time, cause error)
 }
 
 // spill brings what the writer cannot keep or send to the disk, and back to the writer when Kafka takes records again. One
 // goroutine, run, owns the spool; put only queues, and nobody waits for the disk.
+//
+// While Kafka takes nothing the ring is emptied to the disk as fast as that takes it, not only when it overflows: it is the
+// room in which records wait when the disk itself stops for a moment, and what is in it is lost with the process.
 //
 // Live records go first: what is spooled is fed only into room that they leave, one portion at a time, and a record of a
 // portion that the writer gives back goes behind the others. A portion is committed when all of it has ended.
@@ -162,6 +167,13 @@ func (s *spill) held() int64 {
 	return s.bytes
 }
 
+// room returns the bytes that could be queued now.
+func (s *spill) room() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limit - s.bytes
+}
+
 // expect makes room for all that the writer holds, which it is about to give back.
 func (s *spill) expect(bytes int64) {
 	s.mu.Lock()
@@ -201,12 +213,10 @@ func (s *spill) pause() time.Duration {
 	switch {
 	case s.spool == nil:
 		return reopenEvery
-	case s.unstored:
-		return min(syncEvery, drainEvery)
-	case s.spool.Len() > 0:
+	case s.unstored || s.spool.Len() > 0:
 		return drainEvery
 	}
-	return time.Minute
+	return relieveWait // what would wake us is that the ring overflows: too late
 }
 
 // work does what there is to do now. What a portion gave back is on the disk before the portion is committed.
@@ -220,6 +230,7 @@ func (s *spill) work(now time.Time) {
 	if s.spool == nil {
 		return
 	}
+	s.relieve(now)
 	if ended {
 		s.feeding.Store(nil)
 		s.unstored = true
@@ -237,6 +248,21 @@ func (s *spill) work(now time.Time) {
 	}
 	if s.feeding.Load() == nil {
 		s.feed(now)
+	}
+}
+
+// relieve brings what waits in the ring to the disk, as much at a time as may be queued.
+func (s *spill) relieve(now time.Time) {
+	since, _ := s.out.Trouble()
+	free, all := s.out.Room()
+	if since.IsZero() || now.Sub(since) < relieveWait || now.Before(s.retry) || free == all {
+		return
+	}
+	portion := s.room()
+	s.out.Relieve(portion)
+	s.write(now)
+	if all-free > portion {
+		s.poke()
 	}
 }
 

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,12 +34,19 @@ type kafka struct {
 	answer topic.Result // of what is given back; zero: the ring is full
 	free   int64
 	got    []string
+
+	since time.Time // when it went away; zero: just now
+	ring  []*topic.Record
+	holds bool // away, it keeps up to ringSize in the ring
 }
 
 const ringSize = 1 << 20
 
 func (k *kafka) PutAll(rs []*topic.Record) {
 	for _, r := range rs {
+		if r = k.hold(r); r == nil {
+			continue
+		}
 		k.mu.Lock()
 		result := topic.Result{State: topic.Acknowledged}
 		if k.away {
@@ -61,6 +70,41 @@ func (k *kafka) PutAll(rs []*topic.Record) {
 	}
 }
 
+// hold puts a record into the ring, if there is one, and returns the one that had to go for it.
+func (k *kafka) hold(r *topic.Record) *topic.Record {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.holds || !k.away {
+		return r
+	}
+	k.ring = append(k.ring, r)
+	if k.free -= weight(r); k.free >= 0 {
+		return nil
+	}
+	return k.shed()
+}
+
+// shed takes the oldest record out of the ring. Called locked.
+func (k *kafka) shed() *topic.Record {
+	r := k.ring[0]
+	k.ring = k.ring[1:]
+	k.free += weight(r)
+	return r
+}
+
+func (k *kafka) Relieve(bytes int64) {
+	var old []*topic.Record
+	k.mu.Lock()
+	for len(k.ring) > 0 && weight(k.ring[0]) <= bytes {
+		bytes -= weight(k.ring[0])
+		old = append(old, k.shed())
+	}
+	k.mu.Unlock()
+	for _, r := range old {
+		k.spill.done(r, topic.Result{State: topic.Dropped, Reason: topic.RingFull})
+	}
+}
+
 func (k *kafka) Room() (free, all int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -71,7 +115,11 @@ func (k *kafka) Trouble() (since time.Time, cause error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.away && !k.sly {
-		return time.Now(), errors.New("away")
+		since = k.since
+		if since.IsZero() {
+			since = time.Now()
+		}
+		return since, errors.New("away")
 	}
 	return time.Time{}, nil
 }
@@ -252,6 +300,80 @@ func TestADeadDiskCostsRecordsAndNothingElse(t *testing.T) {
 		k.see(100, 200)
 		time.Sleep(time.Second)
 		require.EqualValues(t, 100, s.counters.Report().GetSpooled(), "it is tried again")
+		require.NoError(t, running.stop())
+	})
+}
+
+// stalling is a disk that stops for a while.
+type stalling struct {
+	spool.Files
+	until atomic.Pointer[time.Time]
+}
+
+func (d *stalling) Create(name string) (spool.File, error) {
+	f, err := d.Files.Create(name)
+	return stalled{f, d}, err
+}
+
+type stalled struct {
+	spool.File
+	disk *stalling
+}
+
+func (f stalled) Sync() error {
+	if until := f.disk.until.Load(); until != nil {
+		time.Sleep(time.Until(*until))
+	}
+	return f.File.Sync()
+}
+
+// TestADiskThatStopsCostsNothingWhileTheRingHasRoom: Kafka is away for long, so that without room made in time the ring would
+// be full, and every record that comes during the stall would push one out.
+func TestADiskThatStopsCostsNothingWhileTheRingHasRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const perSecond = 1000 // of some 260 bytes: the ring holds four seconds of it, the queue one
+		s, k := spilling(t.TempDir(), ringSize/4)
+		k.away, k.holds, k.since = true, true, time.Now()
+		disk := new(stalling)
+		s.open = func() (*spool.Spool, error) {
+			files, err := spool.OpenDirectory(t.TempDir())
+			if err != nil {
+				return nil, err
+			}
+			disk.Files = files
+			return spool.Open(disk, spool.Config{MaxBytes: spool.LeastBytes, OnLost: s.lost})
+		}
+		running := start(t.Context(), s.run)
+		n := 0
+		flow := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+				k.see(n, n+perSecond/100)
+				n += perSecond / 100
+			}
+		}
+		flow(10 * time.Second)
+		c := s.counters.Report()
+		require.Less(t, c.GetPending(), uint64(perSecond/5), "memory holds what is newest and no more")
+		over := time.Now().Add(4 * time.Second)
+		disk.until.Store(&over)
+		flow(6 * time.Second)
+		c = s.counters.Report()
+		require.Empty(t, c.GetDropped())
+		require.Less(t, c.GetPending(), uint64(perSecond/5))
+
+		over = time.Now().Add(10 * time.Second) // longer than there is room for
+		flow(12 * time.Second)
+		c = s.counters.Report()
+		require.Less(t, c.GetPending(), uint64(perSecond/5))
+		dropped := c.GetDropped()["spool_slow"]
+		require.InDelta(t, (10-5)*perSecond, dropped, perSecond)
+
+		time.Sleep(time.Second) // all is on the disk
+		k.set(false)
+		time.Sleep(time.Minute)
+		got := k.values()
+		require.Equal(t, n-int(dropped), len(got)) //nolint:testifylint // nobody wants to read them
+		require.True(t, slices.IsSorted(got), "in the order in which they came")
 		require.NoError(t, running.stop())
 	})
 }

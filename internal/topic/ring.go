@@ -99,6 +99,18 @@ func (r *ring) giveBack(s slot) bool {
 	return true
 }
 
+// shed returns the oldest records, up to so many bytes.
+func (r *ring) shed(bytes int64) (old []slot) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for r.len() > 0 && r.peek().size <= bytes {
+		s := r.pop()
+		bytes -= s.size
+		old = append(old, s)
+	}
+	return old
+}
+
 // close takes no more, and returns what is left.
 func (r *ring) close() (left []slot) {
 	r.mu.Lock()

@@ -206,6 +206,10 @@ func (w *Writer) Room() (free, all int64) {
 	return w.cfg.RingBytes - bytes, w.cfg.RingBytes
 }
 
+// Relieve drops the oldest records that wait in the ring, about so many bytes of them, as newer ones would that need their
+// place: for who keeps them elsewhere.
+func (w *Writer) Relieve(bytes int64) { w.dropAll(w.ring.shed(bytes), RingFull) }
+
 // Trouble returns since when and why nothing gets through to Kafka; a zero time when all is well.
 func (w *Writer) Trouble() (since time.Time, cause error) { return w.trouble.get() }
 
