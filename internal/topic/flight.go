@@ -70,23 +70,63 @@ func (w *Writer) failed(f *flight, err error) {
 	}
 }
 
-// lifetimes are the contexts of flights. The client's own RecordDeliveryTimeout is of no use: it counts from the record's
-// timestamp, which is the capture time, so that what has waited in the ring would be timed out before it is sent.
+// lifetimes end flights that take too long. Only time in which Kafka answers counts: a broker that is back after an hour
+// still knows whether it has what was on its way, and the client asks it, while giving up would leave that unknown. The
+// client's own RecordDeliveryTimeout is of no use: it counts from the record's timestamp, which is the capture time.
 type lifetimes struct {
 	timeout time.Duration
-	ctx     context.Context
-	until   time.Time // when a younger context is due
+	clock   time.Duration // time that counted
+	seen    time.Time     // up to which
+	living  []*life       // oldest first, each shared by what is launched in a second
 }
 
-// at returns a context for what is launched now; one is shared for a second, and each frees itself when its time is over.
-func (l *lifetimes) at(ctx context.Context, now time.Time) context.Context {
-	if l.ctx == nil || !now.Before(l.until) {
-		l.until = now.Add(time.Second)
-		young, cancel := context.WithDeadline(ctx, l.until.Add(l.timeout))
-		context.AfterFunc(young, cancel)
-		l.ctx = young
+// life is a context that its lifetimes end.
+type life struct {
+	context.Context
+	ended chan struct{}
+	young time.Duration // until when it is shared
+	due   time.Duration
+}
+
+func (l *life) Done() <-chan struct{} { return l.ended }
+
+func (l *life) Err() error {
+	select {
+	case <-l.ended:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
-	return l.ctx
+}
+
+// pass notes what time it is and ends what is due.
+func (l *lifetimes) pass(now time.Time, counts bool) {
+	if counts && !l.seen.IsZero() {
+		l.clock += now.Sub(l.seen)
+	}
+	l.seen = now
+	for len(l.living) > 0 && l.living[0].due <= l.clock {
+		close(l.living[0].ended)
+		l.living = l.living[1:]
+	}
+}
+
+// next is when something is due if all time from now on counts; zero: never.
+func (l *lifetimes) next() time.Time {
+	if len(l.living) == 0 {
+		return time.Time{}
+	}
+	return l.seen.Add(l.living[0].due - l.clock)
+}
+
+// at returns a context for what is launched now.
+func (l *lifetimes) at(ctx context.Context) context.Context {
+	if n := len(l.living); n > 0 && l.clock < l.living[n-1].young {
+		return l.living[n-1]
+	}
+	young := l.clock + time.Second
+	l.living = append(l.living, &life{ctx, make(chan struct{}), young, young + l.timeout})
+	return l.living[len(l.living)-1]
 }
 
 // failures is what the pump has yet to hear of.

@@ -62,6 +62,7 @@ type pump struct {
 	measured  bool      // the largest batch the topic takes is known, as far as it can be
 
 	saidBeside bool
+	away       bool // Kafka did not answer when it was last asked
 
 	draining time.Time       // when to give up flushing; zero: not flushing
 	flights  context.Context // ends when run does
@@ -88,6 +89,7 @@ func (p *pump) run(ctx context.Context) {
 	for {
 		now := time.Now()
 		p.look(now)
+		p.lives.pass(now, !p.away)
 		if p.shouldProbe(now) {
 			p.probing = true
 			purge := p.heal && p.w.flying.Load() == 0 && now.Sub(p.purged) >= purgeEvery
@@ -118,7 +120,7 @@ func (p *pump) run(ctx context.Context) {
 func (p *pump) look(now time.Time) {
 	if acks := p.w.acks.Load(); acks != p.acks {
 		p.acks, p.progress = acks, now
-		p.stalled, p.tries = false, 0
+		p.stalled, p.away, p.tries = false, false, 0
 		p.opened()
 		p.window = p.w.cfg.BufferBytes
 		p.w.trouble.over(p.log, now, sayOver)
@@ -165,6 +167,7 @@ func (p *pump) shouldProbe(now time.Time) bool {
 // finding is what a probe found: err nil, all is well.
 type finding struct {
 	err      error
+	away     bool  // there was no answer
 	beside   error // about a topic that others write to
 	purged   bool  // the client has forgotten the topic
 	measured bool  // asked for the largest batch the topic takes
@@ -175,6 +178,7 @@ type finding struct {
 // the pump feeds nothing; with purge and with measure nothing is on its way either.
 func (p *pump) probe(ctx context.Context, purge, measure bool) (found finding) {
 	if found.err = p.admin.ping(ctx, probeTimeout); found.err != nil {
+		found.away = true
 		return found
 	}
 	if purge {
@@ -201,6 +205,7 @@ func (p *pump) probe(ctx context.Context, purge, measure bool) (found finding) {
 
 // heard takes in what a probe found.
 func (p *pump) heard(now time.Time, found finding) {
+	p.away = found.away
 	if found.purged {
 		p.heal, p.purged = false, now
 		p.log.Warn("kafka topic was deleted or made anew: writing to the new one")
@@ -283,7 +288,7 @@ func (p *pump) feed(now time.Time) {
 		if idle {
 			p.progress = now
 		}
-		p.w.launch(p.lives.at(p.flights, now), p.client, p.buf)
+		p.w.launch(p.lives.at(p.flights), p.client, p.buf)
 	}
 	clear(p.buf[:cap(p.buf)])
 	records, _ = p.w.ring.state()
@@ -335,6 +340,9 @@ func (p *pump) wait(now time.Time) time.Duration {
 		}
 	}
 	earlier(p.draining)
+	if !p.away {
+		earlier(p.lives.next())
+	}
 	flying := p.w.flying.Load() > 0
 	switch {
 	case !p.open:

@@ -19,7 +19,7 @@ type WriterConfig struct {
 	RingBytes       int64         // bound of what waits, in bytes; default 16 MiB
 	BufferBytes     int64         // bound of what is on its way to a broker, in bytes; default 8 MiB
 	Linger          time.Duration // how long a record may wait for company; default 200 ms
-	DeliveryTimeout time.Duration // how long a record may be on its way, to within a second; default 30 s
+	DeliveryTimeout time.Duration // how long a record may be on its way while Kafka answers, to within a second; default 30 s
 	FlushTimeout    time.Duration // how long Run may go on after its context ended; default 5 s
 	BatchMaxBytes   int32         // of one batch before compression; default 1,000,012, which every broker takes
 	Acks            Acks          // default AcksAll

@@ -284,8 +284,9 @@ func TestWriterWorksWhenBrokerAppearsLater(t *testing.T) {
 }
 
 func TestWriterLosesNothingInAnOutage(t *testing.T) {
-	for _, outage := range []time.Duration{500 * time.Millisecond, 5 * time.Second, 40 * time.Second, 10 * time.Minute} {
-		t.Run(outage.String(), func(t *testing.T) {
+	for i, outage := range []time.Duration{500 * time.Millisecond, 5 * time.Second, 40 * time.Second, 10 * time.Minute, 10 * time.Minute} {
+		hang := i == 4 // before
+		t.Run(fmt.Sprint(i, outage), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var n testNet
 				n.cluster(t, kfake.SeedTopics(4, "x"))
@@ -302,6 +303,10 @@ func TestWriterLosesNothingInAnOutage(t *testing.T) {
 					}
 				}
 				traffic(3 * time.Second)
+				if hang {
+					n.mute()
+					traffic(2 * time.Second)
+				}
 				n.down()
 				traffic(outage)
 				n.up()
@@ -314,13 +319,30 @@ func TestWriterLosesNothingInAnOutage(t *testing.T) {
 				stop()
 				b.audit(t, id, contents(t, n.config(), "x"))
 				require.Zero(t, b.count(Dropped), "%v", b.counts)
-				require.LessOrEqual(t, b.count(Unknown), 10, "only what was in a request when the line was cut: %v", b.counts)
+				require.Zero(t, b.count(Unknown), "what was in a request when the line was cut is asked for again: %v", b.counts)
 				require.LessOrEqual(t, bytes.Count(log.Bytes(), []byte("does not take records")), 1, "%s", &log)
 				require.Equal(t, bytes.Count(log.Bytes(), []byte("does not take records")),
 					bytes.Count(log.Bytes(), []byte("takes records again")), "%s", &log)
 			})
 		})
 	}
+}
+
+// TestWriterGivesUpWhatOnePartitionNeverTakes: else a partition without a leader would fill the window, and with it stop all.
+func TestWriterGivesUpWhatOnePartitionNeverTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n testNet
+		c := n.cluster(t, kfake.SeedTopics(1, "x"))
+		c.ControlKey(0, refuse(kerr.NotLeaderForPartition, func() bool { c.KeepControl(); return true }))
+		b := newBook()
+		w, stop := runWriter(t, WriterConfig{Config: n.config(), Topic: "x", OnDone: b.done})
+		w.Put(numbered(0, 200))
+		time.Sleep(29 * time.Second)
+		require.Zero(t, b.count(Unknown))
+		time.Sleep(5 * time.Second)
+		require.Equal(t, 1, b.count(Unknown))
+		stop()
+	})
 }
 
 func TestWriterEveryPutIsAccountedFor(t *testing.T) {
