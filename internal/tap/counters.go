@@ -14,13 +14,14 @@ import (
 // spooled. They are exported as reprise_tap_seen_total, reprise_tap_recovered_total,
 // reprise_tap_exchanges_total{result,reason}, reprise_tap_pending and reprise_tap_spooled.
 type Counters struct {
-	seen, produced, sampledOut, unknown atomic.Uint64
-	recovered                           atomic.Uint64 // of an earlier run's spool
-	spooled                             atomic.Int64  // in the spool now
-	lastSeq                             atomic.Uint64
+	seen, produced, sampledOut atomic.Uint64
+	recovered                  atomic.Uint64 // of an earlier run's spool
+	spooled                    atomic.Int64  // in the spool now
+	lastSeq                    atomic.Uint64
 
 	filtered reasons
 	dropped  reasons
+	unknown  reasons
 }
 
 // reasons counts by a small, bounded set of labels.
@@ -54,7 +55,7 @@ func (c *Counters) Report() *reprisev1.Counters {
 		Filtered:   c.filtered.sum.Load(),
 		SampledOut: c.sampledOut.Load(),
 		Dropped:    c.dropped.snapshot(),
-		Unknown:    c.unknown.Load(),
+		Unknown:    c.unknown.sum.Load(),
 	}
 	r.Spooled = uint64(max(0, c.spooled.Load()))
 	r.LastSeq = c.lastSeq.Load()
@@ -104,6 +105,9 @@ var dropReasons = []string{ //nolint:gochecknoglobals // constant
 	"spool_full", "spool_error", "spool_slow",
 }
 
+// unknownReasons are too.
+var unknownReasons = []string{"timeout", "unreachable", "topic_missing", "shutdown", "other"} //nolint:gochecknoglobals // constant
+
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	d := c.descs()
@@ -114,7 +118,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	count("produced", "", r.GetProduced())
 	count("sampled_out", "", r.GetSampledOut())
-	count("unknown", "", r.GetUnknown())
 	filtered := counters.filtered.snapshot()
 	for reason, n := range filtered {
 		count("filtered", reason, n)
@@ -129,6 +132,15 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for reason, n := range r.GetDropped() {
 		count("dropped", reason, n)
+	}
+	unknown := counters.unknown.snapshot()
+	for _, reason := range unknownReasons {
+		if _, ok := unknown[reason]; !ok {
+			count("unknown", reason, 0)
+		}
+	}
+	for reason, n := range unknown {
+		count("unknown", reason, n)
 	}
 	ch <- prometheus.MustNewConstMetric(d.seen, prometheus.CounterValue, float64(r.GetSeen()))
 	ch <- prometheus.MustNewConstMetric(d.recovered, prometheus.CounterValue, float64(r.GetRecovered()))

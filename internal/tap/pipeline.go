@@ -213,7 +213,7 @@ func (p *Pipeline) Done(_ *topic.Record, result topic.Result) {
 	case topic.Acknowledged:
 		p.counters.produced.Add(1)
 	case topic.Unknown:
-		p.counters.unknown.Add(1)
+		p.counters.unknown.add(string(result.Reason), 1)
 	default:
 		p.counters.dropped.add(string(result.Reason), 1)
 	}

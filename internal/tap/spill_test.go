@@ -62,7 +62,7 @@ func (k *kafka) PutAll(rs []*topic.Record) {
 			case topic.Acknowledged:
 				k.spill.counters.produced.Add(1)
 			case topic.Unknown:
-				k.spill.counters.unknown.Add(1)
+				k.spill.counters.unknown.add(string(result.Reason), 1)
 			default:
 				k.spill.counters.dropped.add(string(result.Reason), 1)
 			}
