@@ -166,14 +166,22 @@ func (e encoder) Compress(dst *bytes.Buffer, src []byte, flags ...kgo.CompressFl
 	return e.inner.Compress(dst, src, flags...)
 }
 
-// answers counts the produce requests without one.
+// answers counts the produce requests without one, and tells the pump: the client sends what was in them again by itself,
+// and would take more for as long as the pump waits for acknowledgements.
 type answers struct{ w *Writer }
 
 var _ kgo.HookBrokerE2E = answers{}
 
 // OnBrokerE2E is called by the client when a request has ended.
 func (a answers) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e2e kgo.BrokerE2E) {
-	if key == 0 && e2e.Err() != nil && e2e.BytesWritten > 0 {
+	if key != 0 || e2e.Err() == nil {
+		return
+	}
+	if e2e.BytesWritten > 0 {
 		a.w.unanswered.Add(1)
+	}
+	if !a.w.closing.Load() {
+		a.w.failures.add(e2e.Err(), false)
+		poke(a.w.ring.wake)
 	}
 }

@@ -309,6 +309,9 @@ func TestWriterLosesNothingInAnOutage(t *testing.T) {
 				}
 				n.down()
 				traffic(outage)
+				if !hang && outage > time.Second {
+					require.Less(t, int(w.flying.Load()), 10, "half a second of records are with the client at most")
+				}
 				n.up()
 				back := time.Now()
 				for records, _ := w.Pending(); records > 0; records, _ = w.Pending() {
