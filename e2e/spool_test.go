@@ -29,7 +29,7 @@ func audit(t *testing.T, prefix string) (a inspect.Audit, code int) {
 }
 
 func TestAKilledBrokerCostsNothingWithASpool(t *testing.T) {
-	const rate = 1000 // requests a second
+	const rate = 300 // requests a second
 	broker := startKafka(t)
 	prefix, names := newPrefix()
 	_, production := serveShop(t, shop.Options{})

@@ -17,7 +17,7 @@ const (
 	drainEvery  = 100 * time.Millisecond // a look whether there is room for what is spooled
 	drainLeast  = time.Second            // after which some of it goes even when there is little room
 	drainMost   = 2 << 20                // bytes on their way from the spool at a time
-	relieveWait = time.Second            // that Kafka takes nothing before what waits for it goes to the disk
+	relieveWait = 500 * time.Millisecond // that Kafka takes nothing before what waits for it goes to the disk
 	reopenEvery = 5 * time.Second
 	brokenPause = time.Second // without a try after the disk failed
 	spillEnd    = 10 * time.Second
