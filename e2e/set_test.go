@@ -274,6 +274,41 @@ func TestSetChangesAllTapsWhileTrafficGoesOn(t *testing.T) {
 	require.Equal(t, few, kept(t, restarted.in(all), exchanges(t, names)), "a restarted tap obeys, and keeps the same sessions")
 }
 
+func TestARestartedTapRecordsNothingThatIsSwitchedOff(t *testing.T) {
+	startKafka(t)
+	prefix, names := newPrefix()
+	production := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) }))
+	tap := startTap(t, prefix, production)
+	tap.warm(t)
+	waitFor(t, 15*time.Second, func() error {
+		if n := len(controlState(t, names).Taps()); n != 1 {
+			return fmt.Errorf("%d taps have reported", n)
+		}
+		return nil
+	})
+	got := run(t, 30*time.Second, "tap", "set", "--brokers", shared.broker.Addr(), "--topic-prefix", prefix, "--tap", "e2e", "--capture", "off")
+	require.Zero(t, got.Code, got.Stderr)
+	for range 3 {
+		_, err := tap.Stop(20 * time.Second)
+		require.NoError(t, err)
+		tap = startTap(t, prefix, production)
+		for range 50 { // from the first moment on
+			resp, err := http.Get(tap.url() + "/early")
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+		}
+		c := tap.settled(t, 50)
+		if strings.Contains(tap.Stderr(), "are not known yet") {
+			t.Log("Kafka did not answer in time on this machine; once more")
+			continue
+		}
+		require.Equal(t, 50, c.filtered, "%+v", c)
+		require.Empty(t, exchanges(t, names)["/early"])
+		return
+	}
+	t.Error("no tap could read within its time what is set")
+}
+
 func TestSetSaysWhatItCannotDo(t *testing.T) {
 	broker := startKafka(t).Addr()
 	prefix, names := newPrefix()

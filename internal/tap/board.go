@@ -15,6 +15,7 @@ import (
 type board struct {
 	id, name string
 	apply    func(*inForce)
+	known    func(why string) // called when what is in force is known: the commands, or that there can be none
 	log      *slog.Logger
 	changed  chan struct{} // a report is due; of capacity 1
 
@@ -27,14 +28,14 @@ type board struct {
 	followed bool  // the control topic has been read once
 }
 
-func newBoard(o Options, id [16]byte, apply func(*inForce)) (*board, error) {
+func newBoard(o Options, id [16]byte, apply func(*inForce), known func(why string)) (*board, error) {
 	now, err := o.Settings.compile(nil)
 	if err != nil {
 		return nil, err
 	}
 	apply(now)
 	return &board{
-		id: hex.EncodeToString(id[:]), name: o.Name, apply: apply, log: o.Logger, changed: make(chan struct{}, 1),
+		id: hex.EncodeToString(id[:]), name: o.Name, apply: apply, known: known, log: o.Logger, changed: make(chan struct{}, 1),
 		base: o.Settings, now: now,
 	}, nil
 }
@@ -81,6 +82,7 @@ func (b *board) follow(commands *control.Commands, below int64, told bool) {
 	if err := b.enforce(); err != nil { // each command was checked: a fault of this program
 		b.log.Error("commands cannot be obeyed; the settings stay as they were", "error", err)
 	}
+	b.known("")
 	if told {
 		b.due()
 	}

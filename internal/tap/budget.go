@@ -34,6 +34,8 @@ func (b *Budget) Release(n int64) { b.used.Add(-n) }
 // Used returns the bytes now booked.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
+func (b *Budget) halfUsed() bool { return b.used.Load() > b.limit/2 }
+
 // excess returns how many bytes are to be shed now: none below shedAbove, and then all that is above shedUntil.
 func (b *Budget) excess() int64 {
 	used := b.used.Load()

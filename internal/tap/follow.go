@@ -193,6 +193,9 @@ func (f *follower) refuse(offset int64, writer string, err error) {
 // missed notes that the topic cannot be followed, and says so once when that lasts: a tap that makes the topic itself
 // misses it for a moment.
 func (f *follower) missed(err error) {
+	if topic.IsMissing(err) { // nobody has ever set anything
+		f.board.known("")
+	}
 	if f.troubled.IsZero() {
 		f.troubled = time.Now()
 	}

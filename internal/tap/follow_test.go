@@ -19,6 +19,7 @@ import (
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
+	"github.com/reprise-io/reprise/internal/wire"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
@@ -219,6 +220,92 @@ func TestRestartedTapObeysAndSaysSo(t *testing.T) {
 		require.Contains(t, log, "(shop-1/ann); flags say 10%: tap set --reset")
 		require.Equal(t, 1, strings.Count(log, "sample 25%, was 10%"), "only what counts in the end is obeyed:\n%s", log)
 		require.NotContains(t, log, "sample 90%")
+	})
+}
+
+// early is a source that has traffic before anything is known of Kafka.
+func early(r **running, n int) Source {
+	return Source{Kind: traffic.Proxy, Run: func(ctx context.Context) error {
+		for range n {
+			c := exchange("GET", "/early", "")
+			(*r).Budget().used.Add(c.Bytes)
+			(*r).Pipeline().Offer([]wire.Captured{c})
+		}
+		<-ctx.Done()
+		return nil
+	}}
+}
+
+func TestRestartedTapRecordsNothingThatACommandForbids(t *testing.T) {
+	for verb, argument := range map[string]string{"capture": "off", "sample": "0%"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newStand(t)
+			defer s.open().Close()
+			s.ensure()
+			s.write(command("gateway", verb, argument))
+			var tap *running
+			tap = s.start("gateway", everything(), early(&tap, 100))
+			settle(2 * time.Second)
+			tap.stop()
+			c := tap.pipeline.counters.Report()
+			require.EqualValues(t, 100, c.GetSeen())
+			require.EqualValues(t, 100, c.GetFiltered()+c.GetSampledOut(), "%v", c)
+			require.NotContains(t, tap.log.String(), "are not known yet")
+		})
+	}
+}
+
+func TestRestartedTapRecordsWhatACommandAllows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t)
+		defer s.open().Close()
+		s.ensure()
+		s.write(command("gateway", "capture", "on"))
+		flags := everything()
+		flags.Capture = false
+		var tap *running
+		tap = s.start("gateway", flags, early(&tap, 100))
+		settle(2 * time.Second)
+		tap.stop()
+		require.EqualValues(t, 100, tap.pipeline.counters.Report().GetProduced())
+	})
+}
+
+func TestFirstTapDoesNotWaitForCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t)
+		defer s.open().Close() // without topics: nobody has ever set anything
+		var tap *running
+		tap = s.start("gateway", everything(), early(&tap, 100))
+		settle(200 * time.Millisecond)
+		require.EqualValues(t, 100, tap.pipeline.counters.Report().GetLastSeq(), "they are on their way")
+		tap.stop()
+		require.EqualValues(t, 100, tap.pipeline.counters.Report().GetProduced())
+		require.NotContains(t, tap.log.String(), "are not known yet")
+	})
+}
+
+func TestTapWaitsForCommandsNoLongerThanItSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t) // no Kafka
+		var tap *running
+		tap = s.start("gateway", everything(), early(&tap, 100))
+		settle(commandsWait - time.Millisecond)
+		require.Zero(t, tap.pipeline.counters.Report().GetLastSeq())
+		settle(time.Millisecond)
+		require.EqualValues(t, 100, tap.pipeline.counters.Report().GetLastSeq())
+		require.Contains(t, tap.log.String(), "are not known yet")
+		tap.stop()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t)
+		var tap *running
+		tap = s.start("gateway", everything(), early(&tap, 100_000)) // of a few bytes each, in 3 MiB
+		settle(time.Second)
+		c := tap.pipeline.counters.Report()
+		require.Positive(t, c.GetLastSeq(), "memory is not for waiting")
+		require.Contains(t, tap.log.String(), "are not known yet")
+		tap.stop()
 	})
 }
 

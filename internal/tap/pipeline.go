@@ -40,7 +40,8 @@ type PipelineConfig struct {
 	Redactor redactor // nil: stored as captured (--redact off)
 	Writer   writer
 	Budget   *Budget
-	Workers  int // default 1
+	Workers  int           // default 1
+	Hold     time.Duration // for how long at most the workers wait for release; 0: not at all
 	Logger   *slog.Logger
 }
 
@@ -54,6 +55,9 @@ type Pipeline struct {
 	queue  [][]wire.Captured // bounded by the budget that its exchanges hold
 	closed bool
 	wake   chan struct{}
+
+	ready   chan struct{} // closed by release
+	release func(why string)
 }
 
 // NewPipeline returns a pipeline that works in Run. It captures nothing until apply.
@@ -66,7 +70,36 @@ func NewPipeline(cfg PipelineConfig) *Pipeline {
 	}
 	p := &Pipeline{cfg: cfg, wake: make(chan struct{}, cfg.Workers)}
 	p.apply(new(inForce))
+	p.hold()
 	return p
+}
+
+// hold makes the workers wait until the settings in force are known, so that nothing is recorded that a command has forbidden;
+// what is captured meanwhile waits in the queue. They wait for release, for a time, or until that takes too much memory; then
+// they go by what the tap was started with.
+func (p *Pipeline) hold() {
+	var once sync.Once
+	p.ready = make(chan struct{})
+	p.release = func(why string) {
+		once.Do(func() {
+			close(p.ready)
+			if why != "" {
+				p.cfg.Logger.Warn("commands (tap set) are not known yet: exchanges are chosen by flags until they are", "cause", why)
+			}
+		})
+	}
+	if p.cfg.Hold <= 0 {
+		p.release("")
+	}
+}
+
+func (p *Pipeline) held() bool {
+	select {
+	case <-p.ready:
+		return false
+	default:
+		return true
+	}
 }
 
 // apply makes the workers go by other settings, from their next batches on.
@@ -79,7 +112,10 @@ func (p *Pipeline) Counters() *Counters { return &p.counters }
 // encoded or given up.
 func (p *Pipeline) Offer(batch []wire.Captured) {
 	p.counters.seen.Add(uint64(len(batch)))
-	if !p.settings.Load().Capture {
+	switch held := p.held(); {
+	case held && p.cfg.Budget.halfUsed():
+		p.release("half of the memory for what is being captured is used")
+	case !held && !p.settings.Load().Capture:
 		p.leaveOut(batch)
 		return
 	}
@@ -154,6 +190,14 @@ func (p *Pipeline) Run(ctx context.Context) error {
 }
 
 func (p *Pipeline) work(ctx context.Context) {
+	timer := time.NewTimer(p.cfg.Hold)
+	select {
+	case <-ctx.Done():
+	case <-p.ready:
+	case <-timer.C:
+		p.release("Kafka did not tell within " + p.cfg.Hold.String())
+	}
+	timer.Stop()
 	w := worker{p: p}
 	for {
 		select {

@@ -46,6 +46,9 @@ const (
 	spillShare   = 2
 )
 
+// commandsWait is how long at most exchanges wait after the start for the commands that say whether they are recorded.
+const commandsWait = 5 * time.Second
+
 // Tap is a pipeline with its way to Kafka. It works without one: what does not fit is shed and counted.
 type Tap struct {
 	opts     Options
@@ -107,12 +110,12 @@ func New(o Options) (*Tap, error) {
 	}
 	t.pipeline = NewPipeline(PipelineConfig{
 		TapID: t.id, SampleBy: o.SampleBy, Redactor: o.Redactor, Writer: t.records, Budget: t.budget, Workers: o.Workers,
-		Logger: o.Logger,
+		Hold: commandsWait, Logger: o.Logger,
 	})
 	if o.SpoolDir != "" {
 		t.spill = newSpill(o, t.records, t.pipeline.Counters(), o.MemoryMax*spillShare/16)
 	}
-	if t.board, err = newBoard(o, t.id, t.pipeline.apply); err != nil {
+	if t.board, err = newBoard(o, t.id, t.pipeline.apply, t.pipeline.release); err != nil {
 		return nil, err
 	}
 	if t.follower, err = newFollower(o, t.board); err != nil {

@@ -136,6 +136,9 @@ func isUnknownTopic(err error) bool {
 	return errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID)
 }
 
+// IsMissing tells whether an error says that Kafka has no such topic.
+func IsMissing(err error) bool { return isUnknownTopic(err) }
+
 // unknownTopic is the error for a topic that is not there; there are the topics that are.
 func (c Config) unknownTopic(topic string, there []string) error {
 	cause := "no tap has written with this prefix yet"
