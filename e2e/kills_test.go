@@ -49,6 +49,11 @@ func TestKilledTapsLoseNothingThatIsOnDisk(t *testing.T) {
 	upTo := func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d))) }
 
 	broker := startKafka(t)
+	t.Cleanup(func() {
+		if broker.Running() { // others use it
+			broker.Resume()
+		}
+	})
 	prefix, names := newPrefix()
 	production := new(counting)
 	origin := serve(t, production)

@@ -43,8 +43,9 @@ func newSetCommand() *cobra.Command {
 		Long: `Change what running taps capture, through the control topic; without a change, show what is in force.
 
 A command is stronger than the flags and the configuration file of the taps that it names, also of those that start
-later, until a newer one for the same setting or --reset. It is known to all within a second. Traffic is not
-touched. Raising --sample keeps the sessions that a smaller share kept.
+later, until a newer one for the same setting or --reset. It is known to all within a second. A tap that starts
+records nothing before it knows what is in force; when Kafka does not tell it for 5 s, it goes by its flags. Traffic
+is not touched. Raising --sample keeps the sessions that a smaller share kept.
 
 The taps' answers are shown: what is in force (* by a command), and how long after the command that was known here.
 When no such tap runs nothing is set, and the exit code is 1 (--stored sets it for taps that start later). It is 4

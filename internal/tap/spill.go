@@ -34,7 +34,7 @@ type outlet interface {
 	writer
 	Room() (free, all int64)
 	Relieve(bytes int64) // drops the oldest that wait, which done hears of
-	Trouble() (since time.Time, cause error)
+	Shut() (since time.Time)
 }
 
 // spill brings what the writer cannot keep or send to the disk, and back to the writer when Kafka takes records again. One
@@ -253,7 +253,7 @@ func (s *spill) work(now time.Time) {
 
 // relieve brings what waits in the ring to the disk, as much at a time as may be queued.
 func (s *spill) relieve(now time.Time) {
-	since, _ := s.out.Trouble()
+	since := s.out.Shut()
 	free, all := s.out.Room()
 	if since.IsZero() || now.Sub(since) < relieveWait || now.Before(s.retry) || free == all {
 		return
@@ -354,7 +354,7 @@ func (s *spill) feed(now time.Time) {
 	if s.spool.Len() == 0 || now.Before(s.hold) {
 		return
 	}
-	if since, _ := s.out.Trouble(); !since.IsZero() {
+	if !s.out.Shut().IsZero() {
 		return
 	}
 	free, all := s.out.Room()

@@ -3,7 +3,6 @@ package tap
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -111,7 +110,7 @@ func (k *kafka) Room() (free, all int64) {
 	return k.free, ringSize
 }
 
-func (k *kafka) Trouble() (since time.Time, cause error) {
+func (k *kafka) Shut() (since time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.away && !k.sly {
@@ -119,9 +118,9 @@ func (k *kafka) Trouble() (since time.Time, cause error) {
 		if since.IsZero() {
 			since = time.Now()
 		}
-		return since, errors.New("away")
+		return since
 	}
-	return time.Time{}, nil
+	return time.Time{}
 }
 
 func (k *kafka) set(away bool) {
@@ -302,6 +301,45 @@ func TestADeadDiskCostsRecordsAndNothingElse(t *testing.T) {
 		require.EqualValues(t, 100, s.counters.Report().GetSpooled(), "it is tried again")
 		require.NoError(t, running.stop())
 	})
+}
+
+// TestSparseTrafficFindsItsWayBackToKafka: what is not sent for lingering must not be taken to the disk once Kafka is there.
+func TestSparseTrafficFindsItsWayBackToKafka(t *testing.T) {
+	for i := range 10 { // different moments at which Kafka is back
+		idle := i == 9
+		synctest.Test(t, func(t *testing.T) {
+			stand := newStand(t)
+			tap, err := New(Options{
+				Topic: stand.cfg, Names: stand.names, MemoryMax: 8 << 20, SpoolDir: t.TempDir(), SpoolMax: spool.LeastBytes,
+				Settings: everything(), Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
+			})
+			require.NoError(t, err)
+			running := start(t.Context(), func(ctx context.Context) error {
+				return tap.Run(ctx, Source{Kind: traffic.Proxy, Run: func(ctx context.Context) error { <-ctx.Done(); return nil }})
+			})
+			traffic := func(d time.Duration) {
+				for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
+					c := exchange("GET", "/", "")
+					tap.Budget().used.Add(c.Bytes)
+					tap.Pipeline().Offer([]wire.Captured{c})
+				}
+			}
+			counters := tap.Pipeline().Counters()
+			traffic(20*time.Second + time.Duration(i)*30*time.Millisecond)
+			if idle {
+				settle(time.Second)
+			}
+			defer stand.open().Close()
+			if !idle {
+				traffic(20 * time.Second)
+				require.Positive(t, counters.Report().GetProduced(), "while there is traffic")
+			}
+			settle(30 * time.Second)
+			c := counters.Report()
+			require.Equal(t, c.GetSeen(), c.GetProduced(), "%v", c)
+			require.NoError(t, running.stop())
+		})
+	}
 }
 
 // stalling is a disk that stops for a while.

@@ -82,6 +82,7 @@ func (p *pump) run(ctx context.Context) {
 	probing, stop := context.WithCancel(context.WithoutCancel(ctx)) // probes go on while flushing
 	defer stop()
 	p.flights = context.WithoutCancel(ctx)
+	p.w.shut.Store(time.Now().UnixNano())
 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -144,11 +145,13 @@ func (p *pump) look(now time.Time) {
 
 func (p *pump) opened() {
 	p.open = true
+	p.w.shut.Store(0)
 	p.w.trouble.clearIfUnsaid()
 }
 
 func (p *pump) seek(now time.Time, cause error) {
 	p.open = false
+	p.w.shut.CompareAndSwap(0, now.UnixNano())
 	p.window = min(firstBytes, p.w.cfg.BufferBytes)
 	p.nextProbe = now.Add(p.pause())
 	p.w.trouble.begin(now, cause)

@@ -224,8 +224,8 @@ func TestWriterWaitsForTheRightToWrite(t *testing.T) {
 	for id := range uint64(100) {
 		w.Put(numbered(id, 100))
 	}
-	require.Eventually(t, func() bool { _, cause := w.Trouble(); return cause != nil && log.count(sayBegin) == 1 }, 10*time.Second, 5*time.Millisecond)
-	_, cause := w.Trouble()
+	require.Eventually(t, func() bool { _, cause := w.trouble.get(); return cause != nil && log.count(sayBegin) == 1 }, 10*time.Second, 5*time.Millisecond)
+	_, cause := w.trouble.get()
 	requireExplained(t, cause, `User:tap may not write to topic "x"`, "--allow-principal User:tap --operation Write --topic x")
 	require.Zero(t, b.all(), "nothing is lost")
 

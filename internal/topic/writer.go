@@ -65,6 +65,7 @@ type Writer struct {
 	wantRoom    atomic.Bool   // the pump waits for flyingBytes to fall to lowWater
 	lowWater    atomic.Int64
 	closing     atomic.Bool
+	shut        atomic.Int64 // since when the pump feeds nothing, as UnixNano; 0: it does
 
 	sends      atomic.Uint64 // batches encoded into requests
 	unanswered atomic.Uint64 // produce requests that were written, at least in part, and not answered
@@ -210,8 +211,13 @@ func (w *Writer) Room() (free, all int64) {
 // place: for who keeps them elsewhere.
 func (w *Writer) Relieve(bytes int64) { w.dropAll(w.ring.shed(bytes), RingFull) }
 
-// Trouble returns since when and why nothing gets through to Kafka; a zero time when all is well.
-func (w *Writer) Trouble() (since time.Time, cause error) { return w.trouble.get() }
+// Shut returns since when nothing is sent, because Kafka takes nothing or that is to be found out; zero: what is put goes out.
+func (w *Writer) Shut() (since time.Time) {
+	if ns := w.shut.Load(); ns != 0 {
+		since = time.Unix(0, ns)
+	}
+	return since
+}
 
 // Run writes until ctx ends, then flushes for at most FlushTimeout and gives every remaining record its Result. No state
 // of Kafka ends it.

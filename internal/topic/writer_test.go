@@ -269,7 +269,7 @@ func TestWriterWorksWhenBrokerAppearsLater(t *testing.T) {
 			w.Put(numbered(id, 1000))
 		}
 		time.Sleep(5 * time.Minute)
-		since, cause := w.Trouble()
+		since, cause := w.trouble.get()
 		require.False(t, since.IsZero())
 		require.ErrorContains(t, cause, "cannot reach Kafka at 127.0.0.1:9092")
 		require.Zero(t, b.all(), "nothing is lost while it fits into the ring")
@@ -278,7 +278,7 @@ func TestWriterWorksWhenBrokerAppearsLater(t *testing.T) {
 		n.up()
 		time.Sleep(2500 * time.Millisecond)
 		require.Equal(t, 1000, b.of(Acknowledged, ""))
-		since, _ = w.Trouble()
+		since, _ = w.trouble.get()
 		require.True(t, since.IsZero())
 	})
 }
@@ -474,7 +474,7 @@ func TestWriterWaitsForAMissingTopic(t *testing.T) {
 			w.Put(numbered(id, 200))
 		}
 		time.Sleep(time.Minute)
-		_, cause := w.Trouble()
+		_, cause := w.trouble.get()
 		require.ErrorIs(t, cause, kerr.UnknownTopicOrPartition)
 		require.NoError(t, cluster.CreateTopic("later", 2, nil))
 		time.Sleep(3 * time.Second)
