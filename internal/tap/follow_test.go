@@ -223,17 +223,22 @@ func TestRestartedTapObeysAndSaysSo(t *testing.T) {
 	})
 }
 
-// early is a source that has traffic before anything is known of Kafka.
-func early(r **running, n int) Source {
-	return Source{Kind: traffic.Proxy, Run: func(ctx context.Context) error {
+// startEarly starts a tap whose source has n exchanges before anything is known of Kafka.
+func (s *stand) startEarly(settings Settings, n int) *running {
+	s.t.Helper()
+	itself := make(chan *running, 1)
+	tap := s.start("gateway", settings, Source{Kind: traffic.Proxy, Run: func(ctx context.Context) error {
+		tap := <-itself
 		for range n {
 			c := exchange("GET", "/early", "")
-			(*r).Budget().used.Add(c.Bytes)
-			(*r).Pipeline().Offer([]wire.Captured{c})
+			tap.Budget().used.Add(c.Bytes)
+			tap.Pipeline().Offer([]wire.Captured{c})
 		}
 		<-ctx.Done()
 		return nil
-	}}
+	}})
+	itself <- tap
+	return tap
 }
 
 func TestRestartedTapRecordsNothingThatACommandForbids(t *testing.T) {
@@ -243,8 +248,7 @@ func TestRestartedTapRecordsNothingThatACommandForbids(t *testing.T) {
 			defer s.open().Close()
 			s.ensure()
 			s.write(command("gateway", verb, argument))
-			var tap *running
-			tap = s.start("gateway", everything(), early(&tap, 100))
+			tap := s.startEarly(everything(), 100)
 			settle(2 * time.Second)
 			tap.stop()
 			c := tap.pipeline.counters.Report()
@@ -263,8 +267,7 @@ func TestRestartedTapRecordsWhatACommandAllows(t *testing.T) {
 		s.write(command("gateway", "capture", "on"))
 		flags := everything()
 		flags.Capture = false
-		var tap *running
-		tap = s.start("gateway", flags, early(&tap, 100))
+		tap := s.startEarly(flags, 100)
 		settle(2 * time.Second)
 		tap.stop()
 		require.EqualValues(t, 100, tap.pipeline.counters.Report().GetProduced())
@@ -275,8 +278,7 @@ func TestFirstTapDoesNotWaitForCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t)
 		defer s.open().Close() // without topics: nobody has ever set anything
-		var tap *running
-		tap = s.start("gateway", everything(), early(&tap, 100))
+		tap := s.startEarly(everything(), 100)
 		settle(200 * time.Millisecond)
 		require.EqualValues(t, 100, tap.pipeline.counters.Report().GetLastSeq(), "they are on their way")
 		tap.stop()
@@ -288,8 +290,7 @@ func TestFirstTapDoesNotWaitForCommands(t *testing.T) {
 func TestTapWaitsForCommandsNoLongerThanItSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t) // no Kafka
-		var tap *running
-		tap = s.start("gateway", everything(), early(&tap, 100))
+		tap := s.startEarly(everything(), 100)
 		settle(commandsWait - time.Millisecond)
 		require.Zero(t, tap.pipeline.counters.Report().GetLastSeq())
 		settle(time.Millisecond)
@@ -299,8 +300,7 @@ func TestTapWaitsForCommandsNoLongerThanItSays(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t)
-		var tap *running
-		tap = s.start("gateway", everything(), early(&tap, 100_000)) // of a few bytes each, in 3 MiB
+		tap := s.startEarly(everything(), 100_000) // of a few bytes each, in 3 MiB
 		settle(time.Second)
 		c := tap.pipeline.counters.Report()
 		require.Positive(t, c.GetLastSeq(), "memory is not for waiting")

@@ -399,7 +399,8 @@ func TestADiskThatStopsCostsNothingWhileTheRingHasRoom(t *testing.T) {
 		require.Empty(t, c.GetDropped())
 		require.Less(t, c.GetPending(), uint64(perSecond/5))
 
-		over = time.Now().Add(10 * time.Second) // longer than there is room for
+		later := time.Now().Add(10 * time.Second) // longer than there is room for
+		disk.until.Store(&later)
 		flow(12 * time.Second)
 		c = s.counters.Report()
 		require.Less(t, c.GetPending(), uint64(perSecond/5))
