@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -280,71 +279,6 @@ func TestWriterWorksWhenBrokerAppearsLater(t *testing.T) {
 		require.Equal(t, 1000, b.of(Acknowledged, ""))
 		since, _ = w.trouble.get()
 		require.True(t, since.IsZero())
-	})
-}
-
-func TestWriterLosesNothingInAnOutage(t *testing.T) {
-	for i, outage := range []time.Duration{500 * time.Millisecond, 5 * time.Second, 40 * time.Second, 10 * time.Minute, 10 * time.Minute} {
-		hang := i == 4 // before
-		t.Run(fmt.Sprint(i, outage), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var n testNet
-				n.cluster(t, kfake.SeedTopics(4, "x"))
-				b := newBook()
-				var log bytes.Buffer
-				cfg := n.config()
-				cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
-				w, stop := runWriter(t, WriterConfig{Config: cfg, Topic: "x", RingBytes: 64 << 20, OnDone: b.done})
-				id := uint64(0)
-				traffic := func(d time.Duration) { // 20 records a second
-					for end := time.Now().Add(d); time.Now().Before(end); id++ {
-						w.Put(numbered(id, 200))
-						time.Sleep(50 * time.Millisecond)
-					}
-				}
-				traffic(3 * time.Second)
-				if hang {
-					n.mute()
-					traffic(2 * time.Second)
-				}
-				n.down()
-				traffic(outage)
-				if !hang && outage > time.Second {
-					require.Less(t, int(w.flying.Load()), 10, "half a second of records are with the client at most")
-				}
-				n.up()
-				back := time.Now()
-				for records, _ := w.Pending(); records > 0; records, _ = w.Pending() {
-					time.Sleep(10 * time.Millisecond)
-				}
-				require.Less(t, time.Since(back), 2500*time.Millisecond, "recovers at once")
-				traffic(time.Second)
-				stop()
-				b.audit(t, id, contents(t, n.config(), "x"))
-				require.Zero(t, b.count(Dropped), "%v", b.counts)
-				require.Zero(t, b.count(Unknown), "what was in a request when the line was cut is asked for again: %v", b.counts)
-				require.LessOrEqual(t, bytes.Count(log.Bytes(), []byte("does not take records")), 1, "%s", &log)
-				require.Equal(t, bytes.Count(log.Bytes(), []byte("does not take records")),
-					bytes.Count(log.Bytes(), []byte("takes records again")), "%s", &log)
-			})
-		})
-	}
-}
-
-// TestWriterGivesUpWhatOnePartitionNeverTakes: else a partition without a leader would fill the window, and with it stop all.
-func TestWriterGivesUpWhatOnePartitionNeverTakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var n testNet
-		c := n.cluster(t, kfake.SeedTopics(1, "x"))
-		c.ControlKey(0, refuse(kerr.NotLeaderForPartition, func() bool { c.KeepControl(); return true }))
-		b := newBook()
-		w, stop := runWriter(t, WriterConfig{Config: n.config(), Topic: "x", OnDone: b.done})
-		w.Put(numbered(0, 200))
-		time.Sleep(29 * time.Second)
-		require.Zero(t, b.count(Unknown))
-		time.Sleep(5 * time.Second)
-		require.Equal(t, 1, b.count(Unknown))
-		stop()
 	})
 }
 
