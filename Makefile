@@ -80,8 +80,9 @@ generate: $(CACHE)/bin/buf $(CACHE)/bin/protoc-gen-go ## Go code of proto/, and 
 	cd proto && PATH=$(CACHE)/bin:$$PATH buf generate
 	go run ./deploy/kubernetes/schemas/gen
 
-bench: build $(CACHE)/need.tshark $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.wrk $(CACHE)/kafka.stamp ## ratios against others, into e2e/bench/RESULTS.md
-	go run ./e2e/bench -bin bin -kafka $(CACHE)/kafka -out e2e/bench/RESULTS.md
+bench: build $(CACHE)/need.tshark $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.wrk $(CACHE)/kafka.stamp $(CACHE)/envoy.stamp $(CACHE)/bin/goreplay ## ratios against others, into e2e/bench/RESULTS.md; ONLY=edge,rate: these; QUICK=1: a try
+	go build -o $(CACHE)/bin/bench ./e2e/bench
+	$(CACHE)/bin/bench -bin bin -kafka $(CACHE)/kafka -goreplay $(CACHE)/bin/goreplay -out e2e/bench/RESULTS.md $(if $(ONLY),-only $(ONLY)) $(if $(QUICK),-quick)
 
 images: ## container images of tap, replayer, inspect and demo; needs Docker
 	@docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || \
@@ -127,6 +128,10 @@ $(CACHE)/bin/gofumpt: tools/go.mod
 $(CACHE)/bin/protoc-gen-go: go.mod
 	go build -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
 
+# GoReplay, which reads packets by libpcap: what bench measures tap sniff against. Where it cannot be built, bench says so.
+$(CACHE)/bin/goreplay: | $(CACHE)/need.cc $(CACHE)/need.pcap-config
+	-CGO_ENABLED=1 GOBIN=$(CACHE)/bin go install github.com/buger/goreplay@v1.3.2
+
 # Programs from the distribution: command = Debian packages that bring it.
 package.cc      := gcc libc6-dev
 package.java    := default-jre-headless
@@ -141,6 +146,7 @@ package.nginx   := nginx-light
 package.haproxy := haproxy
 package.wrk     := wrk
 package.tshark  := tshark
+package.pcap-config := libpcap-dev
 package.systemd-analyze := systemd
 
 # Not written when the command is there, so that nothing remembers what was there once.

@@ -2,305 +2,152 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/reprise-io/reprise/e2e/feed"
-	"github.com/reprise-io/reprise/e2e/proc"
-	"github.com/reprise-io/reprise/e2e/sink"
-	"github.com/reprise-io/reprise/internal/topic"
 )
 
-// connections of wrk: one thread of it is enough for them.
-const connections = "32"
-
-// warmUp is how long the tap captures before anything is measured.
-const warmUp = 12 * time.Second
-
-// edge measures requests a second through each proxy to the same nginx, small GETs on keep-alive connections. The tap
-// captures all of it to Kafka; the others only pass it on, and nginx's mirror sends a copy of each request to a sink.
-func (b *bench) edge(ctx context.Context) (err error) {
-	e := &edge{bench: b, names: topic.NamesOf("edge")}
-	defer e.stop()
-	if err := e.start(ctx); err != nil {
-		return err
-	}
-	// A broker that has just started compiles its own code on the cores that are measured: it has its fill first.
-	progress("edge: warming up")
-	if _, err := wrk(ctx, e.addr["tap proxy"], warmUp); err != nil {
-		return err
-	}
-	if _, err := e.settle(ctx); err != nil {
-		return err
-	}
-	warm, err := feed.Count(ctx, b.broker.Addr(), e.names.Exchanges)
+// edge measures requests a second through each way to the same nginx, as fast as wrk gets them answered. The tap records
+// all of it in Kafka; mirrors and shadows send a copy of each request somewhere; the others only pass it on.
+func (b *bench) edge(ctx context.Context) error {
+	w, err := b.startWays(ctx, "edge",
+		direct, haproxyTCP, tapProxy, nginxProxy, nginxMirror, mirrorToTap, envoyTCP, envoyHTTP, envoyShadow)
 	if err != nil {
 		return err
 	}
-	who := []string{"direct", "HAProxy, TCP", "tap proxy", "nginx proxy", "nginx mirror"}
-	persecond := make(map[string][]float64)
-	var ratio, captured []float64
-	var seen, produced, dropped float64
-	for round := range b.rounds {
-		for i := range who {
-			name := who[(i+round)%len(who)] // nobody has always the same predecessor
-			before, err := e.tapMetrics(ctx)
+	defer w.stop()
+	if err := b.warm(ctx, w); err != nil {
+		return err
+	}
+	b.tables = append(b.tables, table{}) // what was asked, which is known at the end
+	for _, makeLoad := range []func(int) load{small, postOneKiB, largeAnswer} {
+		for _, connections := range []int{32, 1000} {
+			l := makeLoad(connections)
+			turns, err := b.inTurns(ctx, w, l)
 			if err != nil {
-				return err
+				return fmt.Errorf("%s, %d connections: %w", l.name, connections, err)
 			}
-			got, err := wrk(ctx, e.addr[name], b.wrkFor)
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+			if len(b.tables) == 1 {
+				b.tables[0] = asked(turns)
 			}
-			persecond[name] = append(persecond[name], got.perSecond)
-			progress("edge, round %d: %-13s %7.0f/s", round+1, name, got.perSecond)
-			if name != "tap proxy" {
-				continue
-			}
-			after, err := e.settle(ctx)
-			if err != nil {
-				return err
-			}
-			count := func(metric string, labels ...string) float64 {
-				return after.Sum(metric, labels...) - before.Sum(metric, labels...)
-			}
-			s, p := count("reprise_tap_seen_total"), count("reprise_tap_exchanges_total", `result="produced"`)
-			seen, produced = seen+s, produced+p
-			dropped += count("reprise_tap_exchanges_total", `result="dropped"`)
-			captured = append(captured, p/max(s, float64(got.requests)))
+			b.tables = append(b.tables, b.edgeTable(w, l, turns))
 		}
-		n := len(persecond["direct"]) - 1
-		ratio = append(ratio, persecond["tap proxy"][n]/persecond["HAProxy, TCP"][n])
 	}
-	stored, err := feed.Count(ctx, b.broker.Addr(), e.names.Exchanges)
-	if err != nil {
+	return nil
+}
+
+// warm gives a broker that has just started its fill, once: until it has compiled its own code, it takes the cores that
+// are measured.
+func (b *bench) warm(ctx context.Context, w *ways) error {
+	if b.warmed {
+		return nil
+	}
+	b.warmed = true
+	progress("warming up for %s", b.warmUp)
+	x := w.by(tapProxy)
+	if _, err := b.wrk(ctx, x.addr, small(32), b.warmUp); err != nil {
 		return err
 	}
-	stored -= warm
+	_, err := x.kept(ctx)
+	return err
+}
+
+// inTurns has every way take its turn in each round.
+func (b *bench) inTurns(ctx context.Context, w *ways, l load) (map[string][]turn, error) {
+	turns := make(map[string][]turn)
+	for round := range b.rounds {
+		for i := range w.all {
+			x := w.all[(i+round)%len(w.all)] // nobody has always the same predecessor
+			t, err := x.measure(ctx, func(addr string) (int, float64, error) {
+				got, err := b.wrk(ctx, addr, l, b.turn)
+				return got.requests, got.perSecond, err
+			})
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", x.name, err)
+			}
+			turns[x.name] = append(turns[x.name], t)
+			progress("%s, %d connections, round %d: %-24s %7.0f/s, %5.1f µs, captured %.4f", l.name, l.connections, round+1, x.name, t.perSecond, t.cpu, t.captured)
+		}
+		pause(ctx, 500*time.Millisecond) // what Kafka was given is on its way to the disk
+	}
+	return turns, nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// column takes one figure of each turn.
+func column(turns []turn, f func(turn) float64) []float64 {
+	v := make([]float64, len(turns))
+	for i, t := range turns {
+		v[i] = f(t)
+	}
+	return v
+}
+
+func perSecond(t turn) float64 { return t.perSecond }
+
+// ratios of two ways, round by round.
+func ratios(turns map[string][]turn, over, under string) []float64 {
+	v := make([]float64, len(turns[over]))
+	for i := range v {
+		v[i] = turns[over][i].perSecond / turns[under][i].perSecond
+	}
+	return v
+}
+
+func (b *bench) edgeTable(w *ways, l load, turns map[string][]turn) table {
 	t := table{
-		title: fmt.Sprintf("At the edge: requests/s, %s keep-alive connections, small GETs", connections),
-		head:  []string{"through", "requests/s", "of direct", "of HAProxy", "each round"},
+		title: fmt.Sprintf("%s, %d keep-alive connections", l.name, l.connections),
+		head:  []string{"through", "requests/s", "÷ direct", "÷ HAProxy", "CPU µs/request", "RSS MiB", "captured %", "dropped", "each round"},
+	}
+	for _, x := range w.all {
+		all := turns[x.name]
+		cells := []string{
+			x.name, fmt.Sprintf("%.0f", median(column(all, perSecond))), fmt.Sprintf("%.2f", median(ratios(turns, x.name, direct))),
+			fmt.Sprintf("%.2f", median(ratios(turns, x.name, haproxyTCP))), "", "", "", "", each(column(all, perSecond), "%.0f"),
+		}
+		if len(x.programs) > 0 {
+			cells[4] = fmt.Sprintf("%.1f", median(column(all, func(t turn) float64 { return t.cpu })))
+			cells[5] = fmt.Sprintf("%d", all[len(all)-1].rss>>20)
+		}
+		if x.kept != nil {
+			cells[6] = each(column(all, func(t turn) float64 { return 100 * t.captured }), "%.2f")
+			cells[7] = each(column(all, func(t turn) float64 { return t.dropped }), "%.0f")
+		}
+		t.rows = append(t.rows, cells)
+	}
+	return t
+}
+
+// asked compares with the bars, which are for small GETs on 32 connections.
+func asked(turns map[string][]turn) table {
+	t := table{
+		title: "What was asked: small GETs, 32 connections",
+		head:  []string{"", "asked", "median", "", "each round"},
 		notes: []string{
-			fmt.Sprintf("tap ÷ HAProxy in each round: %s; median **%.2f**.", each(ratio, "%.2f"), median(ratio)),
-			fmt.Sprintf("Captured to Kafka in each round: %s %%. In all: seen %.0f, acknowledged %.0f, dropped %.0f, in the topic %d.",
-				each(percent(captured), "%.2f"), seen, produced, dropped, stored),
+			"In the tables below CPU and memory are those of the programs on the way, master and workers together (not of the origin, Kafka, wrk or",
+			"a sink), and what they do after the last answer until all is stored counts. \"Captured\" of a mirror is how many copies came to its sink.",
+			"The sinks answer an empty 204 at once and store nothing; beside that the same nginx mirrors to `tap mirror`, which stores requests in Kafka.",
+			"wrk stops with one request a connection on its way. Memory is what is resident at the end of the last turn, after all loads above it.",
 		},
 	}
-	for _, name := range who {
-		var ofDirect, ofHAProxy []float64
-		for i, v := range persecond[name] {
-			ofDirect = append(ofDirect, v/persecond["direct"][i])
-			ofHAProxy = append(ofHAProxy, v/persecond["HAProxy, TCP"][i])
-		}
-		t.rows = append(t.rows, []string{
-			name, fmt.Sprintf("%.0f", median(persecond[name])), fmt.Sprintf("%.2f", median(ofDirect)),
-			fmt.Sprintf("%.2f", median(ofHAProxy)), each(persecond[name], "%.0f"),
-		})
+	row := func(what string, bar float64, format string, v []float64) {
+		t.rows = append(t.rows, []string{what, "≥ " + fmt.Sprintf(format, bar), fmt.Sprintf(format, median(v)), held(median(v) >= bar), each(v, format)})
 	}
-	b.tables = append(b.tables, t)
-	return nil
+	row("tap ÷ HAProxy TCP, requests/s", 0.8, "%.2f", ratios(turns, tapProxy, haproxyTCP))
+	row("tap ÷ nginx mirror → sink", 3, "%.2f", ratios(turns, tapProxy, nginxMirror))
+	row("tap ÷ Envoy shadow → sink", 2.5, "%.2f", ratios(turns, tapProxy, envoyShadow))
+	row("captured by the tap, %", 99, "%.2f", column(turns[tapProxy], func(t turn) float64 { return 100 * t.captured }))
+	return t
 }
 
-func percent(v []float64) []float64 {
-	out := make([]float64, len(v))
-	for i, x := range v {
-		out[i] = 100 * x
+func held(yes bool) string {
+	if yes {
+		return "held"
 	}
-	return out
-}
-
-// edge is everything that stands between wrk and the origin.
-type edge struct {
-	*bench
-	names    topic.Names
-	addr     map[string]string // by who
-	admin    string            // of the tap
-	programs []*proc.Process
-	endSink  func() error
-}
-
-func (e *edge) start(ctx context.Context) (err error) {
-	e.addr = make(map[string]string)
-	for _, name := range []string{"direct", "HAProxy, TCP", "tap proxy", "nginx proxy", "nginx mirror", "admin"} {
-		if e.addr[name], err = proc.FreeAddr(); err != nil {
-			return err
-		}
-	}
-	e.admin = e.addr["admin"]
-	s, err := sink.New(sink.Options{Count: true, Answer: []byte("HTTP/1.1 204 No Content\r\n\r\n")})
-	if err != nil {
-		return err
-	}
-	sinkCtx, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- s.Run(sinkCtx) }()
-	e.endSink = func() error {
-		cancel()
-		return <-done
-	}
-	config := func(name, text string) (path string) {
-		path = filepath.Join(e.dir, name)
-		err = errors.Join(err, os.WriteFile(path, []byte(text), 0o644))
-		return path
-	}
-	origin := config("origin.conf", nginxConf(e.dir, "origin", `server { listen `+e.addr["direct"]+
-		`; location / { return 200 "a small answer of about a hundred bytes, as many services give when they are asked for one\n"; } }`))
-	proxies := config("proxies.conf", nginxConf(e.dir, "proxies", fmt.Sprintf(`
-  upstream origin { server %s; keepalive 64; }
-  upstream sink { server %s; keepalive 64; }
-  proxy_http_version 1.1;
-  proxy_set_header Connection "";
-  server { listen %s; location / { proxy_pass http://origin; } }
-  server { listen %s; location / { mirror /copy; proxy_pass http://origin; }
-           location = /copy { internal; proxy_pass http://sink$request_uri; } }`,
-		e.addr["direct"], s.Addr(), e.addr["nginx proxy"], e.addr["nginx mirror"])))
-	haproxy := config("haproxy.cfg", fmt.Sprintf(`global
-  maxconn 2000
-defaults
-  mode tcp
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-listen pass
-  bind %s
-  server origin %s
-`, e.addr["HAProxy, TCP"], e.addr["direct"]))
-	if err != nil {
-		return err
-	}
-	for _, o := range []proc.Options{
-		{Path: nginx(), Args: []string{"-c", origin, "-e", "stderr"}},
-		{Path: nginx(), Args: []string{"-c", proxies, "-e", "stderr"}},
-		{Path: "haproxy", Args: []string{"-db", "-f", haproxy}},
-		{Path: filepath.Join(e.bin, "tap"), Args: []string{
-			"proxy", "--listen", e.addr["tap proxy"], "--upstream", e.addr["direct"], "--admin", e.admin,
-			"--brokers", e.broker.Addr(), "--topic-prefix", "edge",
-		}},
-	} {
-		p, err := proc.Start(o)
-		if err != nil {
-			return err
-		}
-		e.programs = append(e.programs, p)
-	}
-	waiting, cancel2 := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel2()
-	for name, addr := range e.addr {
-		if err := proc.Poll(waiting, func() error { return e.answers(addr) }); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	// The tap makes its topics when it reaches Kafka; nothing is measured before.
-	return proc.Poll(waiting, func() error {
-		_, err := feed.Count(waiting, e.broker.Addr(), e.names.Exchanges)
-		return err
-	})
-}
-
-// answers tells whether a port is open, and fails for good when a program has ended.
-func (e *edge) answers(addr string) error {
-	for _, p := range e.programs {
-		select {
-		case <-p.Exited():
-			return proc.Final(fmt.Errorf("%s has ended: %s", p.Name(), p.Stderr()))
-		default:
-		}
-	}
-	if proc.Free(addr) {
-		return fmt.Errorf("nobody listens on %s", addr)
-	}
-	return nil
-}
-
-func (e *edge) stop() {
-	for _, p := range e.programs {
-		_, _ = p.Stop(15 * time.Second) // killed when it does not
-	}
-	if e.endSink != nil {
-		_ = e.endSink()
-	}
-}
-
-func (e *edge) tapMetrics(ctx context.Context) (proc.Metrics, error) {
-	return proc.Scrape(ctx, e.admin)
-}
-
-// settle waits until the tap owes nothing.
-func (e *edge) settle(ctx context.Context) (m proc.Metrics, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
-	defer cancel()
-	err = proc.Poll(ctx, func() error {
-		if m, err = e.tapMetrics(ctx); err != nil {
-			return err
-		}
-		if n := m.Sum("reprise_tap_pending"); n > 0 {
-			return fmt.Errorf("%.0f pending", n)
-		}
-		return nil
-	})
-	return m, err
-}
-
-// nginx is where Debian has it, also when sbin is not in the path.
-func nginx() string {
-	if _, err := os.Stat("/usr/sbin/nginx"); err == nil {
-		return "/usr/sbin/nginx"
-	}
-	return "nginx"
-}
-
-func nginxConf(dir, name, http string) string {
-	var paths strings.Builder
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&paths, "  %s_temp_path %s/%s-%s;\n", kind, dir, name, kind)
-	}
-	return fmt.Sprintf(`daemon off;
-worker_processes auto;
-pid %s/%s.pid;
-error_log stderr error;
-events { worker_connections 2048; }
-http {
-  access_log off;
-  keepalive_requests 1000000000;
-%s%s
-}
-`, dir, name, paths.String(), http)
-}
-
-// wrkResult is what wrk tells.
-type wrkResult struct {
-	perSecond float64
-	requests  int
-}
-
-func wrk(ctx context.Context, addr string, length time.Duration) (r wrkResult, err error) {
-	ctx, cancel := context.WithTimeout(ctx, length+30*time.Second)
-	defer cancel()
-	got, err := proc.Run(ctx, proc.Options{
-		Path: "wrk", Args: []string{"-t1", "-c" + connections, "-d" + strconv.Itoa(int(length.Seconds())) + "s", "http://" + addr + "/items/1"},
-	})
-	if err != nil {
-		return r, err
-	}
-	for _, bad := range []string{"Socket errors", "Non-2xx"} {
-		if strings.Contains(got.Stdout, bad) {
-			return r, fmt.Errorf("wrk: %s", got.Stdout)
-		}
-	}
-	rate := regexp.MustCompile(`Requests/sec:\s+([\d.]+)`).FindStringSubmatch(got.Stdout)
-	count := regexp.MustCompile(`(\d+) requests in`).FindStringSubmatch(got.Stdout)
-	if got.Code != 0 || rate == nil || count == nil {
-		return r, fmt.Errorf("wrk: exit code %d: %s%s", got.Code, got.Stdout, got.Stderr)
-	}
-	if r.perSecond, err = strconv.ParseFloat(rate[1], 64); err != nil {
-		return r, err
-	}
-	r.requests, err = strconv.Atoi(count[1])
-	return r, err
+	return "**missed**"
 }

@@ -1,6 +1,18 @@
 // Command bench measures Reprise against other programs, all in one run and in turns, so that the ratios mean something
-// on a machine that is shared: tap proxy against HAProxy, nginx and nginx's mirror; the replayer's timing against a
-// reference pacer; its speed limit against wrk; reading a packet capture against tshark. `make bench` runs it and writes e2e/bench/RESULTS.md.
+// on a machine that is shared. `make bench` runs it and writes e2e/bench/RESULTS.md, a section for each of its parts:
+//
+//	edge    requests/s and cost of tap proxy against HAProxy, nginx, Envoy, and the mirrors of those two
+//	rate    what each of them adds to an answer's time at a fixed rate
+//	half    what the tap drops at half of its maximum
+//	growth  how its cost grows with connections, size of answers and rate
+//	idle    what idle connections take of its memory
+//	sniff   what tap sniff keeps of what passes loopback, against GoReplay
+//	timing  when the replayer's requests arrive, against a reference pacer
+//	max     how many the replayer fires a second, against wrk
+//	import  how fast a packet capture is read, against tshark
+//
+// `make bench ONLY=edge,rate` measures these again and leaves the other sections as they are; `make bench QUICK=1` is for
+// trying it: everything is short, and RESULTS.md stays as it is.
 package main
 
 import (
@@ -11,11 +23,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/reprise-io/reprise/e2e/envoy"
 	"github.com/reprise-io/reprise/e2e/kafka"
 )
 
@@ -31,20 +45,47 @@ func main() {
 
 // bench is one run of everything.
 type bench struct {
-	bin    string
-	jars   string
-	out    string
-	rounds int
-	wrkFor time.Duration // of each turn
-	count  int           // arrivals in the timing runs
-	max    int           // exchanges in the speed runs
-	only   string
+	bin   string
+	jars  string
+	envoy string
+	gor   string
+	out   string
 
+	rounds   int
+	turn     time.Duration // of each under wrk
+	fixedFor time.Duration // of each at a fixed rate
+	warmUp   time.Duration
+	count    int // arrivals in the timing runs
+	max      int // exchanges in the speed runs
 	captured int // requests in the packet capture
+	only     string
+	quick    bool
 
 	dir    string
 	broker *kafka.Broker
-	tables []table
+	warmed bool    // the broker has compiled its own code
+	tables []table // of the part under way
+}
+
+// part of the bench: a section of the results.
+type part struct {
+	name  string
+	title string
+	run   func(context.Context) error
+}
+
+func (b *bench) parts() []part {
+	return []part{
+		{"edge", "At the edge: as fast as it goes", b.edge},
+		{"rate", "At the edge: a fixed rate", b.rate},
+		{"half", "At the edge: half of the maximum", b.half},
+		{"growth", "How the tap's cost grows", b.growth},
+		{"idle", "Idle connections", b.idle},
+		{"sniff", "Packets, beside GoReplay", b.sniff},
+		{"timing", "Replay: when requests arrive", b.timing},
+		{"max", "Replay: as fast as it can", b.speed},
+		{"import", "Reading a packet capture", b.importing},
+	}
 }
 
 func run(ctx context.Context, args []string) error {
@@ -55,20 +96,35 @@ func run(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)
 	fs.StringVar(&b.bin, "bin", "bin", "folder with tap and replayer")
 	fs.StringVar(&b.jars, "kafka", ".cache/kafka", "folder with Kafka's jars")
+	fs.StringVar(&b.envoy, "envoy", filepath.Join(".cache/envoy", envoy.Binary), "Envoy's program")
+	fs.StringVar(&b.gor, "goreplay", ".cache/bin/goreplay", "GoReplay's program; sniff says so when it is not there")
 	fs.StringVar(&b.out, "out", "", "file for the results; empty: stdout only")
-	fs.IntVar(&b.rounds, "rounds", 3, "how often everyone has a turn")
-	fs.DurationVar(&b.wrkFor, "wrk", 4*time.Second, "length of a turn under wrk")
+	fs.IntVar(&b.rounds, "rounds", 2, "how often everyone has a turn")
+	fs.DurationVar(&b.turn, "turn", 4*time.Second, "length of a turn under wrk, in whole seconds")
+	fs.DurationVar(&b.fixedFor, "fixed", 5*time.Second, "length of a turn at a fixed rate")
+	fs.DurationVar(&b.warmUp, "warm-up", 12*time.Second, "how long the tap captures before anything is measured")
 	fs.IntVar(&b.count, "arrivals", 20000, "requests of a timing run, at 1,000/s")
 	fs.IntVar(&b.max, "max", 200000, "requests of a run at --speed max")
 	fs.IntVar(&b.captured, "captured", 254670, "requests in the packet capture that is imported")
-	fs.StringVar(&b.only, "only", "edge,timing,max,import", "what to measure")
+	fs.StringVar(&b.only, "only", "", "parts to measure, with commas between; empty: all")
+	fs.BoolVar(&b.quick, "quick", false, "for trying: one round, everything short, and nothing is written")
 	if err := fs.Parse(args); err != nil {
 		return err
+	}
+	if b.quick {
+		b.rounds, b.turn, b.fixedFor, b.warmUp, b.count, b.max, b.captured = 1, 2*time.Second, 2*time.Second, 3*time.Second, 2000, 20000, 25000
+		b.out = ""
 	}
 	return b.run(ctx)
 }
 
 func (b *bench) run(ctx context.Context) (err error) {
+	parts, err := b.chosen()
+	if err != nil {
+		return err
+	}
+	moreFiles()
+	runtime.GOMAXPROCS(runtime.NumCPU() + 2) // a woken thread of ours, a sink's or an open loop's, still needs a processor
 	if b.dir, err = os.MkdirTemp("", "reprise-bench-"); err != nil {
 		return err
 	}
@@ -76,7 +132,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := os.Chmod(b.dir, 0o755); err != nil { // nginx's workers are another user
 		return err
 	}
-	if b.only != "import" {
+	if slices.ContainsFunc(parts, func(p part) bool { return p.name != "import" }) {
 		data := filepath.Join(b.dir, "kafka")
 		if err := os.Mkdir(data, 0o755); err != nil {
 			return err
@@ -89,19 +145,42 @@ func (b *bench) run(ctx context.Context) (err error) {
 		}
 		defer func() { err = errors.Join(err, b.broker.Stop()) }()
 	}
-
-	for _, part := range []struct {
-		name string
-		run  func(context.Context) error
-	}{{"edge", b.edge}, {"timing", b.timing}, {"max", b.speed}, {"import", b.importing}} {
-		if !slices.Contains(strings.Split(b.only, ","), part.name) {
-			continue
+	machine := machine(ctx, b.jars, b.envoy)
+	for _, p := range parts {
+		b.tables = nil
+		if err := p.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		if err := part.run(ctx); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
+		if err := b.write(p, machine); err != nil { // now: what comes later may fail
+			return err
 		}
 	}
-	return b.write(ctx)
+	return nil
+}
+
+// chosen are the parts to measure.
+func (b *bench) chosen() ([]part, error) {
+	all := b.parts()
+	if b.only == "" {
+		return all, nil
+	}
+	var parts []part
+	for name := range strings.SplitSeq(b.only, ",") {
+		at := slices.IndexFunc(all, func(p part) bool { return p.name == name })
+		if at < 0 {
+			return nil, fmt.Errorf("there is no part %q; there are %s", name, partNames(all))
+		}
+		parts = append(parts, all[at])
+	}
+	return parts, nil
+}
+
+func partNames(parts []part) string {
+	names := make([]string, len(parts))
+	for i, p := range parts {
+		names[i] = p.name
+	}
+	return strings.Join(names, ", ")
 }
 
 // progress tells on stderr what is being measured.

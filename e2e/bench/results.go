@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,17 +26,28 @@ type table struct {
 	rows  [][]string
 }
 
-// write prints the results and stores them.
-func (b *bench) write(ctx context.Context) error {
-	var text bytes.Buffer
-	fmt.Fprintf(&text, "# Results of `make bench`\n\n%s. Medians of %d rounds in which everyone has a turn;\nratios are taken within a round. "+
-		"Everything shares one machine, load generator and Kafka included: compare ratios, not figures of other machines.\n\n",
-		time.Now().UTC().Format("2006-01-02 15:04 UTC"), b.rounds)
-	for _, line := range machine(ctx, b.jars) {
-		fmt.Fprintf(&text, "- %s\n", line)
+// write prints a part's section and puts it into the file, in the place of the one that was there.
+func (b *bench) write(p part, machine string) error {
+	text := section(p, b.rounds, b.tables, machine)
+	if _, err := fmt.Println(text); err != nil || b.out == "" {
+		return err
 	}
-	for _, t := range b.tables {
-		fmt.Fprintf(&text, "\n## %s\n\n", t.title)
+	was, err := os.ReadFile(b.out)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	sections := parseSections(was)
+	sections[p.name] = text
+	return os.WriteFile(b.out, document(b.parts(), sections), 0o644)
+}
+
+// section is a part's results. It has its own date, machine and revision: others may be of another day.
+func section(p part, rounds int, tables []table, machine string) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "## %s\n\n`make bench ONLY=%s`, %s, %d rounds; %s.\n", p.title, p.name,
+		time.Now().UTC().Format("2006-01-02 15:04 UTC"), rounds, machine)
+	for _, t := range tables {
+		fmt.Fprintf(&text, "\n### %s\n\n", t.title)
 		row := func(cells []string) { fmt.Fprintf(&text, "| %s |\n", strings.Join(cells, " | ")) }
 		row(t.head)
 		row(slices.Repeat([]string{"---"}, len(t.head)))
@@ -45,14 +58,35 @@ func (b *bench) write(ctx context.Context) error {
 			fmt.Fprintf(&text, "\n%s\n", strings.Join(t.notes, "\n"))
 		}
 	}
-	if _, err := os.Stdout.Write(text.Bytes()); err != nil || b.out == "" {
-		return err
+	return text.String()
+}
+
+// document puts sections together, in the order of the parts, between marks by which they are found again.
+func document(parts []part, sections map[string]string) []byte {
+	var text bytes.Buffer
+	text.WriteString("# Results of `make bench`\n\nEverything shares one machine, load generator and Kafka included: compare ratios, not figures of other machines.\n" +
+		"Figures are medians of rounds in which everyone has a turn; ratios are taken within a round. Each section is replaced when it is\nmeasured again.\n")
+	for _, p := range parts {
+		if s, ok := sections[p.name]; ok {
+			fmt.Fprintf(&text, "\n<!-- %s -->\n%s<!-- /%s -->\n", p.name, s, p.name)
+		}
 	}
-	return os.WriteFile(b.out, text.Bytes(), 0o644)
+	return text.Bytes()
+}
+
+// parseSections finds the sections of a document by their marks. What is outside of them is left out.
+func parseSections(document []byte) map[string]string {
+	sections := make(map[string]string)
+	for _, m := range regexp.MustCompile(`(?s)<!-- (\w+) -->\n(.*?)<!-- /(\w+) -->`).FindAllSubmatch(document, -1) {
+		if string(m[1]) == string(m[3]) {
+			sections[string(m[1])] = string(m[2])
+		}
+	}
+	return sections
 }
 
 // machine tells what it was measured on and with.
-func machine(ctx context.Context, jars string) []string {
+func machine(ctx context.Context, jars, envoy string) string {
 	cpu := "unknown processor"
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if m := regexp.MustCompile(`model name\s*: (.*)`).FindSubmatch(info); m != nil {
@@ -78,12 +112,10 @@ func machine(ctx context.Context, jars string) []string {
 		kafka = strings.TrimSuffix(filepath.Base(jar[0]), ".jar")
 	}
 	number := `\d+\.\d+[.\d]*`
-	return []string{
-		fmt.Sprintf("%s, %d cores%s, Linux %s", cpu, runtime.NumCPU(), memory, said(`\S+`, "uname", "-r")),
-		fmt.Sprintf("%s, %s (one JVM, Java %s), HAProxy %s, nginx %s, wrk %s", runtime.Version(), kafka,
-			said(number, "java", "-version"), said(number, "haproxy", "-v"), said(number, nginx(), "-v"), said(number, "wrk", "-v")),
-		"revision " + said(`\S+`, "git", "describe", "--always", "--dirty"),
-	}
+	return fmt.Sprintf("%s, %d cores%s, Linux %s; %s, %s (one JVM, Java %s), HAProxy %s, nginx %s, Envoy %s, wrk %s; revision %s",
+		cpu, runtime.NumCPU(), memory, said(`\S+`, "uname", "-r"), runtime.Version(), kafka,
+		said(number, "java", "-version"), said(number, "haproxy", "-v"), said(number, nginx(), "-v"), said(number, envoy, "--version"),
+		said(number, "wrk", "-v"), said(`\S+`, "git", "describe", "--always", "--dirty"))
 }
 
 // median of some numbers; NaN-free and not empty.

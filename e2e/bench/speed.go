@@ -21,7 +21,7 @@ func (b *bench) speed(ctx context.Context) error {
 	for round := range b.rounds {
 		var w wrkResult
 		if _, err := withSinkCounting(ctx, func(addr string) (err error) {
-			w, err = wrk(ctx, addr, b.wrkFor)
+			w, err = b.wrk(ctx, addr, small(32), b.turn)
 			return err
 		}); err != nil {
 			return err
@@ -46,7 +46,7 @@ func (b *bench) speed(ctx context.Context) error {
 		head:  []string{"", "requests/s", "each round"},
 		rows: [][]string{
 			{"replayer run --speed max", fmt.Sprintf("%.0f", median(replayer)), each(replayer, "%.0f")},
-			{"wrk, " + connections + " connections", fmt.Sprintf("%.0f", median(plain)), each(plain, "%.0f")},
+			{"wrk, 32 connections", fmt.Sprintf("%.0f", median(plain)), each(plain, "%.0f")},
 		},
 		notes: []string{fmt.Sprintf("Replayer ÷ wrk in each round: %s; median **%.2f**. From the first arrival to the last; order kept per session.",
 			each(ratio, "%.2f"), median(ratio))},
