@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -18,7 +19,8 @@ func (b *bench) edge(ctx context.Context) error {
 	if err := b.warm(ctx, w); err != nil {
 		return err
 	}
-	b.tables = append(b.tables, table{}) // what was asked, which is known at the end
+	var first map[string][]turn // of the load that the bars are for
+	var most int64              // memory of the tap, at the end of a turn
 	for _, makeLoad := range []func(int) load{small, postOneKiB, largeAnswer} {
 		for _, connections := range []int{32, 1000} {
 			l := makeLoad(connections)
@@ -26,12 +28,16 @@ func (b *bench) edge(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("%s, %d connections: %w", l.name, connections, err)
 			}
-			if len(b.tables) == 1 {
-				b.tables[0] = asked(turns)
+			if first == nil {
+				first = turns
+			}
+			for _, t := range turns[tapProxy] {
+				most = max(most, t.rss)
 			}
 			b.tables = append(b.tables, b.edgeTable(w, l, turns))
 		}
 	}
+	b.tables = slices.Insert(b.tables, 0, asked(first, most))
 	return nil
 }
 
@@ -123,8 +129,8 @@ func (b *bench) edgeTable(w *ways, l load, turns map[string][]turn) table {
 	return t
 }
 
-// asked compares with the bars, which are for small GETs on 32 connections.
-func asked(turns map[string][]turn) table {
+// asked compares with the bars, which are for small GETs on 32 connections; memory is of all loads.
+func asked(turns map[string][]turn, memory int64) table {
 	t := table{
 		title: "What was asked: small GETs, 32 connections",
 		head:  []string{"", "asked", "median", "", "each round"},
@@ -132,7 +138,7 @@ func asked(turns map[string][]turn) table {
 			"In the tables below CPU and memory are those of the programs on the way, master and workers together (not of the origin, Kafka, wrk or",
 			"a sink), and what they do after the last answer until all is stored counts. \"Captured\" of a mirror is how many copies came to its sink.",
 			"The sinks answer an empty 204 at once and store nothing; beside that the same nginx mirrors to `tap mirror`, which stores requests in Kafka.",
-			"wrk stops with one request a connection on its way. Memory is what is resident at the end of the last turn, after all loads above it.",
+			"Memory is what is resident at the end of the last turn, after all loads above it.",
 		},
 	}
 	row := func(what string, bar float64, format string, v []float64) {
@@ -142,8 +148,14 @@ func asked(turns map[string][]turn) table {
 	row("tap ÷ nginx mirror → sink", 3, "%.2f", ratios(turns, tapProxy, nginxMirror))
 	row("tap ÷ Envoy shadow → sink", 2.5, "%.2f", ratios(turns, tapProxy, envoyShadow))
 	row("captured by the tap, %", 99, "%.2f", column(turns[tapProxy], func(t turn) float64 { return 100 * t.captured }))
+	t.rows = append(t.rows, []string{
+		"most memory of the tap after a turn of any load below, MiB", fmt.Sprintf("≤ %d", memoryBar>>20), fmt.Sprint(memory >> 20), held(memory <= memoryBar), "",
+	})
 	return t
 }
+
+// memoryBar is what a tap may take: its --memory-max, 64 MiB unless told otherwise, and as much again.
+const memoryBar = 128 << 20
 
 func held(yes bool) string {
 	if yes {

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/reprise-io/reprise/e2e/proc"
@@ -41,19 +43,32 @@ func (b *bench) startGoReplay(ctx context.Context, addr string) (*replayRecorder
 	return g, nil
 }
 
-// kept counts the requests in its file, once it has written all that it will: it flushes every second, and gives a
-// message up after two.
-func (g *replayRecorder) kept(ctx context.Context) (kept, error) {
-	pause(ctx, 4*time.Second)
+// written tells what it has written of what it will while it runs: it flushes every second, and gives a message up after two.
+func (g *replayRecorder) written(ctx context.Context) (kept, error) {
+	pause(ctx, 3*time.Second)
+	n, err := g.requests()
+	return kept{stored: float64(n)}, errors.Join(err, ctx.Err())
+}
+
+// end stops it and returns how many requests it has kept.
+func (g *replayRecorder) end() (requests int, err error) {
+	g.Signal(syscall.SIGINT)
+	if _, err := g.Stop(15 * time.Second); err != nil {
+		return 0, err
+	}
+	return g.requests()
+}
+
+func (g *replayRecorder) requests() (int, error) {
 	file, err := os.Open(g.file)
-	if errors.Is(err, os.ErrNotExist) {
-		return kept{}, nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
 	}
 	if err != nil {
-		return kept{}, err
+		return 0, err
 	}
 	defer file.Close()
-	return kept{stored: float64(countRequests(file))}, ctx.Err()
+	return countRequests(file), nil
 }
 
 // countRequests counts the messages of a .gor file that are requests. Each begins with a line of its type (1: a request), its

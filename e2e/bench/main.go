@@ -100,7 +100,7 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&b.gor, "goreplay", ".cache/bin/goreplay", "GoReplay's program; sniff says so when it is not there")
 	fs.StringVar(&b.out, "out", "", "file for the results; empty: stdout only")
 	fs.IntVar(&b.rounds, "rounds", 2, "how often everyone has a turn")
-	fs.DurationVar(&b.turn, "turn", 4*time.Second, "length of a turn under wrk, in whole seconds")
+	fs.DurationVar(&b.turn, "turn", 3*time.Second, "length of a turn under wrk, in whole seconds")
 	fs.DurationVar(&b.fixedFor, "fixed", 5*time.Second, "length of a turn at a fixed rate")
 	fs.DurationVar(&b.warmUp, "warm-up", 12*time.Second, "how long the tap captures before anything is measured")
 	fs.IntVar(&b.count, "arrivals", 20000, "requests of a timing run, at 1,000/s")

@@ -52,6 +52,9 @@ func section(p part, rounds int, tables []table, machine string) string {
 		row(t.head)
 		row(slices.Repeat([]string{"---"}, len(t.head)))
 		for _, r := range t.rows {
+			if r[0] == tapProxy {
+				r[0] = "**" + r[0] + "**"
+			}
 			row(r)
 		}
 		if len(t.notes) > 0 {

@@ -72,16 +72,16 @@ func (b *bench) listening(ctx context.Context, set []string) (row []string, err 
 		err = errors.Join(err, <-done)
 	}()
 	var ways []*way
+	var recorder *replayRecorder
 	drops := func() (string, error) { return "", nil }
 	for _, name := range set {
 		x := &way{name: name}
 		if name == goReplay {
-			g, err := b.startGoReplay(ctx, s.Addr())
-			if err != nil {
+			if recorder, err = b.startGoReplay(ctx, s.Addr()); err != nil {
 				return nil, err
 			}
-			defer g.Kill()
-			x.programs, x.kept = []*proc.Process{g.Process}, g.kept
+			defer recorder.Kill()
+			x.programs, x.kept = []*proc.Process{recorder.Process}, recorder.written
 		} else {
 			_, port, err := net.SplitHostPort(s.Addr())
 			if err != nil {
@@ -113,6 +113,13 @@ func (b *bench) listening(ctx context.Context, set []string) (row []string, err 
 	row = []string{strings.Join(set, " and "), fmt.Sprint(turns[0].requests), "", "", "", "", "", "", "", ""}
 	of := make(map[string]turn)
 	for i, x := range ways {
+		if x.name == goReplay { // it keeps the last ones back until it ends
+			n, err := recorder.end()
+			if err != nil {
+				return nil, err
+			}
+			turns[i].captured = float64(n) / float64(turns[i].requests)
+		}
 		of[x.name] = turns[i]
 		column := map[string]int{goReplay: 2, tapSniff: 3}[x.name]
 		row[column] = fmt.Sprintf("%.2f %%", 100*turns[i].captured)

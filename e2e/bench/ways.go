@@ -23,7 +23,7 @@ const (
 	envoyTCP    = "Envoy, TCP"
 	envoyHTTP   = "Envoy, HTTP"
 	envoyShadow = "Envoy shadow → sink"
-	tapProxy    = "**tap proxy**"
+	tapProxy    = "tap proxy"
 )
 
 // way is one of them.
