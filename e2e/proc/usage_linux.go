@@ -15,12 +15,16 @@ const clockTick = 10 * time.Millisecond
 // UsageNow returns the CPU time that a running program has taken, with the children that it has now (an nginx master's
 // workers), and the memory that they have resident, in bytes. Pages that they share count for each of them.
 func (p *Process) UsageNow() (cpu time.Duration, rss int64, err error) {
+	select {
+	case <-p.exited:
+		return 0, 0, fmt.Errorf("usage of %s: it %w", p.name, ErrExited)
+	default:
+	}
 	all, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return 0, 0, err
 	}
 	group := strconv.Itoa(p.PID()) // childAttr: the children are of its group
-	found := false
 	for _, path := range all {
 		stat, err := os.ReadFile(path)
 		if err != nil {
@@ -37,10 +41,6 @@ func (p *Process) UsageNow() (cpu time.Duration, rss int64, err error) {
 		}
 		cpu += time.Duration(number(11)+number(12)) * clockTick
 		rss += number(21) * int64(os.Getpagesize())
-		found = true
-	}
-	if !found {
-		return 0, 0, fmt.Errorf("usage of %s: it %w", p.name, ErrExited)
 	}
 	return cpu, rss, nil
 }
