@@ -3,9 +3,7 @@
 package e2e_test
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -14,7 +12,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/reprise-io/reprise/e2e/feed"
+	"github.com/reprise-io/reprise/e2e/openloop"
 	"github.com/reprise-io/reprise/e2e/proc"
 	"github.com/reprise-io/reprise/e2e/shop"
 	"github.com/reprise-io/reprise/e2e/sink"
@@ -68,7 +66,13 @@ func TestSniffLosesNothing(t *testing.T) {
 	addr := production.Addr()
 	tap := startSniff(t, prefix, "lo", portOf(t, addr))
 	const count = 40000
-	elapsed := pressed(t, addr, 16, count, 10000)
+	sent, err := openloop.Load{
+		Addr: addr, Requests: [][]byte{[]byte("GET /items/1 HTTP/1.1\r\nHost: shop.example\r\n\r\n")},
+		Rate: 10000, For: 4 * time.Second, Connections: 16, Patience: time.Minute,
+	}.Run(t.Context())
+	require.NoError(t, err)
+	elapsed := time.Since(sent.Start)
+	require.Len(t, sent.Answers, count, "%v", sent.Failed)
 	require.Equal(t, count, production.Requests())
 	c := tap.settled(t, count)
 	t.Logf("%d requests in %v (%.0f/s), %d packets", count, elapsed, count/elapsed.Seconds(), tap.metric(t, "reprise_tap_packets_total"))
@@ -88,38 +92,6 @@ func TestSniffLosesNothing(t *testing.T) {
 	code, err := tap.Stop(20 * time.Second)
 	require.NoError(t, err)
 	require.Equal(t, 130, code)
-}
-
-// pressed sends count requests on keep-alive connections, perSecond or as fast as the machine can, and waits for every answer.
-func pressed(t *testing.T, addr string, connections, count, perSecond int) time.Duration {
-	t.Helper()
-	began := time.Now()
-	var all sync.WaitGroup
-	failed := make(chan error, connections)
-	for n := range connections {
-		conn := dial(t, addr)
-		all.Go(func() {
-			answer := make([]byte, 4096)
-			for i := n; i < count; i += connections {
-				time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(perSecond))))
-				if _, err := fmt.Fprintf(conn, "GET /items/%d HTTP/1.1\r\nHost: shop.example\r\n\r\n", i); err != nil {
-					failed <- err
-					return
-				}
-				for got := 0; !bytes.HasSuffix(answer[:got], []byte("\r\n\r\nok")); {
-					m, err := conn.Read(answer[got:])
-					if err != nil {
-						failed <- err
-						return
-					}
-					got += m
-				}
-			}
-		})
-	}
-	all.Wait()
-	require.Empty(t, failed)
-	return time.Since(began)
 }
 
 // ip runs the command of that name.
