@@ -128,9 +128,9 @@ $(CACHE)/bin/gofumpt: tools/go.mod
 $(CACHE)/bin/protoc-gen-go: go.mod
 	go build -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
 
-# GoReplay, which reads packets by libpcap: what bench measures tap sniff against. Where it cannot be built, bench says so.
-$(CACHE)/bin/goreplay: | $(CACHE)/need.cc $(CACHE)/need.pcap-config
-	-CGO_ENABLED=1 GOBIN=$(CACHE)/bin go install github.com/buger/goreplay@v1.3.2
+# GoReplay, which reads packets by libpcap: bench measures tap sniff against it, and says so where it cannot be built.
+$(CACHE)/bin/goreplay:
+	-@$(MAKE) -s $(CACHE)/need.cc $(CACHE)/need.pcap-config && CGO_ENABLED=1 GOBIN=$(CACHE)/bin go install github.com/buger/goreplay@v1.3.2
 
 # Programs from the distribution: command = Debian packages that bring it.
 package.cc      := gcc libc6-dev

@@ -68,7 +68,7 @@ func section(p part, rounds int, tables []table, machine string) string {
 func document(parts []part, sections map[string]string) []byte {
 	var text bytes.Buffer
 	text.WriteString("# Results of `make bench`\n\nEverything shares one machine, load generator and Kafka included: compare ratios, not figures of other machines.\n" +
-		"Figures are medians of rounds in which everyone has a turn; ratios are taken within a round. Each section is replaced when it is\nmeasured again.\n")
+		"Figures are medians of rounds in which everyone has a turn; ratios are taken within a round. `make bench ONLY=NAME`\nmeasures a section again and leaves the others.\n")
 	for _, p := range parts {
 		if s, ok := sections[p.name]; ok {
 			fmt.Fprintf(&text, "\n<!-- %s -->\n%s<!-- /%s -->\n", p.name, s, p.name)
