@@ -13,6 +13,7 @@ type turn struct {
 	rss       int64   // bytes resident, at the end
 	captured  float64 // exchanges put away a request; 0 for a way that records none
 	dropped   float64
+	trouble   string // what clients complained of; "": nothing
 }
 
 // measure has a load sent through a way and takes its cost, that of what it still owed then included.

@@ -11,7 +11,7 @@ import (
 // all of it in Kafka; mirrors and shadows send a copy of each request somewhere; the others only pass it on.
 func (b *bench) edge(ctx context.Context) error {
 	w, err := b.startWays(ctx, "edge",
-		direct, haproxyTCP, tapProxy, nginxProxy, nginxMirror, mirrorToTap, envoyTCP, envoyHTTP, envoyShadow)
+		direct, haproxyTCP, tapProxy, nginxProxy, nginxMirror, plainMirror, mirrorToTap, envoyTCP, envoyHTTP, envoyShadow)
 	if err != nil {
 		return err
 	}
@@ -50,10 +50,10 @@ func (b *bench) warm(ctx context.Context, w *ways) error {
 	b.warmed = true
 	progress("warming up for %s", b.warmUp)
 	x := w.by(tapProxy)
-	if _, err := b.wrk(ctx, x.addr, small(32), b.warmUp); err != nil {
-		return err
+	_, err := b.wrk(ctx, x.addr, small(32), b.warmUp)
+	if err == nil {
+		_, err = x.kept(ctx)
 	}
-	_, err := x.kept(ctx)
 	return err
 }
 
@@ -63,15 +63,17 @@ func (b *bench) inTurns(ctx context.Context, w *ways, l load) (map[string][]turn
 	for round := range b.rounds {
 		for i := range w.all {
 			x := w.all[(i+round)%len(w.all)] // nobody has always the same predecessor
-			t, err := x.measure(ctx, func(addr string) (int, float64, error) {
-				got, err := b.wrk(ctx, addr, l, b.turn)
+			var got wrkResult
+			t, err := x.measure(ctx, func(addr string) (n int, perSecond float64, err error) {
+				got, err = b.wrk(ctx, addr, l, b.turn)
 				return got.requests, got.perSecond, err
 			})
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", x.name, err)
 			}
+			t.trouble = got.trouble
 			turns[x.name] = append(turns[x.name], t)
-			progress("%s, %d connections, round %d: %-24s %7.0f/s, %5.1f µs, captured %.4f", l.name, l.connections, round+1, x.name, t.perSecond, t.cpu, t.captured)
+			progress("%s, %d connections, round %d: %-34s %7.0f/s, %5.1f µs, captured %.4f", l.name, l.connections, round+1, x.name, t.perSecond, t.cpu, t.captured)
 		}
 		pause(ctx, 500*time.Millisecond) // what Kafka was given is on its way to the disk
 	}
@@ -125,6 +127,11 @@ func (b *bench) edgeTable(w *ways, l load, turns map[string][]turn) table {
 			cells[7] = each(column(all, func(t turn) float64 { return t.dropped }), "%.0f")
 		}
 		t.rows = append(t.rows, cells)
+		for i, turn := range all {
+			if turn.trouble != "" {
+				t.notes = append(t.notes, fmt.Sprintf("%s, round %d: %s.", x.name, i+1, turn.trouble))
+			}
+		}
 	}
 	return t
 }
@@ -137,7 +144,8 @@ func asked(turns map[string][]turn, memory int64) table {
 		notes: []string{
 			"In the tables below CPU and memory are those of the programs on the way, master and workers together (not of the origin, Kafka, wrk or",
 			"a sink), and what they do after the last answer until all is stored counts. \"Captured\" of a mirror is how many copies came to its sink.",
-			"The sinks answer an empty 204 at once and store nothing; beside that the same nginx mirrors to `tap mirror`, which stores requests in Kafka.",
+			"The sinks answer an empty 204 at once and store nothing. nginx mirrors over kept connections, which takes configuration; with that of its",
+			"documentation, a connection for each copy; and over kept ones to `tap mirror`, which stores requests in Kafka.",
 			"Memory is what is resident at the end of the last turn, after all loads above it.",
 		},
 	}
@@ -145,8 +153,9 @@ func asked(turns map[string][]turn, memory int64) table {
 		t.rows = append(t.rows, []string{what, "≥ " + fmt.Sprintf(format, bar), fmt.Sprintf(format, median(v)), held(median(v) >= bar), each(v, format)})
 	}
 	row("tap ÷ HAProxy TCP, requests/s", 0.8, "%.2f", ratios(turns, tapProxy, haproxyTCP))
-	row("tap ÷ nginx mirror → sink", 3, "%.2f", ratios(turns, tapProxy, nginxMirror))
-	row("tap ÷ Envoy shadow → sink", 2.5, "%.2f", ratios(turns, tapProxy, envoyShadow))
+	row("tap ÷ "+plainMirror, 3, "%.2f", ratios(turns, tapProxy, plainMirror))
+	row("tap ÷ "+nginxMirror, 3, "%.2f", ratios(turns, tapProxy, nginxMirror))
+	row("tap ÷ "+envoyShadow, 2.5, "%.2f", ratios(turns, tapProxy, envoyShadow))
 	row("captured by the tap, %", 99, "%.2f", column(turns[tapProxy], func(t turn) float64 { return 100 * t.captured }))
 	t.rows = append(t.rows, []string{
 		"most memory of the tap after a turn of any load below, MiB", fmt.Sprintf("≤ %d", memoryBar>>20), fmt.Sprint(memory >> 20), held(memory <= memoryBar), "",

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -23,6 +24,9 @@ func (b *bench) half(ctx context.Context) error {
 	for round := range b.rounds {
 		x := w.all[0]
 		top, err := b.wrk(ctx, x.addr, small(64), b.turn)
+		if err == nil && top.trouble != "" {
+			err = errors.New(top.trouble)
+		}
 		if err != nil {
 			return err
 		}

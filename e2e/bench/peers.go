@@ -74,12 +74,21 @@ func madeJSON(size int) []byte {
 	return append(text[:size-2], "]}"...) // JSON but for its last item, which may be cut
 }
 
-func (b *bench) startNginx(name, listen, origin, sink string, mirrored bool) (*proc.Process, error) {
-	mirror := ""
-	if mirrored {
-		mirror = "mirror /copy;"
+// mirroring says what an nginx does besides.
+type mirroring struct {
+	sink  string // address for copies; "": none are made
+	plain bool   // as in nginx's documentation: HTTP/1.0 and a connection for each copy
+}
+
+func (b *bench) startNginx(name, listen, origin string, m mirroring) (*proc.Process, error) {
+	mirror, each := "mirror /copy;", ""
+	if m.sink == "" {
+		mirror, m.sink = "", origin
 	}
-	path, err := b.configured("nginx.conf", name, "@LISTEN@", listen, "@ORIGIN@", origin, "@SINK@", sink, "@MIRROR@", mirror)
+	if m.plain {
+		each = "proxy_http_version 1.0; proxy_set_header Connection close;"
+	}
+	path, err := b.configured("nginx.conf", name, "@LISTEN@", listen, "@ORIGIN@", origin, "@SINK@", m.sink, "@MIRROR@", mirror, "@COPY@", each)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func (b *bench) rate(ctx context.Context) error {
 				return fmt.Errorf("%s: %w", x.name, err)
 			}
 			times[x.name], turns[x.name] = append(times[x.name], q), append(turns[x.name], t)
-			progress("rate, round %d: %-24s p50 %.3f p99 %.3f p99.9 %.3f max %.3f ms", round+1, x.name, q.p50, q.p99, q.p999, q.max)
+			progress("rate, round %d: %-34s p50 %.3f p99 %.3f p99.9 %.3f max %.3f ms", round+1, x.name, q.p50, q.p99, q.p999, q.max)
 		}
 	}
 	b.tables = append(b.tables, rateAsked(times), rateTable(w, times, turns))
@@ -112,7 +112,7 @@ func rateTable(w *ways, times map[string][]quantiles, turns map[string][]turn) t
 		head:  []string{"through", "p50", "p99", "p99.9", "max", "p50 − HAProxy's", "p99 − HAProxy's", "CPU µs/request", "captured %", "p99 each round"},
 		notes: []string{
 			"Open loop: a request has its due time, whatever became of those before it, and its time counts from then (`e2e/openloop`).",
-			"Medians of the rounds; differences are taken within a round. p99.9 and max of \"direct\" tell what the machine itself does.",
+			fmt.Sprintf("Medians of %d rounds; differences are taken within a round. p99.9 and max of \"direct\" tell what the machine itself does.", len(times[direct])),
 		},
 	}
 	for _, x := range w.all {

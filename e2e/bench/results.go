@@ -44,7 +44,7 @@ func (b *bench) write(p part, machine string) error {
 // section is a part's results. It has its own date, machine and revision: others may be of another day.
 func section(p part, rounds int, tables []table, machine string) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "## %s\n\n`make bench ONLY=%s`, %s, %d rounds; %s.\n", p.title, p.name,
+	fmt.Fprintf(&text, "## %s\n\n`make bench ONLY=%s`, %s, rounds: %d; %s.\n", p.title, p.name,
 		time.Now().UTC().Format("2006-01-02 15:04 UTC"), rounds, machine)
 	for _, t := range tables {
 		fmt.Fprintf(&text, "\n### %s\n\n", t.title)

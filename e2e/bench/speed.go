@@ -22,6 +22,9 @@ func (b *bench) speed(ctx context.Context) error {
 		var w wrkResult
 		if _, err := withSinkCounting(ctx, func(addr string) (err error) {
 			w, err = b.wrk(ctx, addr, small(32), b.turn)
+			if err == nil && w.trouble != "" {
+				err = errors.New(w.trouble)
+			}
 			return err
 		}); err != nil {
 			return err

@@ -19,6 +19,7 @@ const (
 	haproxyTCP  = "HAProxy, TCP"
 	nginxProxy  = "nginx proxy"
 	nginxMirror = "nginx mirror → sink"
+	plainMirror = "nginx mirror, as documented → sink"
 	mirrorToTap = "nginx mirror → tap mirror"
 	envoyTCP    = "Envoy, TCP"
 	envoyHTTP   = "Envoy, HTTP"
@@ -99,14 +100,15 @@ func (w *ways) start(ctx context.Context, x *way, prefix string) error {
 	case haproxyTCP:
 		return add(w.startHAProxy(x.addr, w.origin))
 	case nginxProxy:
-		return add(w.startNginx("nginx-proxy", x.addr, w.origin, w.origin, false))
-	case nginxMirror:
+		return add(w.startNginx("nginx-proxy", x.addr, w.origin, mirroring{}))
+	case nginxMirror, plainMirror:
 		s, err := w.startSink(ctx)
 		if err != nil {
 			return err
 		}
 		x.kept = arrived(s)
-		return add(w.startNginx("nginx-mirror", x.addr, w.origin, s.Addr(), true))
+		plain := x.name == plainMirror
+		return add(w.startNginx(fmt.Sprintf("nginx-mirror-%t", plain), x.addr, w.origin, mirroring{s.Addr(), plain}))
 	case mirrorToTap:
 		t, err := w.startTap(ctx, "mirror", prefix+"-mirror")
 		if err != nil {
@@ -114,7 +116,7 @@ func (w *ways) start(ctx context.Context, x *way, prefix string) error {
 		}
 		x.kept = t.kept
 		x.programs = append(x.programs, t.Process)
-		return add(w.startNginx("nginx-mirror-tap", x.addr, w.origin, t.addr, true))
+		return add(w.startNginx("nginx-mirror-tap", x.addr, w.origin, mirroring{sink: t.addr}))
 	case envoyTCP:
 		return add(w.startEnvoy(ctx, "envoy-tcp.yaml", "envoy-tcp", x.addr, w.origin, ""))
 	case envoyHTTP:
