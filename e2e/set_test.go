@@ -156,7 +156,7 @@ func controlState(t *testing.T, names topic.Names) *control.State {
 	t.Helper()
 	var state control.State
 	err := feed.Records(within(t, 30*time.Second), shared.broker.Addr(), names.Control, func(r *topic.Record) error {
-		state.Apply(r.Offset, r.Key, r.Value)
+		state.Apply(r.Offset, r.Time, r.Key, r.Value)
 		return nil
 	})
 	require.NoError(t, err)

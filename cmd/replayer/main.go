@@ -44,8 +44,12 @@ allows them. Every request is marked, and a tap ignores marked requests.
   replayer live --target http://preprod:8080 --allow-target preprod:8080
 
   # The same command again resumes a run that was stopped; --restart begins it anew
-  replayer run --run build-481 --target http://preprod:8080 --allow-target preprod:8080`,
+  replayer run --run build-481 --target http://preprod:8080 --allow-target preprod:8080
+
+  # All replicas of a run obey within a second
+  replayer pause build-481`,
 	}
 	root.AddCommand(newRunCommand(), newLiveCommand(), newPlanCommand())
+	root.AddCommand(newOrderCommands()...)
 	return root
 }

@@ -41,6 +41,7 @@ type options struct {
 	lookAhead                 cli.Bytes
 
 	from, to, speed string
+	waitReplicas    int
 	restart         bool
 
 	lag, maxStale, duration time.Duration
@@ -86,7 +87,8 @@ func (o *options) addFiring(fs *pflag.FlagSet) {
 func (o *options) addWindow(fs *pflag.FlagSet) {
 	fs.StringVar(&o.from, "from", "", "first capture time: RFC 3339, now-1h, yesterday; default: the oldest record")
 	fs.StringVar(&o.to, "to", "", "last capture time; default: now")
-	fs.StringVar(&o.speed, "speed", "1", "0.5, 1, 2, 5 times the recorded speed, or max")
+	fs.StringVar(&o.speed, "speed", "1", "0.5, 1, 2, 5 times the recorded speed, or max; 1..5/10m grows within that time, 1/5m,1..5/10m,2 is one after the other")
+	fs.IntVar(&o.waitReplicas, "wait-replicas", 1, "begin when so many processes work on the run")
 }
 
 // resolve makes the options of internal/replay of the flags.
@@ -95,7 +97,7 @@ func (o *options) resolve() (r replay.Options, err error) {
 	r = replay.Options{
 		Prefix: o.TopicPrefix, Run: o.run, Restart: o.restart,
 		AllowTarget: o.allowTarget, NotProduction: o.notProduction, AllowWrites: o.allowWrites, HostID: tap.HostID(),
-		AskedFrom: o.from, AskedTo: o.to,
+		AskedFrom: o.from, AskedTo: o.to, WaitReplicas: o.waitReplicas,
 		Lag: o.lag, MaxStale: o.maxStale, Duration: o.duration,
 		Filter: o.filter, Include: o.include, Exclude: o.exclude, RemoveHeaders: o.removeHeaders, Host: o.host,
 		OrderWait: o.orderWait, Late: replay.LatePolicy(o.late), LateAfter: o.lateAfter, Concurrency: o.concurrency,
@@ -119,7 +121,7 @@ func (o *options) resolve() (r replay.Options, err error) {
 		}
 	}
 	if o.speed != "" {
-		if r.Speed, err = schedule.ParseSpeed(o.speed); err != nil {
+		if r.Profile, err = schedule.ParseProfile(o.speed); err != nil {
 			return r, err
 		}
 	}

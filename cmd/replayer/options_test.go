@@ -58,3 +58,19 @@ func TestHelpOfEveryCommandHasExamples(t *testing.T) {
 		require.Contains(t, out.String(), "--allow-target preprod:8080")
 	}
 }
+
+func TestOrdersSayWhatTheyDo(t *testing.T) {
+	for _, c := range newOrderCommands() {
+		require.Contains(t, c.Example, "replayer "+c.Name()+" build-481")
+		require.Contains(t, c.Long, "All replicas of the run obey at the same moment")
+	}
+	for _, args := range [][]string{
+		{"pause"}, {"pause", "a", "b"}, {"speed", "a"}, {"speed", "a", "fast"}, {"seek", "a", "soon"}, {"stop", "a", "--brokers"},
+	} {
+		root := newRoot()
+		root.SetArgs(args)
+		root.SetOut(new(bytes.Buffer))
+		root.SetErr(new(bytes.Buffer))
+		require.Error(t, root.Execute(), args)
+	}
+}

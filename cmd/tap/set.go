@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -120,7 +119,7 @@ func (o *setOptions) run(ctx context.Context, fs *pflag.FlagSet) error {
 	}
 	states, err := tap.Set(ctx, tap.SetOptions{
 		Topic: o.Topic("reprise-tap-set", log), Names: topic.NamesOf(o.TopicPrefix), Tap: o.tap, Changes: changes, Stored: o.stored,
-		Wait: o.wait, Writer: writer(),
+		Wait: o.wait, Writer: cli.Person(),
 	})
 	if states == nil {
 		return err
@@ -132,19 +131,6 @@ func (o *setOptions) run(ctx context.Context, fs *pflag.FlagSet) error {
 		fmt.Fprintln(os.Stderr, "tap: stored; no such tap runs now, those that start later obey")
 	}
 	return err
-}
-
-// writer says who gives a command.
-func writer() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	name := "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	return strings.ToValidUTF8(host+"/"+name, "?")
 }
 
 func writeStates(w io.Writer, mode string, states []tap.Answer) error {

@@ -140,7 +140,7 @@ func FuzzCommands(f *testing.F) {
 	f.Add(order("gateway", "reset", "").Value, int64(-1))
 	f.Fuzz(func(t *testing.T, value []byte, offset int64) {
 		var s control.State
-		s.Apply(offset, []byte("command/x"), value)
+		s.Apply(offset, noon, []byte("command/x"), value)
 		apply(&s, 5, order("*", "sample", "10%"))
 		require.LessOrEqual(t, len(s.Commands().For("ab", "gateway")), 2)
 	})

@@ -22,6 +22,11 @@ func BaseKey(run string, generation uint32, writer string) Key {
 	return Key("run/" + run + "/base/" + number(generation) + "/" + writer)
 }
 
+// ReplicaKey is where one process tells how its work on one generation of a run goes: the newest report replaces the older ones.
+func ReplicaKey(run string, generation uint32, writer string) Key {
+	return Key("run/" + run + "/replica/" + number(generation) + "/" + writer)
+}
+
 // EndKey is where the end of one generation of a run is told, with its report.
 func EndKey(run string, generation uint32) Key {
 	return Key("run/" + run + "/end/" + number(generation))

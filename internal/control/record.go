@@ -46,6 +46,12 @@ func (a Author) End(e *reprisev1.RunEnd) Record {
 	return a.record(EndKey(e.GetRun(), e.GetGeneration()), &reprisev1.Control{Kind: &reprisev1.Control_RunEnd{RunEnd: e}})
 }
 
+// Replica is the report of a process that works on a run.
+func (a Author) Replica(r *reprisev1.ReplicaReport) Record {
+	return a.record(ReplicaKey(r.GetRun(), r.GetGeneration(), a.Writer),
+		&reprisev1.Control{Kind: &reprisev1.Control_ReplicaReport{ReplicaReport: r}})
+}
+
 // Command is an order to replayers or taps.
 func (a Author) Command(c *reprisev1.Command) Record {
 	key := CommandKey(c.GetId())

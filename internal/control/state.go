@@ -51,6 +51,9 @@ type Generation struct {
 	specOffset, baseOffset     int64
 	endOffset                  int64
 	specTime, baseTime, ending time.Time
+
+	orders   []Order
+	replicas map[string]*Replica
 }
 
 // Started is when the winning spec was written.
@@ -68,9 +71,9 @@ type Corrupt struct {
 // maxCorrupt bounds how many corrupt records are remembered one by one.
 const maxCorrupt = 20
 
-// Apply takes the record at an offset. Records may come in any order and more than once. A record without a value
-// makes a tap forgotten; one that cannot be read is counted and left out.
-func (s *State) Apply(offset int64, key, value []byte) {
+// Apply takes the record at an offset, with its Kafka timestamp. Records may come in any order and more than once. A record
+// without a value makes a tap forgotten; one that cannot be read is counted and left out.
+func (s *State) Apply(offset int64, stamp time.Time, key, value []byte) {
 	if len(value) == 0 {
 		delete(s.taps, string(key))
 		return
@@ -101,7 +104,17 @@ func (s *State) Apply(offset int64, key, value []byte) {
 			g.End, g.endOffset, g.ending = k.RunEnd, offset, at
 		}
 	case *reprisev1.Control_Command:
+		if name := k.Command.GetRun(); name != "" {
+			if g := s.generation(offset, name, k.Command.GetGeneration()); g != nil {
+				g.order(CommandOf(offset, c, k.Command), stamp)
+			}
+			return
+		}
 		s.orders.Apply(CommandOf(offset, c, k.Command))
+	case *reprisev1.Control_ReplicaReport:
+		if g := s.generation(offset, k.ReplicaReport.GetRun(), k.ReplicaReport.GetGeneration()); g != nil {
+			g.replica(&Replica{ReplicaReport: k.ReplicaReport, Offset: offset, Time: at, Stamp: stamp, Writer: c.GetWriter()})
+		}
 	case nil:
 		s.skipped++ // a kind of a newer version
 	}

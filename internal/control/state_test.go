@@ -16,7 +16,9 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func by(writer string) control.Author { return control.Author{Writer: writer, Time: noon} }
 
-func apply(s *control.State, offset int64, r control.Record) { s.Apply(offset, []byte(r.Key), r.Value) }
+func apply(s *control.State, offset int64, r control.Record) {
+	s.Apply(offset, noon, []byte(r.Key), r.Value)
+}
 
 func report(id byte, name string, wait time.Duration, listen, upstream string) *reprisev1.TapReport {
 	return &reprisev1.TapReport{
@@ -44,7 +46,7 @@ func TestEmptyValueForgetsATap(t *testing.T) {
 	var s control.State
 	r := by("tap").Report(report(1, "gateway", time.Second, ":8080", "10.0.0.2:80"))
 	apply(&s, 1, r)
-	s.Apply(2, []byte(r.Key), nil)
+	s.Apply(2, noon, []byte(r.Key), nil)
 	require.Empty(t, s.Taps())
 	require.Zero(t, s.MaxResponseWait())
 }
@@ -108,11 +110,11 @@ func TestUnknownRunIsNil(t *testing.T) {
 
 func TestCorruptRecordsAreCountedAndSkipped(t *testing.T) {
 	var s control.State
-	s.Apply(3, []byte("run/r/spec/a"), []byte("\xff\xff not protobuf"))
+	s.Apply(3, noon, []byte("run/r/spec/a"), []byte("\xff\xff not protobuf"))
 	apply(&s, 4, by("a").Spec(&reprisev1.RunSpec{Run: "../up", Generation: 1}))
 	apply(&s, 5, by("a").Spec(&reprisev1.RunSpec{Run: "r"}))
 	apply(&s, 6, by("tap").Report(&reprisev1.TapReport{Name: "nobody"}))
-	s.Apply(7, []byte("new/kind"), control.Marshal(&reprisev1.Control{Writer: "newer"}))
+	s.Apply(7, noon, []byte("new/kind"), control.Marshal(&reprisev1.Control{Writer: "newer"}))
 
 	n, corrupt := s.Skipped()
 	require.Equal(t, 5, n)
@@ -137,7 +139,7 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte("run/r/spec/a"), by("a").Spec(&reprisev1.RunSpec{Run: "r", Generation: 1}).Value)
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		var s control.State
-		s.Apply(1, key, value)
+		s.Apply(1, noon, key, value)
 		s.Production()
 		for _, r := range s.Runs() {
 			require.NoError(t, control.CheckRunName(r.Name))

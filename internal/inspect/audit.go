@@ -187,7 +187,7 @@ func (r *Reader) reports(ctx context.Context, name string) ([]*control.Tap, erro
 	}
 	var state control.State
 	err = c.scan(ctx, spans, func(rec *topic.Record) error {
-		state.Apply(rec.Offset, rec.Key, rec.Value)
+		state.Apply(rec.Offset, rec.Time, rec.Key, rec.Value)
 		return nil
 	}, nil)
 	return state.Taps(), err

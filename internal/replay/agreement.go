@@ -25,7 +25,8 @@ const (
 // agree returns the generation of the run that this process works on: the one that is under way, or a new one whose
 // spec it has proposed. All processes come to the same one.
 func agree(ctx context.Context, o *Options, r *registry, exchanges string, digest []byte) (*control.Generation, error) {
-	current := r.state.Run(o.Run).Current()
+	var current *control.Generation
+	r.view(func(s *control.State) { current = s.Run(o.Run).Current() })
 	number := uint32(1)
 	if current != nil {
 		number = current.Number
@@ -53,7 +54,7 @@ func agree(ctx context.Context, o *Options, r *registry, exchanges string, diges
 		if err := r.propose(ctx, r.author().Spec(want)); err != nil {
 			return nil, err
 		}
-		if current = r.state.Run(o.Run).Generation(number); current == nil || current.Spec == nil {
+		if current = r.generation(o.Run, number); current == nil || current.Spec == nil {
 			return nil, fault.New(fmt.Sprintf("run %q: the record of the run was written but is not there", o.Run), "",
 				"look at the topic "+r.name)
 		}
@@ -68,11 +69,14 @@ func agree(ctx context.Context, o *Options, r *registry, exchanges string, diges
 
 func (o *Options) spec(generation uint32, exchanges string, digest []byte) *reprisev1.RunSpec {
 	s := &reprisev1.RunSpec{
-		Run: o.Run, Generation: generation, Live: o.Live, Target: o.Target.Scheme + "://" + o.address(), Speed: o.Speed,
+		Run: o.Run, Generation: generation, Live: o.Live, Target: o.Target.Scheme + "://" + o.address(), Speed: o.Profile[0].From,
 		Options: o.canonical(), Topic: exchanges,
 	}
 	if o.Live {
 		s.LagNano = uint64(o.Lag)
+	}
+	if _, constant := o.Profile.Constant(); !constant {
+		s.Profile = o.Profile.String()
 	}
 	if !o.From.IsZero() {
 		s.FromUnixNano = uint64(o.From.UnixNano())
@@ -124,8 +128,8 @@ func different(have, want *reprisev1.RunSpec) string {
 		return "target (" + have.GetTarget() + ")"
 	case have.GetTopic() != want.GetTopic():
 		return "topic (" + have.GetTopic() + ")"
-	case have.GetSpeed() != want.GetSpeed():
-		return "speed (" + schedule.FormatSpeed(have.GetSpeed()) + ")"
+	case have.GetSpeed() != want.GetSpeed() || have.GetProfile() != want.GetProfile():
+		return "speed (" + profileOf(have).String() + ")"
 	case have.GetLagNano() != want.GetLagNano():
 		return "lag (" + time.Duration(have.GetLagNano()).String() + ")"
 	case have.GetOptions() != want.GetOptions():
@@ -171,23 +175,12 @@ func group(prefix, run string, generation uint32) string {
 	return id
 }
 
-// decideBase returns the run's time base, proposing one that begins at wall when there is none yet.
-func decideBase(ctx context.Context, o *Options, r *registry, g *control.Generation, epoch, wall time.Time) (schedule.Base, error) {
-	if g.Base == nil {
-		base := &reprisev1.TimeBase{Run: o.Run, Generation: g.Number, WallUnixNano: uint64(wall.UnixNano()), Speed: o.Speed}
-		if !epoch.IsZero() {
-			base.CaptureUnixNano = uint64(epoch.UnixNano())
-		}
-		if err := r.propose(ctx, r.author().Base(base)); err != nil {
-			return schedule.Base{}, err
-		}
-		if g = r.state.Run(o.Run).Generation(g.Number); g == nil || g.Base == nil {
-			return schedule.Base{}, fault.New(fmt.Sprintf("run %q: its time base was written but is not there", o.Run), "", "look at the topic "+r.name)
+// profileOf returns the speeds that a run was started with.
+func profileOf(s *reprisev1.RunSpec) schedule.Profile {
+	if s.GetProfile() != "" {
+		if p, err := schedule.ParseProfile(s.GetProfile()); err == nil {
+			return p
 		}
 	}
-	return schedule.Base{
-		Capture: time.Unix(0, int64(g.Base.GetCaptureUnixNano())).UTC(),
-		Wall:    time.Unix(0, int64(g.Base.GetWallUnixNano())),
-		Speed:   g.Base.GetSpeed(),
-	}, nil
+	return schedule.ConstantSpeed(s.GetSpeed())
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
@@ -114,6 +115,7 @@ func (s *stand) optionsFor(target string) replay.Options {
 	require.NoError(s.t, err)
 	return replay.Options{
 		Kafka: s.cfg, Prefix: "test", Run: "monday", Target: u, AllowTarget: []string{u.Host}, HostID: "here",
+		Profile:   schedule.ConstantSpeed(0),
 		RedactKey: []byte(testKey), Logger: slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 }
@@ -145,7 +147,7 @@ func (s *stand) outcomes() map[traffic.ID][]*traffic.Outcome {
 func (s *stand) state() *control.State {
 	s.t.Helper()
 	state := new(control.State)
-	s.each(s.names.Control, func(r *topic.Record) { state.Apply(r.Offset, r.Key, r.Value) })
+	s.each(s.names.Control, func(r *topic.Record) { state.Apply(r.Offset, r.Time, r.Key, r.Value) })
 	return state
 }
 

@@ -72,6 +72,13 @@ func (l *lookAhead) wake() {
 	}
 }
 
+// poke makes who waits for news look again.
+func (l *lookAhead) poke() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.wake()
+}
+
 // bytes returns how much is held.
 func (l *lookAhead) bytes() int64 {
 	l.mu.Lock()

@@ -78,7 +78,9 @@ type Options struct {
 	From, To time.Time // capture times, From ≤ t ≤ To; zero: no bound
 	// Asked is what was typed for From and To: what a run is compared by, as "now-1h" is another time at each start.
 	AskedFrom, AskedTo string
-	Speed              float64 // 0: as fast as it can; live: not used
+	Profile            schedule.Profile // how fast; nil: as recorded; live: not used
+	// WaitReplicas is how many processes must be there before the run begins; 0: this one.
+	WaitReplicas int
 
 	Lag      time.Duration // live: how far behind capture
 	MaxStale time.Duration // live: older ones are not fired
@@ -127,8 +129,8 @@ func (o *Options) check() error {
 		return fault.BadUsage(fmt.Sprintf("--to %s is before --from %s", o.To.Format(time.RFC3339), o.From.Format(time.RFC3339)), "",
 			"exchange the two")
 	}
-	if o.Speed < 0 {
-		return fault.BadUsage(fmt.Sprintf("bad speed %v", o.Speed), "want a number above 0, or max", "--speed 2")
+	if len(o.Profile) == 0 || o.Live {
+		o.Profile = schedule.ConstantSpeed(1)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -137,7 +139,6 @@ func (o *Options) check() error {
 		o.Talk = io.Discard
 	}
 	if o.Live {
-		o.Speed = 1
 		setDefault(&o.Lag, DefaultLag)
 		setDefault(&o.MaxStale, DefaultMaxStale)
 		if o.MaxStale <= o.Lag {
@@ -151,7 +152,7 @@ func (o *Options) check() error {
 	setDefault(&o.LookAhead, DefaultLookAhead)
 	if o.Concurrency <= 0 {
 		o.Concurrency = DefaultConcurrency
-		if o.Speed == 0 {
+		if o.Profile.IsMax() {
 			o.Concurrency = DefaultMaxConcurrency
 		}
 	}

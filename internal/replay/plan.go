@@ -38,13 +38,16 @@ type Plan struct {
 	BadRecords []report.BadRecord `json:"bad_records"`
 	BadTotal   int64              `json:"bad_records_total"`
 
-	Window   report.Window `json:"window"`          // capture times of what would be sent
-	Speed    float64       `json:"speed"`           // 0: as fast as it can
-	Seconds  float64       `json:"seconds"`         // how long it would take; 0 at full speed
-	PerSec   float64       `json:"per_second"`      // on average, at that speed
-	Peak     float64       `json:"peak_per_second"` // in the busiest captured second
-	Routes   []PlanRoute   `json:"routes"`          // most first
-	Examples []PlanExample `json:"examples"`        // the first that would be sent
+	Window   report.Window `json:"window"`            // capture times of what would be sent
+	Speed    float64       `json:"speed"`             // 0: as fast as it can
+	Seconds  float64       `json:"seconds"`           // how long it would take; 0 at full speed
+	PerSec   float64       `json:"per_second"`        // on average, at that speed
+	Peak     float64       `json:"peak_per_second"`   // in the busiest captured second
+	Profile  string        `json:"profile,omitempty"` // how the speed would change
+	Curve    []PlanRate    `json:"curve"`             // how fast it would be, in at most 60 steps of equal length
+	profile  schedule.Profile
+	Routes   []PlanRoute   `json:"routes"`   // most first
+	Examples []PlanExample `json:"examples"` // the first that would be sent
 }
 
 // PlanRoute is one method and path template.
@@ -53,6 +56,12 @@ type PlanRoute struct {
 	Fire    int64  `json:"fire"`
 	Refused int64  `json:"refused"`
 	Reason  string `json:"reason,omitempty"` // of the first refusal
+}
+
+// PlanRate is how many requests a second would be sent from a moment of the run on.
+type PlanRate struct {
+	After  float64 `json:"after_seconds"`
+	PerSec float64 `json:"per_second"`
 }
 
 // PlanExample is one request that would be sent.
@@ -111,8 +120,8 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	}
 	p := &planner{
 		plan: &Plan{
-			Target: o.address(), Speed: o.Speed, Skipped: map[string]int64{}, Refused: map[string]int64{},
-			BadRecords: []report.BadRecord{}, Routes: []PlanRoute{}, Examples: []PlanExample{},
+			Target: o.address(), Speed: o.Profile[0].From, profile: o.Profile, Skipped: map[string]int64{}, Refused: map[string]int64{},
+			BadRecords: []report.BadRecord{}, Routes: []PlanRoute{}, Examples: []PlanExample{}, Curve: []PlanRate{},
 			Window: report.Window{Partitions: len(window)},
 		},
 		summary: report.NewSummary(report.Run{}, time.Now()), routes: map[string]*PlanRoute{}, seconds: map[int64]int64{},
@@ -259,16 +268,46 @@ func (p *planner) end() *Plan {
 		}
 		return strings.Compare(a.Route, b.Route)
 	})
-	if captured := plan.Window.To.Sub(plan.Window.From).Seconds(); plan.Speed > 0 && captured > 0 {
-		plan.Seconds = captured / plan.Speed
-		plan.PerSec = float64(plan.Fire) / plan.Seconds
-		var peak int64
-		for _, n := range p.seconds {
-			peak = max(peak, n)
-		}
-		plan.Peak = max(float64(peak)*plan.Speed, plan.PerSec)
+	if !plan.profile.IsMax() && plan.Window.To.After(plan.Window.From) {
+		p.rates()
 	}
 	return plan
+}
+
+// curveSteps is how finely a plan tells how fast it would be.
+const curveSteps = 60
+
+// rates says how long the run would take, and how fast it would be when.
+func (p *planner) rates() {
+	plan := p.plan
+	if _, constant := plan.profile.Constant(); !constant {
+		plan.Profile = plan.profile.String()
+	}
+	start := time.Unix(0, 0)
+	timeline := schedule.NewTimeline(schedule.Base{Capture: plan.Window.From, Wall: start}, plan.profile)
+	after := func(captured time.Time) float64 {
+		at, _ := timeline.Due(captured)
+		return at.Sub(start).Seconds()
+	}
+	plan.Seconds = after(plan.Window.To)
+	plan.PerSec = float64(plan.Fire) / plan.Seconds
+	plan.Peak = plan.PerSec
+	step := max(1, plan.Seconds/curveSteps)
+	sent := make([]float64, int(plan.Seconds/step)+1)
+	for second, n := range p.seconds {
+		from, to := after(time.Unix(second, 0)), after(time.Unix(second+1, 0))
+		plan.Peak = max(plan.Peak, float64(n)/(to-from))
+		// The captured second is spread over the steps that it falls in.
+		from, to = max(from, 0), min(to, plan.Seconds)
+		for i := int(from / step); i < len(sent) && float64(i)*step < to; i++ {
+			sent[i] += float64(n) * (min(to, float64(i+1)*step) - max(from, float64(i)*step)) / max(to-from, 1e-9)
+		}
+	}
+	for i, n := range sent {
+		if width := min(step, plan.Seconds-float64(i)*step); width > step/100 {
+			plan.Curve = append(plan.Curve, PlanRate{float64(i) * step, n / width})
+		}
+	}
 }
 
 // JSON returns the plan as one line.
@@ -278,6 +317,23 @@ func (p *Plan) JSON() []byte {
 		return []byte("{}") // no field can fail
 	}
 	return b
+}
+
+// bars draws the curve, as high as its highest step.
+func (p *Plan) bars() string {
+	levels := []rune("▁▂▃▄▅▆▇█")
+	var b strings.Builder
+	for _, at := range p.Curve {
+		b.WriteRune(levels[min(len(levels)-1, int(at.PerSec/max(p.peakStep(), 1e-9)*float64(len(levels))))])
+	}
+	return b.String()
+}
+
+func (p *Plan) peakStep() (most float64) {
+	for _, at := range p.Curve {
+		most = max(most, at.PerSec)
+	}
+	return most
 }
 
 // Text writes the plan for people.
@@ -301,11 +357,12 @@ func (p *Plan) Text(w io.Writer) error {
 		line("captured", "%s – %s UTC", p.Window.From.UTC().Format(time.DateTime), p.Window.To.UTC().Format(time.DateTime))
 	}
 	switch {
-	case p.Speed == 0:
+	case p.profile.IsMax():
 		line("speed", "max: as fast as the target takes it")
 	case p.Seconds > 0:
-		line("speed", "%s   %s   %.0f/s on average, %.0f/s in the busiest second", schedule.FormatSpeed(p.Speed),
+		line("speed", "%s   %s   %.0f/s on average, %.0f/s in the busiest second", p.profile,
 			time.Duration(p.Seconds*float64(time.Second)).Round(100*time.Millisecond), p.PerSec, p.Peak)
+		line("rate", "%s   0 to %.0f/s", p.bars(), p.peakStep())
 	}
 	if p.BadTotal > 0 {
 		line("bad", "%s records could not be read", report.Number(p.BadTotal))

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
@@ -23,7 +24,7 @@ func TestPlanTellsWhatARunWouldDoAndDoesNothing(t *testing.T) {
 	require.NoError(t, err)
 
 	o := s.options(g)
-	o.Run, o.Speed = "", 2
+	o.Run, o.Profile = "", schedule.ConstantSpeed(2)
 	plan, err := replay.MakePlan(t.Context(), o)
 	require.NoError(t, err)
 	require.True(t, plan.Allowed)

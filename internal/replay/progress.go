@@ -33,8 +33,8 @@ func (l *load) sample(saturated, starved bool) {
 // limitedBy says what kept the run from the speed it was asked for; empty: nothing.
 func (r *run) limitedBy() string {
 	l, o := &r.load, r.opts
-	achieved := r.summary.Achieved()
-	if l.samples == 0 || achieved == 0 || !o.Live && o.Speed > 0 && achieved >= 0.98*o.Speed || o.Live && l.saturated*10 < l.samples {
+	achieved, asked := r.summary.Achieved(), r.asked()
+	if l.samples == 0 || achieved == 0 || !o.Live && asked > 0 && achieved >= 0.98*asked || o.Live && l.saturated*10 < l.samples {
 		return ""
 	}
 	share := func(n int64) int64 { return n * 100 / l.samples }
@@ -49,8 +49,30 @@ func (r *run) limitedBy() string {
 	return "replayer"
 }
 
+// asked returns the speed that the schedule wanted in the mean for what was sent; 0: as fast as it can, or nothing was sent.
+func (r *run) asked() float64 {
+	if r.opts.Live {
+		return 1
+	}
+	first, last := r.summary.Captured()
+	from, standing := r.clock.timeline().Due(first)
+	to, end := r.clock.timeline().Due(last)
+	if standing != schedule.Scheduled || end != schedule.Scheduled || !to.After(from) {
+		return r.generation.Spec.GetSpeed()
+	}
+	return last.Sub(first).Seconds() / to.Sub(from).Seconds()
+}
+
+// commands returns what was commanded while the run went on.
+func (r *run) commands() (all []report.Command) {
+	for _, o := range r.registry.orders(r.opts.Run, r.generation.Number) {
+		all = append(all, report.Command{Verb: o.GetVerb(), Argument: o.GetArgument(), By: o.Writer, At: o.At.UTC()})
+	}
+	return all
+}
+
 // announce says once what is going to happen.
-func (r *run) announce(base schedule.Base) {
+func (r *run) announce() {
 	o := r.opts
 	if o.Live {
 		fmt.Fprintf(o.Talk, "live %s: following %s %s behind capture, target %s\n", o.Run, r.names.Exchanges, o.Lag, o.address())
@@ -60,12 +82,12 @@ func (r *run) announce(base schedule.Base) {
 	for _, w := range r.intake.windows {
 		records += w.End - w.Start
 	}
-	how := "first request " + base.Wall.Format(time.TimeOnly)
-	if o.Speed == 0 {
+	how := "first request " + r.clock.timeline().Begins().Format(time.TimeOnly)
+	if o.Profile.IsMax() {
 		how = "at once"
 	}
 	fmt.Fprintf(o.Talk, "run %s: %s records in %d partitions, speed %s, target %s, %s\n", o.Run, report.Number(records),
-		len(r.intake.windows), schedule.FormatSpeed(o.Speed), o.address(), how)
+		len(r.intake.windows), o.Profile, o.address(), how)
 	if done, _ := r.intake.progress(); done > 0 {
 		fmt.Fprintf(o.Talk, "  resumed: %s records are done\n", report.Number(done))
 	}
@@ -87,11 +109,16 @@ func (r *run) tell() {
 	if done, of := r.intake.progress(); of > 0 {
 		fmt.Fprintf(&b, " %3d %%", done*100/of)
 	}
+	if speed, paused := r.clock.timeline().Speed(now); paused {
+		b.WriteString("  paused")
+	} else if !r.opts.Live && speed != r.opts.Profile[0].From {
+		fmt.Fprintf(&b, "  speed %.2f×", speed)
+	}
 	fmt.Fprintf(&b, "  fired %s  %s/s", report.Number(c.Fired), report.Number(int64(rate+0.5)))
 	if r.opts.Live && !c.LastCapture.IsZero() {
 		fmt.Fprintf(&b, "  lag %.1f s", now.Sub(c.LastCapture).Seconds())
 	}
-	if r.opts.Live || r.opts.Speed > 0 {
+	if r.opts.Live || !r.opts.Profile.IsMax() {
 		fmt.Fprintf(&b, "  lateness p50 %s p99 %s", millis(c.LatenessP50), millis(c.LatenessP99))
 	}
 	fmt.Fprintf(&b, "  target p50 %s p99 %s  in flight %d", millis(c.TargetP50), millis(c.TargetP99), r.volley.busy.Load())

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/control"
@@ -20,8 +22,24 @@ type registry struct {
 	name   string // of the topic
 	writer string // unique to this process
 
+	mu    sync.Mutex
 	state control.State
 	next  int64 // offset to read on from
+}
+
+// view lets look at what is known. It must not keep anything of it.
+func (r *registry) view(look func(*control.State)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	look(&r.state)
+}
+
+// apply takes a record of the topic.
+func (r *registry) apply(rec *topic.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.state.Apply(rec.Offset, rec.Time, rec.Key, rec.Value)
+	r.next = max(r.next, rec.Offset+1)
 }
 
 // catchUp reads what was written since the last call.
@@ -35,7 +53,9 @@ func (r *registry) catchUp(ctx context.Context) error {
 			"the order of proposals decides, and there is none between partitions",
 			"delete the topic and start again: it is created as it should be")
 	}
+	r.mu.Lock()
 	from, end := max(r.next, window[0].Start), window[0].End
+	r.mu.Unlock()
 	if from >= end {
 		return nil
 	}
@@ -49,13 +69,15 @@ func (r *registry) catchUp(ctx context.Context) error {
 	for {
 		batch, err := reader.Poll(ctx)
 		if errors.Is(err, io.EOF) {
-			r.next = end
+			r.mu.Lock()
+			r.next = max(r.next, end)
+			r.mu.Unlock()
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		batch.Each(func(rec *topic.Record) { r.state.Apply(rec.Offset, rec.Key, rec.Value) })
+		batch.Each(r.apply)
 	}
 }
 
@@ -76,10 +98,40 @@ func (r *registry) author() control.Author { return control.Author{Writer: r.wri
 
 // production returns what the taps reported, as the guard takes it.
 func (r *registry) production() []fire.Address {
-	known := r.state.Production()
+	var known []control.Address
+	r.view(func(s *control.State) { known = s.Production() })
 	all := make([]fire.Address, 0, len(known))
 	for _, a := range known {
 		all = append(all, fire.Address{HostPort: a.HostPort, HostID: a.HostID, Host: a.Host, Origin: a.Origin, Reported: a.Reported})
 	}
+	return all
+}
+
+// responseWait returns the longest --response-wait of the taps.
+func (r *registry) responseWait() (wait time.Duration) {
+	r.view(func(s *control.State) { wait = s.MaxResponseWait() })
+	return wait
+}
+
+// generation returns a copy of what is known of one generation of a run, nil when that is nothing.
+func (r *registry) generation(run string, number uint32) (g *control.Generation) {
+	r.view(func(s *control.State) {
+		if known := s.Run(run).Generation(number); known != nil {
+			c := *known
+			g = &c
+		}
+	})
+	return g
+}
+
+// orders returns the commands for one generation of a run.
+func (r *registry) orders(run string, number uint32) (orders []control.Order) {
+	r.view(func(s *control.State) { orders = slices.Clone(s.Run(run).Generation(number).Orders()) })
+	return orders
+}
+
+// replicas returns the processes that have worked on one generation of a run.
+func (r *registry) replicas(run string, number uint32) (all []*control.Replica) {
+	r.view(func(s *control.State) { all = s.Run(run).Generation(number).Replicas() })
 	return all
 }

@@ -33,7 +33,7 @@ type releaser struct {
 	items  *items
 	volley *volley
 	pacer  *schedule.Pacer[*item] // nil: as fast as possible
-	base   schedule.Base
+	clock  *clock
 	live   bool
 	lag    time.Duration
 
@@ -48,8 +48,30 @@ type releaser struct {
 type leaving struct {
 	*pending
 	due, at   time.Time // when it is due, and when it is sent; zero without a schedule
+	held      bool      // its time comes after a pause
 	item      *item
 	judgement judgement
+}
+
+// place says when the schedule wants what was captured at a moment. behind is about live, which may have to catch up.
+func (r *releaser) place(timeline *schedule.Timeline, capture, now time.Time) (l leaving, behind bool) {
+	if r.live {
+		l.due = r.clock.at(capture.Add(r.lag)) // the same delay for all
+		l.at, behind = r.catchUp(capture, l.due, now)
+		return l, behind
+	}
+	at, standing := timeline.Due(capture)
+	switch standing {
+	case schedule.Scheduled:
+		l.due, l.at = at, at
+	case schedule.Free:
+		l.at = at
+	case schedule.Held:
+		l.held = true
+	case schedule.Passed:
+		l.judgement = judgement{result: traffic.Skipped, reason: soughtPast}
+	}
+	return l, false
 }
 
 // run releases until ctx ends.
@@ -82,6 +104,10 @@ func (r *releaser) run(ctx context.Context) error {
 func (r *releaser) take(now time.Time) (next time.Duration) {
 	next = time.Second
 	r.leaving = r.leaving[:0]
+	timeline := r.clock.timeline()
+	if _, paused := timeline.Speed(now); paused {
+		return next
+	}
 	r.ahead.mu.Lock()
 	merge := r.ahead.merge
 	for len(r.leaving) < releaseBatch {
@@ -89,17 +115,16 @@ func (r *releaser) take(now time.Time) (next time.Duration) {
 		if !ok || r.volley.full(len(r.leaving)) {
 			break
 		}
-		var due, at time.Time
-		behind := false
-		if r.pacer != nil {
-			due = r.base.Due(capture)
-			at = due
+		l, behind := r.place(timeline, capture, now)
+		if l.judgement.result == 0 && r.pacer != nil {
 			lead := leadRun
 			if r.live {
-				at, behind = r.catchUp(capture, due, now)
 				lead = leadLive
 			}
-			if wait := at.Sub(now) - lead; wait > 0 {
+			if l.held {
+				break
+			}
+			if wait := l.at.Sub(now) - lead; wait > 0 {
 				next = min(next, wait)
 				break
 			}
@@ -109,9 +134,10 @@ func (r *releaser) take(now time.Time) (next time.Duration) {
 			break // not certain yet that nothing earlier comes
 		}
 		if r.live {
-			r.lastCapture, r.lastAt, r.behind = capture, at, behind
+			r.lastCapture, r.lastAt, r.behind = capture, l.at, behind
 		}
-		r.leaving = append(r.leaving, leaving{pending: e.Value, due: due, at: at})
+		l.pending = e.Value
+		r.leaving = append(r.leaving, l)
 	}
 	r.ahead.gate()
 	r.ahead.mu.Unlock()
@@ -139,6 +165,9 @@ func (r *releaser) siftSome(some []leaving, d *traffic.Decoder) {
 		it := r.items.get()
 		it.part, it.offset, it.due = l.part, l.offset, l.due
 		l.item = it
+		if l.judgement.result != 0 {
+			continue
+		}
 		if l.judgement = r.sieve.read(l.value, l.id, it, d); l.judgement.result == 0 {
 			l.judgement = r.sieve.safe(it)
 		}

@@ -8,15 +8,18 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/schedule"
 )
 
 func TestReplicasShareOneRunAndOneSchedule(t *testing.T) {
 	s, g := newStand(t, 6), newTarget(t)
 	all := s.some(800, 10*time.Millisecond)
 	o := s.options(g)
-	o.Speed = 1
+	o.Profile = schedule.ConstantSpeed(1)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -45,4 +48,179 @@ func TestReplicasShareOneRunAndOneSchedule(t *testing.T) {
 		due := outcomes[x.ID][0].DueTime.Sub(first.DueTime)
 		require.InDelta(t, time.Duration(i)*10*time.Millisecond, due, float64(time.Millisecond)) // clocks are tied at different moments
 	}
+}
+
+// replicas starts as many processes of one run, and returns once they are ready. end waits for them.
+func (s *stand) replicas(n int, o replay.Options) (end func() []error) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 60*time.Second)
+	var ready, done sync.WaitGroup
+	ready.Add(n)
+	errs := make([]error, n)
+	o.WaitReplicas = n
+	for i := range n {
+		one := o
+		one.Ready = ready.Done
+		done.Go(func() { _, errs[i] = replay.Run(ctx, one) })
+	}
+	ready.Wait()
+	return func() []error {
+		done.Wait()
+		cancel()
+		return errs
+	}
+}
+
+func (s *stand) give(verb, argument string) *replay.Obedience {
+	s.t.Helper()
+	o, err := replay.Give(s.t.Context(), replay.OrderOptions{
+		Kafka: s.cfg, Prefix: "test", Run: "monday", Verb: verb, Argument: argument, Wait: 20 * time.Second, Writer: "shop-1/ann",
+	})
+	require.NoError(s.t, err)
+	for _, r := range o.Replicas {
+		require.True(s.t, r.Obeys)
+	}
+	return o
+}
+
+func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
+	s, g := newStand(t, 6), newTarget(t)
+	all := s.some(3000, 10*time.Millisecond)
+	o := s.options(g)
+	o.Profile = schedule.ConstantSpeed(1)
+	end := s.replicas(2, o)
+	s.await(g, 50)
+
+	paused := s.give(control.VerbPause, "")
+	require.Len(t, paused.Replicas, 2)
+	require.Positive(t, paused.Replicas[0].Partitions)
+	require.Positive(t, paused.Replicas[1].Partitions)
+	time.Sleep(time.Until(paused.InForce) + 500*time.Millisecond)
+	before := len(g.all())
+	time.Sleep(500 * time.Millisecond)
+	require.Len(t, g.all(), before, "nothing is sent in a pause")
+	require.Equal(t, "paused", s.state().Run("monday").Current().Replicas()[0].GetState())
+
+	resumed := s.give(control.VerbResume, "")
+	s.await(g, before+50)
+	fast := s.give(control.VerbSpeed, "20")
+	seek := all[2500].CaptureTime
+	sought := s.give(control.VerbSeek, seek.Format(time.RFC3339Nano))
+	for _, err := range end() {
+		require.NoError(t, err)
+	}
+
+	// What was done is what the commands say, to the millisecond and for all partitions alike.
+	base := s.state().Run("monday").Current().Base
+	wall := time.Unix(0, int64(base.GetWallUnixNano()))
+	line := schedule.NewTimeline(schedule.Base{Capture: all[0].CaptureTime, Wall: wall}, schedule.ConstantSpeed(1)).
+		Pause(paused.InForce).Resume(resumed.InForce).SetSpeed(fast.InForce, 20).Seek(sought.InForce, seek)
+	outcomes, passed := s.outcomes(), 0
+	for i, x := range all {
+		due, standing := line.Due(x.CaptureTime)
+		if standing == schedule.Passed {
+			require.Empty(t, outcomes[x.ID], "%d was sought past", i)
+			passed++
+			continue
+		}
+		require.Len(t, outcomes[x.ID], 1, "%d", i)
+		require.WithinDuration(t, due, outcomes[x.ID][0].DueTime, time.Millisecond, "%d", i)
+	}
+	require.Positive(t, passed)
+}
+
+func TestAStoppedRunGoesOnWhereItWasStopped(t *testing.T) {
+	s, g := newStand(t, 4), newTarget(t)
+	all := s.some(600, 10*time.Millisecond)
+	o := s.options(g)
+	o.Profile = schedule.ConstantSpeed(1)
+	end := s.replicas(2, o)
+	s.await(g, 50)
+	s.give(control.VerbStop, "")
+	for _, err := range end() {
+		require.ErrorContains(t, err, "run monday was stopped by shop-1/ann")
+		require.Equal(t, fault.Interrupted, fault.Code(err))
+	}
+	stopped := len(g.all())
+	require.Less(t, stopped, 600)
+	require.Equal(t, "stopped", s.state().Run("monday").Current().End.GetState())
+	_, err := replay.Give(t.Context(), replay.OrderOptions{Kafka: s.cfg, Prefix: "test", Run: "monday", Verb: control.VerbPause, Wait: time.Second})
+	require.ErrorContains(t, err, `run "monday" is not running: nothing was changed: it has been stopped`)
+
+	select { // the schedule stands still meanwhile
+	case <-time.After(1500 * time.Millisecond):
+	case <-t.Context().Done():
+	}
+	r := s.run(o)
+	require.EqualValues(t, 600-stopped, r.Fired)
+	require.Less(t, r.Lateness.P50, 500.0, "nothing has become overdue")
+	got := g.byID()
+	for _, x := range all {
+		require.Equal(t, 1, got[x.ID])
+	}
+	require.Equal(t, []string{"stop", "resume"}, []string{r.Commands[0].Verb, r.Commands[1].Verb})
+}
+
+func TestOrdersThatCannotBeObeyedAreRefused(t *testing.T) {
+	s, g := newStand(t, 2), newTarget(t)
+	give := func(run, verb, argument string) error {
+		_, err := replay.Give(t.Context(), replay.OrderOptions{
+			Kafka: s.cfg, Prefix: "test", Run: run, Verb: verb, Argument: argument, Wait: time.Second, Writer: "shop-1/ann",
+		})
+		return err
+	}
+	require.ErrorContains(t, give("monday", control.VerbPause, ""), `there is no run "monday"`)
+
+	s.some(2000, 10*time.Millisecond)
+	o := s.options(g)
+	o.Profile = schedule.ConstantSpeed(1)
+	end := s.replicas(1, o)
+	require.ErrorContains(t, give("munday", control.VerbPause, ""), `there is no run "munday"`)
+	require.ErrorContains(t, give("monday", control.VerbSeek, "2020-01-01T00:00:00Z"), "a run goes forward only")
+	require.NoError(t, give("monday", control.VerbSpeed, "max"))
+	require.ErrorContains(t, give("monday", control.VerbSpeed, "2"), "goes as fast as it can")
+	for _, err := range end() {
+		require.NoError(t, err)
+	}
+	require.Len(t, s.state().Run("monday").Current().Orders(), 1)
+}
+
+func TestALateJoinerKeepsTheChangedSchedule(t *testing.T) {
+	s, g := newStand(t, 4), newTarget(t)
+	all := s.some(1200, 10*time.Millisecond)
+	o := s.options(g)
+	o.Profile = schedule.ConstantSpeed(1)
+	end := s.replicas(1, o)
+	s.await(g, 20)
+	fast := s.give(control.VerbSpeed, "3")
+	o.Ready = nil
+	r := s.run(o) // joins
+	for _, err := range end() {
+		require.NoError(t, err)
+	}
+	require.Positive(t, r.Fired)
+	wall := time.Unix(0, int64(s.state().Run("monday").Current().Base.GetWallUnixNano()))
+	line := schedule.NewTimeline(schedule.Base{Capture: all[0].CaptureTime, Wall: wall}, o.Profile).SetSpeed(fast.InForce, 3)
+	outcomes := s.outcomes()
+	for i, x := range all {
+		due, _ := line.Due(x.CaptureTime)
+		require.WithinDuration(t, due, outcomes[x.ID][0].DueTime, time.Millisecond, "%d", i)
+	}
+}
+
+func TestLiveIsPausedToo(t *testing.T) {
+	s, g := newStand(t, 2), newTarget(t)
+	o := s.options(g)
+	o.Run, o.Lag, o.MaxStale = "monday", 300*time.Millisecond, time.Minute
+	end := s.live(o)
+	s.write(s.exchange(time.Now()))
+	s.await(g, 1)
+	paused := s.give(control.VerbPause, "")
+	time.Sleep(time.Until(paused.InForce) + 100*time.Millisecond)
+	s.write(s.exchange(time.Now()))
+	time.Sleep(700 * time.Millisecond)
+	require.Len(t, g.all(), 1)
+	s.give(control.VerbResume, "")
+	s.await(g, 2)
+	end()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 )
 
@@ -37,7 +38,7 @@ func TestStoppedRunIsResumedWithoutARepeat(t *testing.T) {
 	s, g := newStand(t, 3), newTarget(t)
 	all := s.some(400, 10*time.Millisecond)
 	o := s.options(g)
-	o.Speed = 2
+	o.Profile = schedule.ConstantSpeed(2)
 	r, err := replay.Run(until(t, g, 100), o)
 	require.ErrorIs(t, err, errSignal)
 	require.Equal(t, "stopped", r.State)
@@ -94,7 +95,7 @@ func killAndResume(t *testing.T) (repeats int) {
 		return 1500
 	}
 	o := s.options(g)
-	o.Speed = 1
+	o.Profile = schedule.ConstantSpeed(1)
 	r := s.run(o)
 	got := g.byID()
 	for _, x := range all {
@@ -116,7 +117,7 @@ func crash(t *testing.T) {
 	t.Helper()
 	s := &stand{t: t, cfg: topic.Config{Brokers: strings.Split(os.Getenv(crashBrokers), ",")}, names: topic.NamesOf("test")}
 	o := s.optionsFor(os.Getenv(crashTarget))
-	o.Speed = 1
+	o.Profile = schedule.ConstantSpeed(1)
 	_, err := replay.Run(t.Context(), o)
 	require.NoError(t, err)
 }
@@ -125,7 +126,7 @@ func TestLatePolicyDropLeavesOutWhatIsOverdue(t *testing.T) {
 	s, g := newStand(t, 2), newTarget(t)
 	s.some(300, 10*time.Millisecond)
 	o := s.options(g)
-	o.Speed, o.Late, o.LateAfter = 1, replay.DropLate, 200*time.Millisecond
+	o.Profile, o.Late, o.LateAfter = schedule.ConstantSpeed(1), replay.DropLate, 200*time.Millisecond
 	first, err := replay.Run(until(t, g, 20), o)
 	require.ErrorIs(t, err, errSignal)
 	select { // the schedule goes on without us

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/compare"
@@ -59,8 +60,12 @@ type run struct {
 	volley  *volley
 	results *results // nil: none are stored
 	intake  *intake
-	load    load
-	started time.Time
+	clock   *clock
+	lead    *conductor
+	// liveBase is the delay of a live replay, as a schedule: what commands pause. nil: it has not begun.
+	liveBase atomic.Pointer[schedule.Base]
+	load     load
+	started  time.Time
 
 	starvation starvation
 }
@@ -119,7 +124,7 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if wait := r.registry.state.MaxResponseWait(); o.Live && o.Lag <= wait {
+	if wait := r.registry.responseWait(); o.Live && o.Lag <= wait {
 		o.Logger.Warn("the lag is not above the taps' response wait: answers that come late may be replayed out of order",
 			"lag", o.Lag, "response_wait", wait, "try", "--lag "+(wait+tapSlack).String())
 	}
@@ -152,7 +157,7 @@ func (r *run) build() (err error) {
 	r.sieve.guard, r.sieve.sender = r.guard, r.sender
 	r.metrics = newMetrics(o.Registerer)
 	r.summary = report.NewSummary(report.Run{
-		Name: o.Run, Generation: r.generation.Number, Live: o.Live, Target: o.address(), Speed: spec.GetSpeed(),
+		Name: o.Run, Generation: r.generation.Number, Live: o.Live, Target: o.address(), Speed: spec.GetSpeed(), Profile: spec.GetProfile(),
 		Partitions: len(spec.GetPartitions()), SentLateAfter: o.LateAfter,
 	}, r.started)
 	out := &outcomes{
@@ -167,9 +172,10 @@ func (r *run) build() (err error) {
 	}
 	backlog := newBacklog(o.LookAhead, len(spec.GetPartitions()))
 	r.ahead = newLookAhead(schedule.MergeConfig{
-		Window: r.registry.state.MaxResponseWait() + tapSlack, MaxBytes: o.LookAhead / 4 * 3, Live: o.Live,
+		Window: r.registry.responseWait() + tapSlack, MaxBytes: o.LookAhead / 4 * 3, Live: o.Live,
 	}, backlog.hold)
-	r.volley = newVolley(o, r.sender, out, r.metrics, &r.items)
+	r.clock = newClock()
+	r.volley = newVolley(o, r.sender, out, r.metrics, &r.items, r.clock)
 	if r.results != nil {
 		r.results.relieve = r.volley.relieve
 	}
@@ -205,6 +211,9 @@ func (r *run) play(ctx context.Context) (*report.Report, error) {
 			}
 		})
 	}
+	r.conduct(stop)
+	front.Go(func() { r.lead.follow(stages) })
+	front.Go(func() { r.lead.beat(stages) })
 	front.Go(func() { r.volley.run(stages, hard) })
 	front.Go(func() {
 		if err := r.intake.read(stages); err != nil {
@@ -250,37 +259,14 @@ func (r *run) join() (err error) {
 // begin waits for partitions and the time base, and starts releasing.
 func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.CancelCauseFunc) (*schedule.Pacer[*item], error) {
 	o := r.opts
-	var first time.Time
-	if r.generation.Base == nil && !o.Live && o.Speed > 0 {
-		var err error
-		window := r.registry.state.MaxResponseWait() + tapSlack
-		if first, err = epoch(ctx, o.Kafka, r.names.Exchanges, r.intake.windows, r.sieve, window); err != nil {
-			return nil, err
-		}
-	}
-	select {
-	case <-r.intake.first:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	now := time.Now()
-	base := schedule.Base{Capture: now, Wall: now.Add(o.Lag), Speed: 1} // live: the same delay for all, no epoch
-	if !o.Live {
-		wall := now
-		if o.Speed > 0 {
-			wall = now.Add(headStart)
-		}
-		var err error
-		if base, err = decideBase(ctx, o, r.registry, r.generation, first, wall); err != nil {
-			return nil, err
-		}
-		base = base.Anchor(now)
+	if err := r.settleBase(ctx); err != nil {
+		return nil, err
 	}
 	rel := &releaser{
 		ahead: r.ahead, sieve: r.sieve, out: r.intake.out, items: &r.items, volley: r.volley,
-		base: base, live: o.Live, lag: o.Lag,
+		clock: r.clock, live: o.Live, lag: o.Lag,
 	}
-	if o.Live || o.Speed > 0 {
+	if o.Live || !o.Profile.IsMax() {
 		rel.pacer = schedule.NewPacer(maxOutPaced, r.volley.hand)
 		front.Go(func() {
 			if err := rel.pacer.Run(ctx); err != nil {
@@ -293,7 +279,7 @@ func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.Can
 			stop(err)
 		}
 	})
-	r.announce(base)
+	r.announce()
 	if o.Ready != nil {
 		o.Ready()
 	}
@@ -426,14 +412,16 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	switch {
 	case err == nil && r.opts.Live:
 		state = stopped
-	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)), errors.Is(err, errStopped):
 		state = stopped
 	case err != nil:
 		state = failed
 	}
 	rep := r.summary.Report(report.End{
 		State: state, LimitedBy: r.limitedBy(), Read: r.intake.count.Load(), Reordered: int64(r.ahead.reordered()), Time: time.Now(),
+		Asked: r.asked(), Commands: r.commands(),
 	})
+	last("the last report", func(ctx context.Context) error { return r.lead.leave(ctx, state) })
 	end := &reprisev1.RunEnd{Run: r.opts.Run, Generation: r.generation.Number, State: state, Report: rep.JSON()}
 	last("writing the end of the run", func(ctx context.Context) error {
 		return r.registry.write(ctx, r.registry.author().End(end))

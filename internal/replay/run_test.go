@@ -15,6 +15,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
@@ -55,7 +56,7 @@ func TestScheduleAndOrderOverAllPartitions(t *testing.T) {
 	rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 	s.write(shuffled...) // partitions are not sorted by time
 	o := s.options(g)
-	o.Speed = 2
+	o.Profile = schedule.ConstantSpeed(2)
 	r := s.run(o)
 	require.EqualValues(t, 300, r.Fired)
 	require.Zero(t, r.Reordered)
@@ -251,13 +252,13 @@ func TestRunNameBelongsToOneSpec(t *testing.T) {
 	require.EqualValues(t, 2, r.Generation)
 
 	// Unfinished, and asked for with another spec.
-	o.Run, o.Speed = "tuesday", 0.001
+	o.Run, o.Profile = "tuesday", schedule.ConstantSpeed(0.001)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	_, err := replay.Run(ctx, o)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	for what, change := range map[string]func(*replay.Options){
-		"speed":      func(o *replay.Options) { o.Speed = 2 },
+		"speed":      func(o *replay.Options) { o.Profile = schedule.ConstantSpeed(2) },
 		"options":    func(o *replay.Options) { o.AllowWrites = []string{"POST /cart"} },
 		"set-header": func(o *replay.Options) { o.SetHeaders = []traffic.Field{{Name: []byte("X-A"), Value: []byte("b")}} },
 		"target": func(o *replay.Options) {
@@ -322,7 +323,7 @@ func TestRecordedAtTheTargetStopsTheRun(t *testing.T) {
 	}
 	s.write(all...)
 	o := s.options(g)
-	o.Speed = 1
+	o.Profile = schedule.ConstantSpeed(1)
 	fails(t, g, o, fault.Failure, "--not-production")
 
 	o.NotProduction, o.Restart = []string{g.server.Listener.Addr().String()}, true

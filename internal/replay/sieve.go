@@ -22,6 +22,7 @@ const (
 	noCaptureTime   = "no_capture_time"
 	stale           = "stale" // live: older than --max-stale
 	tooLate         = "late"  // --late drop
+	soughtPast      = "seek"  // replayer seek went past it
 )
 
 // sieve decides what becomes of each record before its time comes. It is safe for concurrent use.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 )
 
@@ -169,12 +168,12 @@ func TestBacklogGoesOnWithAStoppedPartitionThoughNothingIsFetched(t *testing.T) 
 func TestLiveBacklogIsWorkedOffAtTwiceItsSpeed(t *testing.T) {
 	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	const lag = 3 * time.Second
-	r := releaser{live: true, lag: lag, base: schedule.Base{Capture: start, Wall: start.Add(lag), Speed: 1}}
+	r := releaser{live: true, lag: lag}
 	now := start.Add(33 * time.Second) // half a minute behind
 	var at []time.Duration
 	for i := range 80 {
 		capture := start.Add(time.Duration(i) * time.Second)
-		due := r.base.Due(capture)
+		due := capture.Add(lag)
 		moment, behind := r.catchUp(capture, due, now)
 		r.lastCapture, r.lastAt, r.behind = capture, moment, behind
 		if moment.After(now) {

@@ -35,6 +35,7 @@ type volley struct {
 	outcome *outcomes
 	metrics *metrics
 	items   *items
+	clock   *clock
 
 	queue    chan *item // never full: it has room for all that may be out
 	maxOut   int64
@@ -47,13 +48,13 @@ type volley struct {
 	stopping atomic.Bool // what is not being fired yet is given up
 }
 
-func newVolley(o *Options, sender *fire.Sender, out *outcomes, m *metrics, pool *items) *volley {
+func newVolley(o *Options, sender *fire.Sender, out *outcomes, m *metrics, pool *items, c *clock) *volley {
 	v := &volley{
-		opts: o, sender: sender, outcome: out, metrics: m, items: pool,
+		opts: o, sender: sender, outcome: out, metrics: m, items: pool, clock: c,
 		order:  schedule.NewOrder[*item](schedule.OrderConfig{Mode: o.Order, Wait: o.OrderWait}),
 		maxOut: maxOutPaced, maxBytes: max(o.LookAhead/8, 1<<20), relief: make(chan struct{}, 1),
 	}
-	if o.Speed == 0 {
+	if !o.Live && o.Profile.IsMax() {
 		v.maxOut = maxOutMax
 	}
 	// Steps that Expire let go may come back a second time from nowhere: every item is in the queue at most once.
@@ -119,7 +120,7 @@ func (v *volley) hand(it *item) {
 	if !v.order.Admit(&it.step, now) {
 		return
 	}
-	if now.Sub(it.due) < writeItself && !v.stopping.Load() && it.part.begin() {
+	if now.Sub(it.due) < writeItself && !v.stopping.Load() && !v.clock.shut.Load() && it.part.begin() {
 		it.begun = true
 		v.sender.Begin(it.shot)
 	}
@@ -166,6 +167,10 @@ func (v *volley) serve(ctx, hard context.Context) {
 			v.drain(hard)
 			return
 		case it := <-v.queue:
+			if !it.begun && !v.clock.wait(ctx) {
+				v.queue <- it // to be given up with the others
+				continue
+			}
 			free = v.answer(hard, it, free[:0])
 			for _, s := range free {
 				v.queue <- s.Value

@@ -38,11 +38,13 @@ type Report struct {
 	BadTotal   int64            `json:"bad_records_total"` // all of them
 
 	Speed     Speed       `json:"speed"`
-	LimitedBy string      `json:"limited_by"`  // "nothing", "target …", "reading …", "replayer …"
-	Lateness  Percentiles `json:"lateness_ms"` // fire time - due time
-	Answered  Percentiles `json:"target_ms"`   // from the due time to the answer's last byte
-	Service   Percentiles `json:"service_ms"`  // from the fire time to the answer's last byte
-	Recorded  Percentiles `json:"recorded_ms"` // production's, request's first byte to answer's last
+	Profile   string      `json:"profile,omitempty"`  // how the speed was to change
+	Commands  []Command   `json:"commands,omitempty"` // that changed it
+	LimitedBy string      `json:"limited_by"`         // "nothing", "target …", "reading …", "replayer …"
+	Lateness  Percentiles `json:"lateness_ms"`        // fire time - due time
+	Answered  Percentiles `json:"target_ms"`          // from the due time to the answer's last byte
+	Service   Percentiles `json:"service_ms"`         // from the fire time to the answer's last byte
+	Recorded  Percentiles `json:"recorded_ms"`        // production's, request's first byte to answer's last
 
 	Statuses    map[string]int64 `json:"statuses"`
 	Answers     Answers          `json:"answers"`
@@ -66,7 +68,7 @@ type BadRecord struct {
 
 // Speed is replayed time to captured time.
 type Speed struct {
-	Asked     float64 `json:"asked"`      // 0: as fast as it can
+	Asked     float64 `json:"asked"`      // in the mean, when it changes; 0: as fast as it can
 	Achieved  float64 `json:"achieved"`   // 0: too few requests to tell
 	PerSecond float64 `json:"per_second"` // requests sent a second
 }
@@ -116,6 +118,14 @@ type Example struct {
 	Exchange string `json:"exchange"`
 }
 
+// Command is one that was given while the run went on.
+type Command struct {
+	At       time.Time `json:"at"` // when it was in force
+	Verb     string    `json:"verb"`
+	Argument string    `json:"argument,omitempty"`
+	By       string    `json:"by"`
+}
+
 // End is what only the end of a run tells.
 type End struct {
 	State     string
@@ -123,6 +133,8 @@ type End struct {
 	Read      int64
 	Reordered int64
 	Time      time.Time
+	Asked     float64 // the speed that the schedule asked for in the mean; 0: the run's
+	Commands  []Command
 }
 
 // Report returns what is known by now.
@@ -147,7 +159,10 @@ func (s *Summary) Report(end End) *Report {
 			s.verdicts[traffic.Same], s.verdicts[traffic.StatusChanged],
 			s.verdicts[traffic.BodyChanged], s.verdicts[traffic.NoBaseline],
 		},
-		Routes: []Route{}, Differences: []Difference{},
+		Routes: []Route{}, Differences: []Difference{}, Profile: s.run.Profile, Commands: end.Commands,
+	}
+	if end.Asked > 0 {
+		r.Speed.Asked = end.Asked
 	}
 	for status, n := range s.statuses {
 		r.Statuses[strconv.Itoa(status)] = n

@@ -32,6 +32,7 @@ type Run struct {
 	Live       bool
 	Target     string
 	Speed      float64 // asked; 0: as fast as it can
+	Profile    string  // how it is to change; empty: not at all
 	Partitions int
 	// SentLateAfter is how much after its due time a request counts as sent late. 0: 1 s.
 	SentLateAfter time.Duration
@@ -322,6 +323,13 @@ func (s *Summary) Counts() Counts {
 		TargetP50: quantile(s.service, 50), TargetP99: quantile(s.service, 99),
 		LastCapture: s.captured.last,
 	}
+}
+
+// Captured returns the first and the last capture time of what was sent; zero when nothing was.
+func (s *Summary) Captured() (first, last time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.captured.first, s.captured.last
 }
 
 // Achieved returns the speed so far: captured time to the time it took. 0: too few requests to tell.

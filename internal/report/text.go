@@ -69,6 +69,16 @@ func (r *Report) speedLine(line liner) {
 	if r.Speed.Asked > 0 {
 		asked = times(r.Speed.Asked)
 	}
+	if r.Profile != "" {
+		asked += " in the mean (" + r.Profile + ")"
+	}
+	for i, c := range r.Commands {
+		if i == 8 {
+			line("command", "and %d more", len(r.Commands)-i)
+			break
+		}
+		line("command", "%s %s   by %s at %s", c.Verb, c.Argument, c.By, c.At.Format(time.DateTime))
+	}
 	if r.Speed.Achieved == 0 {
 		line("speed", "asked %s   achieved unknown (too few requests)", asked)
 		return

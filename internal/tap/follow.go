@@ -2,91 +2,15 @@ package tap
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/reprise-io/reprise/internal/control"
-	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/topic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
-
-// follow reads a control topic from its beginning and then on, for as long as seen says so: each is given every record,
-// seen the offset up to which all are read, first when everything is that was there at the start. The error is about what
-// does not pass, or the context's.
-func follow(ctx context.Context, cfg topic.Config, name string, each func(*topic.Record), seen func(next int64) (more bool)) error {
-	from, end, err := extent(ctx, cfg, name)
-	if err != nil {
-		return err
-	}
-	if from < end {
-		// The topic has holes where it was compacted, also at its end: only a bounded reader gets over those.
-		err := read(ctx, cfg, name, from, end, func(b *topic.Batch) bool { b.Each(each); return true })
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-	}
-	if !seen(end) {
-		return nil
-	}
-	return read(ctx, cfg, name, end, -1, func(b *topic.Batch) bool {
-		b.Each(each)
-		last := b.Partitions[len(b.Partitions)-1].Records
-		return seen(last[len(last)-1].Offset + 1)
-	})
-}
-
-// extent returns the offsets of a control topic.
-func extent(ctx context.Context, cfg topic.Config, name string) (from, end int64, err error) {
-	admin, err := topic.NewAdmin(cfg)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer admin.Close()
-	if err := admin.Ping(ctx); err != nil {
-		return 0, 0, err
-	}
-	window, err := admin.Window(ctx, name, time.Time{})
-	if err != nil {
-		return 0, 0, err
-	}
-	if len(window) != 1 {
-		return 0, 0, fault.New(fmt.Sprintf("topic %q has %d partitions, want 1", name, len(window)),
-			"the order of commands decides, and there is none between partitions",
-			"delete the topic and start a tap: it is created as it should be")
-	}
-	return window[0].Start, window[0].End, nil
-}
-
-// read polls until an error or until take has enough. end -1: for ever.
-func read(ctx context.Context, cfg topic.Config, name string, from, end int64, take func(*topic.Batch) (more bool)) error {
-	c := topic.AssignConfig{
-		Config: cfg, Topic: name, From: map[int32]int64{0: from},
-		Fetch: topic.FetchBounds{MaxBytes: 1 << 20, MaxFetches: 1, MaxRecords: 512},
-	}
-	if end >= 0 {
-		c.To = map[int32]int64{0: end}
-	}
-	r, err := topic.NewAssignReader(c)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	for {
-		batch, err := r.Poll(ctx)
-		if err != nil {
-			return err
-		}
-		if !take(batch) {
-			return nil
-		}
-	}
-}
 
 // follower keeps a board to the commands in the control topic. It is never in the way of traffic, and no state of Kafka or
 // of the topic ends it.
@@ -133,7 +57,7 @@ func (f *follower) run(ctx context.Context) error {
 		// Read anew each time: what comes back may be another topic. What is in force stays until it has been read.
 		var fold control.Commands
 		told := false
-		err := follow(ctx, f.cfg, f.name,
+		err := topic.Follow(ctx, f.cfg, f.name,
 			func(r *topic.Record) { told = f.take(&fold, r) || told },
 			func(next int64) bool {
 				f.found()

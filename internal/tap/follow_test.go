@@ -127,8 +127,8 @@ func (r *running) sample() string { return r.pipeline.settings.Load().Sample.Str
 func (s *stand) state() *control.State {
 	s.t.Helper()
 	var state control.State
-	err := follow(s.t.Context(), s.cfg, s.names.Control,
-		func(r *topic.Record) { state.Apply(r.Offset, r.Key, r.Value) }, func(int64) bool { return false })
+	err := topic.Follow(s.t.Context(), s.cfg, s.names.Control,
+		func(r *topic.Record) { state.Apply(r.Offset, r.Time, r.Key, r.Value) }, func(int64) bool { return false })
 	require.NoError(s.t, err)
 	return &state
 }

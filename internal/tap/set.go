@@ -78,8 +78,8 @@ func Set(ctx context.Context, o SetOptions) ([]Answer, error) {
 	waiting, enough := context.WithCancel(ctx)
 	defer enough()
 	begun := false
-	err := follow(waiting, o.Topic, o.Names.Control,
-		func(r *topic.Record) { s.state.Apply(r.Offset, r.Key, r.Value) },
+	err := topic.Follow(waiting, o.Topic, o.Names.Control,
+		func(r *topic.Record) { s.state.Apply(r.Offset, r.Time, r.Key, r.Value) },
 		func(int64) (more bool) {
 			if !begun {
 				begun = true

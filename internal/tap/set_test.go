@@ -144,7 +144,7 @@ func TestWhoRuns(t *testing.T) {
 		report("old", 1, ":80", now.Add(-20*time.Second)), report("new", 2, ":80", now.Add(-10*time.Second)),
 		report("elsewhere", 3, ":81", now.Add(-29*time.Second)), report("gone", 4, ":82", now.Add(-31*time.Second)),
 	} {
-		state.Apply(int64(i), []byte(r.Key), r.Value)
+		state.Apply(int64(i), time.Now(), []byte(r.Key), r.Value)
 	}
 	var names []string
 	for _, t := range live(state.Taps(), now) {

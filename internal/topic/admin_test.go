@@ -199,9 +199,9 @@ func TestEnsureWorksOnBrokersThatDoNotKnowASetting(t *testing.T) {
 			return resp, nil, true
 		})
 		adm := newTestAdmin(t, n.config())
-		require.NoError(t, adm.Ensure(t.Context(), []Spec{ControlSpec(NamesOf("p"))}))
-		settings := explicit(t, adm, "p.control")
-		require.Equal(t, "compact", settings["cleanup.policy"])
+		require.NoError(t, adm.Ensure(t.Context(), []Spec{ResultsSpec(NamesOf("p"), 1)}))
+		settings := explicit(t, adm, "p.results")
+		require.Equal(t, "delete", settings["cleanup.policy"])
 		require.NotContains(t, settings, timestampBefore)
 	})
 }

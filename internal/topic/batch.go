@@ -50,6 +50,7 @@ func (b *Batch) add(p kgo.FetchPartition) {
 		out.Records = append(out.Records, Record{
 			Key: r.Key, Value: r.Value, Headers: r.Headers, Time: r.Timestamp,
 			Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, LeaderEpoch: r.LeaderEpoch,
+			Stamped: r.Attrs.TimestampType() == 1,
 		})
 	}
 	b.Partitions = append(b.Partitions, out)

@@ -42,8 +42,7 @@ func ControlSpec(names Names) Spec {
 		"retention.ms":           "-1", // a compacted topic keeps by key, never by age
 		"retention.bytes":        "-1",
 		"max.message.bytes":      strconv.Itoa(maxMessageBytes),
-		"message.timestamp.type": "CreateTime",
-		timestampBefore:          strconv.Itoa(math.MaxInt64),
+		"message.timestamp.type": "LogAppendTime", // one clock for all who obey a command
 		"segment.bytes":          strconv.Itoa(16 << 20),
 	}}
 }

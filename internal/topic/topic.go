@@ -56,6 +56,7 @@ type Record struct {
 	Partition   int32
 	Offset      int64
 	LeaderEpoch int32
+	Stamped     bool // Time is the broker's, of when it was appended
 }
 
 // Header is one Kafka record header: Key string, Value []byte.

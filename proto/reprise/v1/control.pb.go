@@ -38,6 +38,7 @@ type Control struct {
 	//	*Control_TimeBase
 	//	*Control_RunEnd
 	//	*Control_Command
+	//	*Control_ReplicaReport
 	Kind          isControl_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -139,6 +140,15 @@ func (x *Control) GetCommand() *Command {
 	return nil
 }
 
+func (x *Control) GetReplicaReport() *ReplicaReport {
+	if x != nil {
+		if x, ok := x.Kind.(*Control_ReplicaReport); ok {
+			return x.ReplicaReport
+		}
+	}
+	return nil
+}
+
 type isControl_Kind interface {
 	isControl_Kind()
 }
@@ -163,6 +173,10 @@ type Control_Command struct {
 	Command *Command `protobuf:"bytes,7,opt,name=command,proto3,oneof"`
 }
 
+type Control_ReplicaReport struct {
+	ReplicaReport *ReplicaReport `protobuf:"bytes,8,opt,name=replica_report,json=replicaReport,proto3,oneof"`
+}
+
 func (*Control_TapReport) isControl_Kind() {}
 
 func (*Control_RunSpec) isControl_Kind() {}
@@ -172,6 +186,8 @@ func (*Control_TimeBase) isControl_Kind() {}
 func (*Control_RunEnd) isControl_Kind() {}
 
 func (*Control_Command) isControl_Kind() {}
+
+func (*Control_ReplicaReport) isControl_Kind() {}
 
 // Key "tap/<tap id>": the newest replaces the older ones.
 type TapReport struct {
@@ -631,7 +647,10 @@ type RunSpec struct {
 	Partitions []*PartitionWindow `protobuf:"bytes,11,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	Seed       []byte             `protobuf:"bytes,12,opt,name=seed,proto3" json:"seed,omitempty"`
 	// Fixed delay behind capture, for live.
-	LagNano       uint64 `protobuf:"varint,13,opt,name=lag_nano,json=lagNano,proto3" json:"lag_nano,omitempty"`
+	LagNano uint64 `protobuf:"varint,13,opt,name=lag_nano,json=lagNano,proto3" json:"lag_nano,omitempty"`
+	// How the speed changes over the time of the run, as "1/5m,1..5/10m,2"; speed is then that of its beginning. Empty: it is
+	// speed all the time.
+	Profile       string `protobuf:"bytes,14,opt,name=profile,proto3" json:"profile,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -755,6 +774,13 @@ func (x *RunSpec) GetLagNano() uint64 {
 		return x.LagNano
 	}
 	return 0
+}
+
+func (x *RunSpec) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
 }
 
 type PartitionWindow struct {
@@ -895,6 +921,153 @@ func (x *TimeBase) GetSpeed() float64 {
 	return 0
 }
 
+// Key "run/<run>/replica/<generation>/<writer>": one process at work on a run. The newest replaces the older ones.
+type ReplicaReport struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Run             string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Generation      uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Host            string                 `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	StartedUnixNano uint64                 `protobuf:"fixed64,4,opt,name=started_unix_nano,json=startedUnixNano,proto3" json:"started_unix_nano,omitempty"`
+	// It has left; its figures are final.
+	Final bool `protobuf:"varint,5,opt,name=final,proto3" json:"final,omitempty"`
+	// Every command below this offset of the control topic is obeyed, or was not for it.
+	ObeyedBelow int64 `protobuf:"varint,6,opt,name=obeyed_below,json=obeyedBelow,proto3" json:"obeyed_below,omitempty"`
+	// "waiting" (for the schedule or for partitions), "running", "paused", or how it ended: "finished", "stopped", "failed".
+	State      string `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
+	Partitions uint32 `protobuf:"varint,8,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	// What it has sent, failed ones among them.
+	Sent uint64 `protobuf:"varint,9,opt,name=sent,proto3" json:"sent,omitempty"`
+	// Of what it has sent, how late after its time, in nanoseconds.
+	LatenessP50Nano uint64 `protobuf:"varint,10,opt,name=lateness_p50_nano,json=latenessP50Nano,proto3" json:"lateness_p50_nano,omitempty"`
+	LatenessP99Nano uint64 `protobuf:"varint,11,opt,name=lateness_p99_nano,json=latenessP99Nano,proto3" json:"lateness_p99_nano,omitempty"`
+	// This machine's clock minus the broker's, known to half of the round trip; absent when the broker does not stamp.
+	ClockAheadNano     *int64 `protobuf:"fixed64,12,opt,name=clock_ahead_nano,json=clockAheadNano,proto3,oneof" json:"clock_ahead_nano,omitempty"`
+	ClockRoundTripNano uint64 `protobuf:"varint,13,opt,name=clock_round_trip_nano,json=clockRoundTripNano,proto3" json:"clock_round_trip_nano,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *ReplicaReport) Reset() {
+	*x = ReplicaReport{}
+	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaReport) ProtoMessage() {}
+
+func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
+	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaReport.ProtoReflect.Descriptor instead.
+func (*ReplicaReport) Descriptor() ([]byte, []int) {
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReplicaReport) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *ReplicaReport) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ReplicaReport) GetStartedUnixNano() uint64 {
+	if x != nil {
+		return x.StartedUnixNano
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetFinal() bool {
+	if x != nil {
+		return x.Final
+	}
+	return false
+}
+
+func (x *ReplicaReport) GetObeyedBelow() int64 {
+	if x != nil {
+		return x.ObeyedBelow
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *ReplicaReport) GetPartitions() uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetLatenessP50Nano() uint64 {
+	if x != nil {
+		return x.LatenessP50Nano
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetLatenessP99Nano() uint64 {
+	if x != nil {
+		return x.LatenessP99Nano
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetClockAheadNano() int64 {
+	if x != nil && x.ClockAheadNano != nil {
+		return *x.ClockAheadNano
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetClockRoundTripNano() uint64 {
+	if x != nil {
+		return x.ClockRoundTripNano
+	}
+	return 0
+}
+
 // Key "run/<run>/end/<generation>".
 type RunEnd struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -910,7 +1083,7 @@ type RunEnd struct {
 
 func (x *RunEnd) Reset() {
 	*x = RunEnd{}
-	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	mi := &file_reprise_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -922,7 +1095,7 @@ func (x *RunEnd) String() string {
 func (*RunEnd) ProtoMessage() {}
 
 func (x *RunEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	mi := &file_reprise_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -935,7 +1108,7 @@ func (x *RunEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunEnd.ProtoReflect.Descriptor instead.
 func (*RunEnd) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RunEnd) GetRun() string {
@@ -975,18 +1148,22 @@ type Command struct {
 	Run string `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
 	// Taps with this name, or the one with this id in hexadecimal; "*" all. Empty: not for taps.
 	Tap string `protobuf:"bytes,3,opt,name=tap,proto3" json:"tap,omitempty"`
-	// Replayers: "speed", "pause", "resume", "stop". Taps: "sample", "include", "exclude", "rate-limit", "capture", "reset".
+	// Replayers: "speed", "pause", "resume", "stop", "seek"; in force 800 ms after the record's timestamp, which the broker sets,
+	// in the order of offsets. Taps: "sample", "include", "exclude", "rate-limit", "capture", "reset".
 	Verb string `protobuf:"bytes,4,opt,name=verb,proto3" json:"verb,omitempty"`
 	// "sample": "25%". "include", "exclude": the whole list, as a JSON array of strings. "rate-limit": exchanges a second.
-	// "capture": "on" or "off". "reset": empty.
-	Argument      string `protobuf:"bytes,5,opt,name=argument,proto3" json:"argument,omitempty"`
+	// "capture": "on" or "off". "reset": empty. "speed": a multiple of the recorded speed, or "max". "seek": the capture time to
+	// go on at, in RFC 3339.
+	Argument string `protobuf:"bytes,5,opt,name=argument,proto3" json:"argument,omitempty"`
+	// Of the run; a command for another generation is not obeyed.
+	Generation    uint32 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_reprise_v1_control_proto_msgTypes[9]
+	mi := &file_reprise_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -998,7 +1175,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[9]
+	mi := &file_reprise_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1011,7 +1188,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Command) GetId() string {
@@ -1049,12 +1226,19 @@ func (x *Command) GetArgument() string {
 	return ""
 }
 
+func (x *Command) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 var File_reprise_v1_control_proto protoreflect.FileDescriptor
 
 const file_reprise_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"\x18reprise/v1/control.proto\x12\n" +
-	"reprise.v1\"\xce\x02\n" +
+	"reprise.v1\"\x92\x03\n" +
 	"\aControl\x12$\n" +
 	"\x0etime_unix_nano\x18\x01 \x01(\x06R\ftimeUnixNano\x12\x16\n" +
 	"\x06writer\x18\x02 \x01(\tR\x06writer\x126\n" +
@@ -1063,7 +1247,8 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\brun_spec\x18\x04 \x01(\v2\x13.reprise.v1.RunSpecH\x00R\arunSpec\x123\n" +
 	"\ttime_base\x18\x05 \x01(\v2\x14.reprise.v1.TimeBaseH\x00R\btimeBase\x12-\n" +
 	"\arun_end\x18\x06 \x01(\v2\x12.reprise.v1.RunEndH\x00R\x06runEnd\x12/\n" +
-	"\acommand\x18\a \x01(\v2\x13.reprise.v1.CommandH\x00R\acommandB\x06\n" +
+	"\acommand\x18\a \x01(\v2\x13.reprise.v1.CommandH\x00R\acommand\x12B\n" +
+	"\x0ereplica_report\x18\b \x01(\v2\x19.reprise.v1.ReplicaReportH\x00R\rreplicaReportB\x06\n" +
 	"\x04kind\"\xa9\x03\n" +
 	"\tTapReport\x12\x15\n" +
 	"\x06tap_id\x18\x01 \x01(\fR\x05tapId\x12\x12\n" +
@@ -1112,7 +1297,7 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	" \x01(\x04R\alastSeq\x1a:\n" +
 	"\fDroppedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x84\x03\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x9e\x03\n" +
 	"\aRunSpec\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
@@ -1132,7 +1317,8 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"partitions\x18\v \x03(\v2\x1b.reprise.v1.PartitionWindowR\n" +
 	"partitions\x12\x12\n" +
 	"\x04seed\x18\f \x01(\fR\x04seed\x12\x19\n" +
-	"\blag_nano\x18\r \x01(\x04R\alagNano\"q\n" +
+	"\blag_nano\x18\r \x01(\x04R\alagNano\x12\x18\n" +
+	"\aprofile\x18\x0e \x01(\tR\aprofile\"q\n" +
 	"\x0fPartitionWindow\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12!\n" +
 	"\fstart_offset\x18\x02 \x01(\x03R\vstartOffset\x12\x1d\n" +
@@ -1145,20 +1331,43 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"generation\x12*\n" +
 	"\x11capture_unix_nano\x18\x03 \x01(\x06R\x0fcaptureUnixNano\x12$\n" +
 	"\x0ewall_unix_nano\x18\x04 \x01(\x06R\fwallUnixNano\x12\x14\n" +
-	"\x05speed\x18\x05 \x01(\x01R\x05speed\"h\n" +
+	"\x05speed\x18\x05 \x01(\x01R\x05speed\"\xd3\x03\n" +
+	"\rReplicaReport\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\rR\n" +
+	"generation\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\x12*\n" +
+	"\x11started_unix_nano\x18\x04 \x01(\x06R\x0fstartedUnixNano\x12\x14\n" +
+	"\x05final\x18\x05 \x01(\bR\x05final\x12!\n" +
+	"\fobeyed_below\x18\x06 \x01(\x03R\vobeyedBelow\x12\x14\n" +
+	"\x05state\x18\a \x01(\tR\x05state\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\b \x01(\rR\n" +
+	"partitions\x12\x12\n" +
+	"\x04sent\x18\t \x01(\x04R\x04sent\x12*\n" +
+	"\x11lateness_p50_nano\x18\n" +
+	" \x01(\x04R\x0flatenessP50Nano\x12*\n" +
+	"\x11lateness_p99_nano\x18\v \x01(\x04R\x0flatenessP99Nano\x12-\n" +
+	"\x10clock_ahead_nano\x18\f \x01(\x10H\x00R\x0eclockAheadNano\x88\x01\x01\x121\n" +
+	"\x15clock_round_trip_nano\x18\r \x01(\x04R\x12clockRoundTripNanoB\x13\n" +
+	"\x11_clock_ahead_nano\"h\n" +
 	"\x06RunEnd\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\rR\n" +
 	"generation\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
-	"\x06report\x18\x04 \x01(\fR\x06report\"m\n" +
+	"\x06report\x18\x04 \x01(\fR\x06report\"\x8d\x01\n" +
 	"\aCommand\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x10\n" +
 	"\x03tap\x18\x03 \x01(\tR\x03tap\x12\x12\n" +
 	"\x04verb\x18\x04 \x01(\tR\x04verb\x12\x1a\n" +
-	"\bargument\x18\x05 \x01(\tR\bargumentB:Z8github.com/reprise-io/reprise/proto/reprise/v1;reprisev1b\x06proto3"
+	"\bargument\x18\x05 \x01(\tR\bargument\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x06 \x01(\rR\n" +
+	"generationB:Z8github.com/reprise-io/reprise/proto/reprise/v1;reprisev1b\x06proto3"
 
 var (
 	file_reprise_v1_control_proto_rawDescOnce sync.Once
@@ -1172,7 +1381,7 @@ func file_reprise_v1_control_proto_rawDescGZIP() []byte {
 	return file_reprise_v1_control_proto_rawDescData
 }
 
-var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_reprise_v1_control_proto_goTypes = []any{
 	(*Control)(nil),         // 0: reprise.v1.Control
 	(*TapReport)(nil),       // 1: reprise.v1.TapReport
@@ -1182,27 +1391,29 @@ var file_reprise_v1_control_proto_goTypes = []any{
 	(*RunSpec)(nil),         // 5: reprise.v1.RunSpec
 	(*PartitionWindow)(nil), // 6: reprise.v1.PartitionWindow
 	(*TimeBase)(nil),        // 7: reprise.v1.TimeBase
-	(*RunEnd)(nil),          // 8: reprise.v1.RunEnd
-	(*Command)(nil),         // 9: reprise.v1.Command
-	nil,                     // 10: reprise.v1.Counters.DroppedEntry
+	(*ReplicaReport)(nil),   // 8: reprise.v1.ReplicaReport
+	(*RunEnd)(nil),          // 9: reprise.v1.RunEnd
+	(*Command)(nil),         // 10: reprise.v1.Command
+	nil,                     // 11: reprise.v1.Counters.DroppedEntry
 }
 var file_reprise_v1_control_proto_depIdxs = []int32{
 	1,  // 0: reprise.v1.Control.tap_report:type_name -> reprise.v1.TapReport
 	5,  // 1: reprise.v1.Control.run_spec:type_name -> reprise.v1.RunSpec
 	7,  // 2: reprise.v1.Control.time_base:type_name -> reprise.v1.TimeBase
-	8,  // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
-	9,  // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
-	4,  // 5: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
-	2,  // 6: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
-	3,  // 7: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
-	9,  // 8: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
-	10, // 9: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
-	6,  // 10: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	9,  // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
+	10, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
+	8,  // 5: reprise.v1.Control.replica_report:type_name -> reprise.v1.ReplicaReport
+	4,  // 6: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
+	2,  // 7: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
+	3,  // 8: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
+	10, // 9: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
+	11, // 10: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
+	6,  // 11: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_reprise_v1_control_proto_init() }
@@ -1216,14 +1427,16 @@ func file_reprise_v1_control_proto_init() {
 		(*Control_TimeBase)(nil),
 		(*Control_RunEnd)(nil),
 		(*Control_Command)(nil),
+		(*Control_ReplicaReport)(nil),
 	}
+	file_reprise_v1_control_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reprise_v1_control_proto_rawDesc), len(file_reprise_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,157 @@
+package replay
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/schedule"
+	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
+)
+
+// conduct makes the conductor; nothing runs yet.
+func (r *run) conduct(stop context.CancelCauseFunc) {
+	r.lead = &conductor{
+		cfg: r.opts.Kafka, registry: r.registry, run: r.opts.Run, number: r.generation.Number, clock: r.clock, log: r.opts.Logger,
+		started: r.started, wake: r.ahead.poke, stop: func(err error) { stop(err) }, figures: r.figures, base: r.base,
+		news: make(chan struct{}, 1), heard: make(chan struct{}, 1),
+	}
+	r.registry.view(func(*control.State) { r.lead.known = r.registry.next })
+}
+
+// figures says how it goes in this process.
+func (r *run) figures(to *reprisev1.ReplicaReport) {
+	c := r.summary.Counts()
+	to.Partitions, to.Sent = uint32(len(r.intake.all())), uint64(c.Fired+c.Failed)
+	to.LatenessP50Nano, to.LatenessP99Nano = uint64(c.LatenessP50), uint64(c.LatenessP99)
+}
+
+// settleBase returns once partitions are assigned and the clock runs by the time base of the run.
+func (r *run) settleBase(ctx context.Context) error {
+	o := r.opts
+	var first time.Time
+	if r.generation.Base == nil && !o.Live && !o.Profile.IsMax() {
+		var err error
+		window := r.registry.responseWait() + tapSlack
+		if first, err = epoch(ctx, o.Kafka, r.names.Exchanges, r.intake.windows, r.sieve, window); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-r.intake.first:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := r.goOn(ctx); err != nil {
+		return err
+	}
+	if o.Live {
+		now := time.Now()
+		r.liveBase.Store(&schedule.Base{Capture: now, Wall: now.Add(o.Lag), Speed: 1}) // the same delay for all, no epoch
+	} else if err := r.decideBase(ctx, first); err != nil {
+		return err
+	}
+	r.lead.retime()
+	r.lead.tell()
+	return nil
+}
+
+// goOn undoes the command that stopped the run before this process came.
+func (r *run) goOn(ctx context.Context) error {
+	orders := r.registry.orders(r.opts.Run, r.generation.Number)
+	if len(orders) == 0 || orders[len(orders)-1].GetVerb() != control.VerbStop || orders[len(orders)-1].Offset >= r.lead.known {
+		return nil
+	}
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return r.registry.propose(ctx, r.registry.author().Command(&reprisev1.Command{
+		Id: hex.EncodeToString(id[:]), Run: r.opts.Run, Generation: r.generation.Number, Verb: control.VerbResume,
+	}))
+}
+
+// decideBase proposes a time base that begins soon, unless there is one.
+func (r *run) decideBase(ctx context.Context, first time.Time) error {
+	o := r.opts
+	if err := r.awaitReplicas(ctx); err != nil {
+		return err
+	}
+	if g := r.registry.generation(o.Run, r.generation.Number); g != nil && g.Base != nil {
+		return nil
+	}
+	wall := time.Now()
+	if !o.Profile.IsMax() {
+		wall = wall.Add(headStart)
+	}
+	base := &reprisev1.TimeBase{
+		Run: o.Run, Generation: r.generation.Number, WallUnixNano: uint64(wall.UnixNano()), Speed: r.generation.Spec.GetSpeed(),
+	}
+	if !first.IsZero() {
+		base.CaptureUnixNano = uint64(first.UnixNano())
+	}
+	if err := r.registry.propose(ctx, r.registry.author().Base(base)); err != nil {
+		return err
+	}
+	if g := r.registry.generation(o.Run, r.generation.Number); g == nil || g.Base == nil {
+		return fault.New(fmt.Sprintf("run %q: its time base was written but is not there", o.Run), "", "look at the topic "+r.registry.name)
+	}
+	return nil
+}
+
+// awaitReplicas waits until --wait-replicas processes work on the run, or until the schedule stands.
+func (r *run) awaitReplicas(ctx context.Context) error {
+	if r.opts.WaitReplicas <= 1 {
+		return nil
+	}
+	said := -1
+	look := time.NewTicker(time.Second) // those who say nothing any more count no longer
+	defer look.Stop()
+	r.lead.tell()
+	for {
+		g := r.registry.generation(r.opts.Run, r.generation.Number)
+		if g != nil && g.Base != nil {
+			return nil
+		}
+		there := 0
+		for _, other := range r.registry.replicas(r.opts.Run, r.generation.Number) {
+			if other.Alive(time.Now()) {
+				there++
+			}
+		}
+		if there >= r.opts.WaitReplicas {
+			return nil
+		}
+		if there != said {
+			said = there
+			fmt.Fprintf(r.opts.Talk, "run %s: waiting for replicas, %d of %d are there\n", r.opts.Run, there, r.opts.WaitReplicas)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-r.lead.heard:
+		case <-look.C:
+		}
+	}
+}
+
+// base returns what the schedule begins with; false: it is not decided yet.
+func (r *run) base() (schedule.Base, schedule.Profile, bool) {
+	if r.opts.Live {
+		if b := r.liveBase.Load(); b != nil {
+			return *b, schedule.ConstantSpeed(1), true
+		}
+		return schedule.Base{}, nil, false
+	}
+	g := r.registry.generation(r.opts.Run, r.generation.Number)
+	if g == nil || g.Base == nil {
+		return schedule.Base{}, nil, false
+	}
+	return schedule.Base{
+		Capture: time.Unix(0, int64(g.Base.GetCaptureUnixNano())).UTC(),
+		Wall:    time.Unix(0, int64(g.Base.GetWallUnixNano())),
+		Speed:   g.Base.GetSpeed(),
+	}, profileOf(g.Spec), true
+}

@@ -1,0 +1,102 @@
+package replay
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/schedule"
+)
+
+// clock is the run's timeline as commands have made it so far, and the gate that a pause closes. It is safe for concurrent
+// use.
+type clock struct {
+	anchor time.Time // ties what the control topic says to the monotonic clock
+	now    atomic.Pointer[schedule.Timeline]
+
+	shut atomic.Bool // the gate, for who must not wait
+	mu   sync.Mutex
+	gate chan struct{} // closed: it is open
+}
+
+// newClock returns a clock that holds everything.
+func newClock() *clock {
+	c := &clock{anchor: time.Now(), gate: make(chan struct{})}
+	c.now.Store(new(schedule.Timeline))
+	c.shut.Store(true)
+	return c
+}
+
+// timeline returns what is known now.
+func (c *clock) timeline() *schedule.Timeline { return c.now.Load() }
+
+// at ties a moment of the control topic to the monotonic clock: it is not moved when somebody sets this machine's clock.
+func (c *clock) at(t time.Time) time.Time { return c.anchor.Add(t.Sub(c.anchor)) }
+
+// set takes the base and every command that is known.
+func (c *clock) set(base schedule.Base, profile schedule.Profile, orders []control.Order) {
+	base.Wall = c.at(base.Wall)
+	t := schedule.NewTimeline(base, profile)
+	for _, o := range orders {
+		t = c.obey(t, o)
+	}
+	c.now.Store(&t)
+	c.turn(time.Now())
+}
+
+// obey returns the timeline with one command more. What cannot be read changes nothing.
+func (c *clock) obey(t schedule.Timeline, o control.Order) schedule.Timeline {
+	at := c.at(o.At)
+	switch o.GetVerb() {
+	case control.VerbPause, control.VerbStop:
+		return t.Pause(at) // a stopped run goes on where it was stopped
+	case control.VerbResume:
+		return t.Resume(at)
+	case control.VerbSpeed:
+		if speed, err := schedule.ParseSpeed(o.GetArgument()); err == nil {
+			return t.SetSpeed(at, speed)
+		}
+	case control.VerbSeek:
+		if capture, err := time.Parse(time.RFC3339Nano, o.GetArgument()); err == nil {
+			return t.Seek(at, capture)
+		}
+	}
+	return t
+}
+
+// turn opens or closes the gate as the timeline wants it at a moment, and returns whether it is paused.
+func (c *clock) turn(now time.Time) (paused bool) {
+	_, paused = c.timeline().Speed(now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shut.Store(paused)
+	select {
+	case <-c.gate:
+		if paused {
+			c.gate = make(chan struct{})
+		}
+	default:
+		if !paused {
+			close(c.gate)
+		}
+	}
+	return paused
+}
+
+// wait returns when nothing is paused, or when ctx ends: false.
+func (c *clock) wait(ctx context.Context) bool {
+	if !c.shut.Load() {
+		return true
+	}
+	c.mu.Lock()
+	gate := c.gate
+	c.mu.Unlock()
+	select {
+	case <-gate:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

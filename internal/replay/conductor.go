@@ -1,0 +1,257 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/topic"
+	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
+)
+
+// errStopped ends a run that was told to.
+var errStopped = errors.New("stopped by command")
+
+const (
+	followPause  = time.Second
+	reportEvery  = control.ReplicaReportEvery
+	clockWarning = 50 * time.Millisecond
+)
+
+// conductor keeps this process in step with the others: it follows the control topic, turns commands into the timeline, and
+// tells how it goes here. No trouble with Kafka ends it: the timeline stays as it is.
+type conductor struct {
+	cfg      topic.Config
+	registry *registry
+	run      string
+	number   uint32 // of the generation
+	clock    *clock
+	log      *slog.Logger
+	started  time.Time
+	wake     func()                                         // what waits for the timeline looks again
+	stop     func(error)                                    // ends the run
+	figures  func(*reprisev1.ReplicaReport)                 // fills in how it goes
+	base     func() (schedule.Base, schedule.Profile, bool) // false: not decided yet
+
+	known int64         // offset from which on commands are news: stops before it were for those who ran then
+	news  chan struct{} // a token: a report is due
+	heard chan struct{} // a token: the topic has said something; for those who wait for others
+
+	mu     sync.Mutex
+	obeyed int64 // everything below is read
+	orders int   // how many were folded in
+	sent   reportSent
+	seen   reportSeen
+	ahead  clockAhead
+	warned bool
+}
+
+type reportSent struct {
+	offset    int64
+	mid       time.Time
+	roundTrip time.Duration
+}
+
+type reportSeen struct {
+	offset int64
+	stamp  time.Time
+}
+
+// clockAhead is this machine's clock minus the broker's.
+type clockAhead struct {
+	by, roundTrip time.Duration
+	ok            bool
+}
+
+// follow reads the control topic until ctx ends.
+func (c *conductor) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := topic.Follow(ctx, c.cfg, c.registry.name, c.hear, func(next int64) bool {
+			c.read(next)
+			return true
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		c.log.Warn("commands do not reach this run; it goes on as it is", "topic", c.registry.name, "cause", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(followPause):
+		}
+	}
+}
+
+// hear takes one record.
+func (c *conductor) hear(r *topic.Record) {
+	c.registry.apply(r)
+	if r.Stamped && string(r.Key) == string(control.ReplicaKey(c.run, c.number, c.registry.writer)) {
+		c.mu.Lock()
+		c.seen = reportSeen{r.Offset, r.Time}
+		c.measure()
+		c.mu.Unlock()
+	}
+}
+
+// read obeys what has been read up to an offset.
+func (c *conductor) read(next int64) {
+	orders := c.registry.orders(c.run, c.number)
+	c.mu.Lock()
+	c.obeyed = max(c.obeyed, next)
+	news := orders[min(c.orders, len(orders)):]
+	c.orders = len(orders)
+	c.mu.Unlock()
+	select {
+	case c.heard <- struct{}{}:
+	default:
+	}
+	if len(news) == 0 {
+		return
+	}
+	c.retime()
+	for _, o := range news {
+		if o.Offset < c.known {
+			continue
+		}
+		c.log.Info("command", "verb", o.GetVerb(), "argument", o.GetArgument(), "by", o.Writer, "in_force", o.At.Format(time.RFC3339Nano))
+		if o.GetVerb() == control.VerbStop {
+			c.stop(&fault.Error{
+				What:  fmt.Sprintf("run %s was stopped by %s", c.run, o.Writer),
+				Cause: "replayer stop", Try: "the command that started it resumes it where it was stopped", Err: errStopped, Code: fault.Interrupted,
+			})
+		}
+	}
+	c.tell()
+}
+
+// retime folds everything that is known into the timeline.
+func (c *conductor) retime() {
+	if base, profile, ok := c.base(); ok {
+		c.clock.set(base, profile, c.registry.orders(c.run, c.number))
+		c.tell() // and turn the gate when it is time
+		c.wake()
+	}
+}
+
+// tell makes a report due.
+func (c *conductor) tell() {
+	select {
+	case c.news <- struct{}{}:
+	default:
+	}
+}
+
+// beat turns the gate when the timeline says so, and reports, until ctx ends.
+func (c *conductor) beat(ctx context.Context) {
+	producer, err := topic.NewProducer(c.cfg, c.registry.name)
+	if err != nil {
+		c.log.Warn("cannot report to the control topic", "cause", err)
+		return
+	}
+	defer producer.Close()
+	every := time.NewTicker(reportEvery)
+	defer every.Stop()
+	turn := time.NewTimer(0)
+	defer turn.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-turn.C:
+			c.clock.turn(time.Now())
+			c.wake()
+			if at, ok := c.clock.timeline().Next(time.Now()); ok {
+				turn.Reset(time.Until(at))
+			}
+			continue
+		case <-every.C:
+		case <-c.news:
+		}
+		turn.Reset(0)
+		if err := c.report(ctx, producer, nil); err != nil && ctx.Err() == nil {
+			c.log.Debug("report failed", "cause", err)
+		}
+	}
+}
+
+// report writes how it goes here. last, which may be nil, changes it.
+func (c *conductor) report(ctx context.Context, producer *topic.Producer, last func(*reprisev1.ReplicaReport)) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	r := &reprisev1.ReplicaReport{
+		Run: c.run, Generation: c.number, Host: host, StartedUnixNano: uint64(c.started.UnixNano()), State: "running",
+	}
+	switch _, paused := c.clock.timeline().Speed(time.Now()); {
+	case c.clock.timeline().Begins().IsZero():
+		r.State = "waiting"
+	case paused:
+		r.State = "paused"
+	}
+	c.figures(r)
+	c.mu.Lock()
+	r.ObeyedBelow = c.obeyed
+	if c.ahead.ok {
+		by := int64(c.ahead.by)
+		r.ClockAheadNano, r.ClockRoundTripNano = &by, uint64(c.ahead.roundTrip)
+	}
+	c.mu.Unlock()
+	if last != nil {
+		last(r)
+	}
+	record := c.registry.author().Replica(r)
+	before := time.Now()
+	offsets, err := producer.Produce(ctx, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: before})
+	if err != nil {
+		return err
+	}
+	took := time.Since(before)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent = reportSent{offsets[0], before.Add(took / 2), took}
+	c.measure()
+	return nil
+}
+
+// leave writes the last report.
+func (c *conductor) leave(ctx context.Context, state string) error {
+	producer, err := topic.NewProducer(c.cfg, c.registry.name)
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	return c.report(ctx, producer, func(r *reprisev1.ReplicaReport) { r.State, r.Final = state, true })
+}
+
+// measure compares this machine's clock with the broker's, once the same report was sent and seen. The best of what it knows
+// is that with the shortest way. It is called with mu held.
+func (c *conductor) measure() {
+	if c.sent.offset != c.seen.offset || c.sent.mid.IsZero() || c.seen.stamp.IsZero() {
+		return
+	}
+	if c.ahead.ok && c.sent.roundTrip > 2*c.ahead.roundTrip {
+		return
+	}
+	const half = 500 * time.Microsecond // the stamp is in whole milliseconds
+	c.ahead = clockAhead{c.sent.mid.Sub(c.seen.stamp.Add(half)), c.sent.roundTrip, true}
+	if off := c.ahead.by.Abs(); off > clockWarning+c.ahead.roundTrip && !c.warned {
+		c.warned = true
+		c.log.Warn("this machine's clock is not the broker's: what it sends is off by that against the other replicas",
+			"ahead", c.ahead.by.Round(time.Millisecond), "round_trip", c.ahead.roundTrip.Round(time.Millisecond),
+			"try", "time synchronisation on this machine and on the brokers")
+	}
+}
+
+// skew returns how far this machine's clock is ahead of the broker's; false: not known.
+func (c *conductor) skew() (by time.Duration, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ahead.by, c.ahead.ok
+}
