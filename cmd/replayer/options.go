@@ -34,6 +34,7 @@ type options struct {
 	orderWait                 time.Duration
 	late                      string
 	lateAfter                 time.Duration
+	rateLimit                 float64
 	concurrency               int
 	timeout                   time.Duration
 	retries                   int
@@ -69,8 +70,9 @@ func (o *options) addFiring(fs *pflag.FlagSet) {
 	o.AddAdmin(fs)
 	fs.StringVar(&o.order, "order", "session", "keep the order within each session, connection, or none")
 	fs.DurationVar(&o.orderWait, "order-wait", replay.DefaultOrderWait, "the longest that a request waits for those before it")
-	fs.StringVar(&o.late, "late", string(replay.SendLate), "what to do with requests whose time has passed: send or drop")
+	fs.StringVar(&o.late, "late", string(replay.SendLate), "what to do with requests whose time has passed: send, drop, or slow: the rest of the run is put off by as much")
 	fs.DurationVar(&o.lateAfter, "late-after", replay.DefaultLateAfter, "how much after its due time a request is late")
+	fs.Float64Var(&o.rateLimit, "rate-limit", 0, "most requests a second of all replicas together; 0: no limit")
 	fs.IntVar(&o.concurrency, "concurrency", 0, fmt.Sprintf("most requests in flight; default %d, at --speed max %d",
 		replay.DefaultConcurrency, replay.DefaultMaxConcurrency))
 	fs.DurationVar(&o.timeout, "timeout", replay.DefaultTimeout, "for a whole answer, of one attempt")
@@ -100,7 +102,7 @@ func (o *options) resolve() (r replay.Options, err error) {
 		AskedFrom: o.from, AskedTo: o.to, WaitReplicas: o.waitReplicas,
 		Lag: o.lag, MaxStale: o.maxStale, Duration: o.duration,
 		Filter: o.filter, Include: o.include, Exclude: o.exclude, RemoveHeaders: o.removeHeaders, Host: o.host,
-		OrderWait: o.orderWait, Late: replay.LatePolicy(o.late), LateAfter: o.lateAfter, Concurrency: o.concurrency,
+		OrderWait: o.orderWait, Late: replay.LatePolicy(o.late), LateAfter: o.lateAfter, RateLimit: o.rateLimit, Concurrency: o.concurrency,
 		Timeout: o.timeout, Retries: o.retries, Results: replay.ResultsPolicy(o.results), LookAhead: int64(o.lookAhead),
 		Talk: os.Stderr,
 	}

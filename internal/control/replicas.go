@@ -16,6 +16,8 @@ const (
 	VerbResume = "resume"
 	VerbStop   = "stop"
 	VerbSeek   = "seek"
+	// VerbSlow is what a replica itself says that cannot keep up, with --late slow: everything to come is put off by a time.
+	VerbSlow = "slow"
 )
 
 // ObeyAfter is how long after its Kafka timestamp a command for replayers is in force: all of them have read it by then, and

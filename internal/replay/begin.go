@@ -2,8 +2,6 @@ package replay
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -18,8 +16,9 @@ func (r *run) conduct(stop context.CancelCauseFunc) {
 	r.lead = &conductor{
 		cfg: r.opts.Kafka, registry: r.registry, run: r.opts.Run, number: r.generation.Number, clock: r.clock, log: r.opts.Logger,
 		started: r.started, wake: r.ahead.poke, stop: func(err error) { stop(err) }, figures: r.figures, base: r.base,
-		news: make(chan struct{}, 1), heard: make(chan struct{}, 1),
+		news: make(chan struct{}, 1), heard: make(chan struct{}, 1), late: make(chan time.Duration, 1),
 	}
+	r.volley.behind = r.lead.slow
 	r.registry.view(func(*control.State) { r.lead.known = r.registry.next })
 }
 
@@ -28,6 +27,12 @@ func (r *run) figures(to *reprisev1.ReplicaReport) {
 	c := r.summary.Counts()
 	to.Partitions, to.Sent = uint32(len(r.intake.all())), uint64(c.Fired+c.Failed)
 	to.LatenessP50Nano, to.LatenessP99Nano = uint64(c.LatenessP50), uint64(c.LatenessP99)
+}
+
+// rate returns how many requests a second this process may send; 0: there is no limit.
+func (r *run) rate() float64 {
+	all := len(r.generation.Spec.GetPartitions())
+	return r.opts.RateLimit * float64(len(r.intake.all())) / float64(max(1, all))
 }
 
 // settleBase returns once partitions are assigned and the clock runs by the time base of the run.
@@ -66,10 +71,8 @@ func (r *run) goOn(ctx context.Context) error {
 	if len(orders) == 0 || orders[len(orders)-1].GetVerb() != control.VerbStop || orders[len(orders)-1].Offset >= r.lead.known {
 		return nil
 	}
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails
 	return r.registry.propose(ctx, r.registry.author().Command(&reprisev1.Command{
-		Id: hex.EncodeToString(id[:]), Run: r.opts.Run, Generation: r.generation.Number, Verb: control.VerbResume,
+		Id: commandID(), Run: r.opts.Run, Generation: r.generation.Number, Verb: control.VerbResume,
 	}))
 }
 

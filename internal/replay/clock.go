@@ -58,6 +58,10 @@ func (c *clock) obey(t schedule.Timeline, o control.Order) schedule.Timeline {
 		if speed, err := schedule.ParseSpeed(o.GetArgument()); err == nil {
 			return t.SetSpeed(at, speed)
 		}
+	case control.VerbSlow:
+		if by, err := time.ParseDuration(o.GetArgument()); err == nil && by > 0 && !t.Paused() {
+			return t.Pause(at).Resume(at.Add(by))
+		}
 	case control.VerbSeek:
 		if capture, err := time.Parse(time.RFC3339Nano, o.GetArgument()); err == nil {
 			return t.Seek(at, capture)

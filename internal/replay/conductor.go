@@ -40,9 +40,10 @@ type conductor struct {
 	figures  func(*reprisev1.ReplicaReport)                 // fills in how it goes
 	base     func() (schedule.Base, schedule.Profile, bool) // false: not decided yet
 
-	known int64         // offset from which on commands are news: stops before it were for those who ran then
-	news  chan struct{} // a token: a report is due
-	heard chan struct{} // a token: the topic has said something; for those who wait for others
+	known int64              // offset from which on commands are news: stops before it were for those who ran then
+	news  chan struct{}      // a token: a report is due
+	heard chan struct{}      // a token: the topic has said something; for those who wait for others
+	late  chan time.Duration // at most one: by how much the rest of the run is to be put off
 
 	mu     sync.Mutex
 	obeyed int64 // everything below is read
@@ -170,6 +171,9 @@ func (c *conductor) beat(ctx context.Context) {
 				turn.Reset(time.Until(at))
 			}
 			continue
+		case by := <-c.late:
+			c.putOff(ctx, producer, by)
+			continue
 		case <-every.C:
 		case <-c.news:
 		}
@@ -177,6 +181,29 @@ func (c *conductor) beat(ctx context.Context) {
 		if err := c.report(ctx, producer, nil); err != nil && ctx.Err() == nil {
 			c.log.Debug("report failed", "cause", err)
 		}
+	}
+}
+
+// slow asks for the rest of the run to be put off. It never waits.
+func (c *conductor) slow(by time.Duration) {
+	select {
+	case c.late <- by:
+	default:
+	}
+}
+
+// putOff puts the rest of the run off, unless that has been said already and is not in force yet.
+func (c *conductor) putOff(ctx context.Context, producer *topic.Producer, by time.Duration) {
+	orders := c.registry.orders(c.run, c.number)
+	if n := len(orders); n > 0 && time.Now().Before(c.clock.at(orders[n-1].At).Add(control.ObeyAfter)) {
+		return
+	}
+	record := c.registry.author().Command(&reprisev1.Command{
+		Id: commandID(), Run: c.run, Generation: c.number, Verb: control.VerbSlow, Argument: by.String(),
+	})
+	_, err := producer.Produce(ctx, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: time.Now()})
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("cannot put the run off", "by", by, "cause", err)
 	}
 }
 

@@ -93,6 +93,16 @@ func (l *lookAhead) empty() bool {
 	return l.merge.Len() == 0 && !l.merge.Finished()
 }
 
+// awaited returns the partition that keeps what was captured by then from leaving.
+func (l *lookAhead) awaited(by time.Time) (partition int32, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if first, any := l.merge.Peek(); !any || first.After(by) {
+		return 0, false
+	}
+	return l.merge.Awaited()
+}
+
 // reordered returns how many left before their turn was certain.
 func (l *lookAhead) reordered() uint64 {
 	l.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/url"
 	"slices"
 	"strconv"
@@ -47,6 +48,7 @@ type LatePolicy string
 const (
 	SendLate LatePolicy = "send"
 	DropLate LatePolicy = "drop"
+	SlowLate LatePolicy = "slow" // the whole run is put off: nothing is made up for
 )
 
 // ResultsPolicy is which outcomes are written to the results topic.
@@ -96,6 +98,7 @@ type Options struct {
 	OrderWait   time.Duration
 	Late        LatePolicy
 	LateAfter   time.Duration // how late is late, for DropLate and for what the report calls sent late
+	RateLimit   float64       // requests a second of the whole run, of which each process takes the share of its partitions; 0: no limit
 	Concurrency int
 	Timeout     time.Duration // of one attempt
 	Retries     int
@@ -159,8 +162,14 @@ func (o *Options) check() error {
 	if o.Late == "" {
 		o.Late = SendLate
 	}
-	if o.Late != SendLate && o.Late != DropLate {
-		return fault.BadUsage("bad --late "+strconv.Quote(string(o.Late)), "want send or drop", "--late send")
+	switch {
+	case o.Late != SendLate && o.Late != DropLate && o.Late != SlowLate:
+		return fault.BadUsage("bad --late "+strconv.Quote(string(o.Late)), "want send, drop or slow", "--late send")
+	case o.Late == SlowLate && o.Live:
+		return fault.BadUsage("--late slow is not for live", "it would fall behind production for good", "--late send or drop")
+	}
+	if o.RateLimit < 0 || math.IsNaN(o.RateLimit) {
+		return fault.BadUsage(fmt.Sprintf("bad --rate-limit %v", o.RateLimit), "want requests a second, 0 for no limit", "--rate-limit 500")
 	}
 	if o.Results == "" {
 		o.Results = AllResults

@@ -123,11 +123,9 @@ func (g *giving) begin(ctx context.Context) error {
 	if err := g.possible(current); err != nil {
 		return err
 	}
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails
 	g.written = time.Now()
 	record := control.Author{Writer: g.Writer, Time: g.written}.Command(&reprisev1.Command{
-		Id: hex.EncodeToString(id[:]), Run: g.Run, Generation: g.number, Verb: g.Verb, Argument: g.Argument,
+		Id: commandID(), Run: g.Run, Generation: g.number, Verb: g.Verb, Argument: g.Argument,
 	})
 	offsets, err := topic.Produce(ctx, g.Kafka, topic.NamesOf(g.Prefix).Control,
 		&topic.Record{Key: []byte(record.Key), Value: record.Value, Time: g.written})
@@ -220,4 +218,11 @@ func (g *giving) result() (*Obedience, error) {
 		}
 	}
 	return o, nil
+}
+
+// commandID names one command.
+func commandID() string {
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
 }

@@ -1,7 +1,10 @@
 package replay
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,19 +17,38 @@ const talkEvery = 5 * time.Second
 
 // load samples what held the run up. It is used by one goroutine.
 type load struct {
-	samples, saturated, starved int64
-	lastFired                   int64
-	lastTold                    time.Time
+	samples, saturated, starved, awaiting, decoding int64
+
+	awaited     map[int32]int64 // samples in which a partition was waited for
+	lastSampled time.Time
+	lastBusy    int64
+	lastFired   int64
+	lastTold    time.Time
 }
 
-// sample notes whether every sender was at work, and whether there was nothing read that could have been sent.
-func (l *load) sample(saturated, starved bool) {
+// sample notes what the run waits for at a moment.
+func (r *run) sample(now time.Time) {
+	l := &r.load
 	l.samples++
-	if saturated {
+	if r.volley.saturated() {
 		l.saturated++
 	}
-	if starved {
+	if r.ahead.empty() {
 		l.starved++
+	}
+	if at, ok := r.ahead.awaited(r.clock.timeline().Capture(now)); ok && !r.opts.Live && !r.opts.Profile.IsMax() {
+		l.awaiting++
+		if l.awaited == nil {
+			l.awaited = make(map[int32]int64)
+		}
+		l.awaited[at]++
+	}
+	if rel := r.releaser.Load(); rel != nil {
+		busy := rel.busy.Load()
+		if since := now.Sub(l.lastSampled); !l.lastSampled.IsZero() && busy-l.lastBusy > int64(since)*8/10 {
+			l.decoding++
+		}
+		l.lastBusy, l.lastSampled = busy, now
 	}
 }
 
@@ -34,16 +56,27 @@ func (l *load) sample(saturated, starved bool) {
 func (r *run) limitedBy() string {
 	l, o := &r.load, r.opts
 	achieved, asked := r.summary.Achieved(), r.asked()
+	if rel := r.releaser.Load(); rel != nil && rel.limit.Delayed() > r.intake.count.Load()/10 {
+		return fmt.Sprintf("--rate-limit %v (%s requests were put off)", o.RateLimit, report.Number(rel.limit.Delayed()))
+	}
 	if l.samples == 0 || achieved == 0 || !o.Live && asked > 0 && achieved >= 0.98*asked || o.Live && l.saturated*10 < l.samples {
 		return ""
 	}
 	share := func(n int64) int64 { return n * 100 / l.samples }
+	most := max(l.saturated, l.starved, l.awaiting, l.decoding)
 	switch {
-	case share(l.saturated) >= 10 && l.saturated >= l.starved:
+	case share(most) < 10:
+	case most == l.saturated:
 		return fmt.Sprintf("target (concurrency %d reached for %d %% of the run)", o.Concurrency, share(l.saturated))
-	case share(l.starved) >= 10:
+	case most == l.starved:
 		return fmt.Sprintf("reading from Kafka (nothing to send for %d %% of the run)", share(l.starved))
-	case r.volley.order.Expired() > 0:
+	case most == l.awaiting:
+		id := slices.MaxFunc(slices.Collect(maps.Keys(l.awaited)), func(a, b int32) int { return cmp.Compare(l.awaited[a], l.awaited[b]) })
+		return fmt.Sprintf("partitions (the others waited for %d for %d %% of the run)", id, share(l.awaited[id]))
+	case most == l.decoding:
+		return fmt.Sprintf("decoding (for %d %% of the run nothing else was done with what was read)", share(l.decoding))
+	}
+	if r.volley.order.Expired() > 0 {
 		return fmt.Sprintf("order (%s requests waited longer than --order-wait for those before them)", report.Number(int64(r.volley.order.Expired())))
 	}
 	return "replayer"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/schedule"
@@ -36,9 +37,13 @@ type releaser struct {
 	clock  *clock
 	live   bool
 	lag    time.Duration
+	rate   func() float64 // most requests a second here; 0: no limit
+	limit  schedule.Limiter
+	busy   atomic.Int64 // nanoseconds in which it read and sifted
 
 	decoders []traffic.Decoder // one for each core
 	leaving  []leaving         // reused
+	room     int               // how many might leave at most, the last time
 
 	behind              bool // live: it is catching up
 	lastCapture, lastAt time.Time
@@ -65,7 +70,9 @@ func (r *releaser) place(timeline *schedule.Timeline, capture, now time.Time) (l
 	case schedule.Scheduled:
 		l.due, l.at = at, at
 	case schedule.Free:
-		l.at = at
+		if l.at = at; l.at.Before(now) {
+			l.at = now
+		}
 	case schedule.Held:
 		l.held = true
 	case schedule.Passed:
@@ -80,13 +87,16 @@ func (r *releaser) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		next := r.take(time.Now())
+		now := time.Now()
+		r.limit.SetRate(r.rate())
+		next := r.take(now)
 		r.sift()
+		r.busy.Add(int64(time.Since(now)))
 		passed, err := r.pass(ctx)
 		if err != nil {
 			return nil //nolint:nilerr // ctx has ended
 		}
-		if n := len(r.leaving); n == releaseBatch || n > passed {
+		if n := len(r.leaving); n > 0 && (n >= r.room || n > passed) {
 			continue // there may be more, and room for what was left out
 		}
 		timer.Reset(next)
@@ -108,19 +118,24 @@ func (r *releaser) take(now time.Time) (next time.Duration) {
 	if _, paused := timeline.Speed(now); paused {
 		return next
 	}
+	lead := leadRun
+	if r.live {
+		lead = leadLive
+	}
+	room := min(releaseBatch, r.limit.Room(now.Add(lead)))
+	if room == 0 {
+		return lead / 4
+	}
 	r.ahead.mu.Lock()
 	merge := r.ahead.merge
-	for len(r.leaving) < releaseBatch {
+	r.room = room
+	for len(r.leaving) < room {
 		capture, ok := merge.Peek()
 		if !ok || r.volley.full(len(r.leaving)) {
 			break
 		}
 		l, behind := r.place(timeline, capture, now)
 		if l.judgement.result == 0 && r.pacer != nil {
-			lead := leadRun
-			if r.live {
-				lead = leadLive
-			}
 			if l.held {
 				break
 			}
@@ -191,7 +206,7 @@ func (r *releaser) pass(ctx context.Context) (passed int, err error) {
 		if r.pacer == nil {
 			items = append(items, l.item)
 		} else {
-			timed = append(timed, schedule.Timed[*item]{Due: l.at, Value: l.item})
+			timed = append(timed, schedule.Timed[*item]{Due: r.limit.Take(l.at), Value: l.item})
 		}
 	}
 	r.volley.load(items)

@@ -56,12 +56,13 @@ type run struct {
 	metrics    *metrics
 	items      items
 
-	ahead   *lookAhead
-	volley  *volley
-	results *results // nil: none are stored
-	intake  *intake
-	clock   *clock
-	lead    *conductor
+	ahead    *lookAhead
+	volley   *volley
+	results  *results // nil: none are stored
+	intake   *intake
+	clock    *clock
+	lead     *conductor
+	releaser atomic.Pointer[releaser] // nil: nothing is released yet
 	// liveBase is the delay of a live replay, as a schedule: what commands pause. nil: it has not begun.
 	liveBase atomic.Pointer[schedule.Base]
 	load     load
@@ -264,9 +265,10 @@ func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.Can
 	}
 	rel := &releaser{
 		ahead: r.ahead, sieve: r.sieve, out: r.intake.out, items: &r.items, volley: r.volley,
-		clock: r.clock, live: o.Live, lag: o.Lag,
+		clock: r.clock, live: o.Live, lag: o.Lag, rate: r.rate,
 	}
-	if o.Live || !o.Profile.IsMax() {
+	r.releaser.Store(rel)
+	if o.Live || !o.Profile.IsMax() || o.RateLimit > 0 {
 		rel.pacer = schedule.NewPacer(maxOutPaced, r.volley.hand)
 		front.Go(func() {
 			if err := rel.pacer.Run(ctx); err != nil {
@@ -312,7 +314,7 @@ func (r *run) watch(ctx context.Context) error {
 				return err
 			}
 		case now := <-commit.C:
-			r.load.sample(r.volley.saturated(), r.ahead.empty())
+			r.sample(now)
 			if r.starvation.due(r.intake.wanting(), r.intake.count.Load(), now) {
 				r.skipHoles(ctx)
 			}

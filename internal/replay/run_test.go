@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -328,4 +330,46 @@ func TestRecordedAtTheTargetStopsTheRun(t *testing.T) {
 
 	o.NotProduction, o.Restart = []string{g.server.Listener.Addr().String()}, true
 	require.EqualValues(t, 100, s.run(o).Fired)
+}
+
+func TestRateLimitHoldsForCatchUpAndFullSpeed(t *testing.T) {
+	s, g := newStand(t, 3), newTarget(t)
+	s.some(400, time.Millisecond)
+	o := s.options(g)
+	o.RateLimit = 200
+	r := s.run(o)
+	require.EqualValues(t, 400, r.Fired)
+	require.Contains(t, r.LimitedBy, "--rate-limit 200")
+	at := g.all()
+	require.GreaterOrEqual(t, at[399].at.Sub(at[0].at), 1500*time.Millisecond)
+	o.Run, o.Profile = "tuesday", schedule.ConstantSpeed(10)
+	r = s.run(o)
+	require.EqualValues(t, 400, r.Fired)
+	require.Contains(t, r.LimitedBy, "--rate-limit 200")
+	require.Less(t, r.Speed.PerSecond, 300.0)
+}
+
+// A target that stands still for a while puts the rest of the run off, and nothing is made up for.
+func TestLatePolicySlowPutsTheRestOff(t *testing.T) {
+	s, g := newStand(t, 3), newTarget(t)
+	all := s.some(900, 10*time.Millisecond)
+	stuck := make(chan struct{})
+	var once sync.Once
+	g.answers(func(_ http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/items/1") {
+			once.Do(func() { time.AfterFunc(2*time.Second, func() { close(stuck) }) })
+			<-stuck
+		}
+		return false
+	})
+	o := s.options(g)
+	o.Profile, o.Late, o.LateAfter, o.Concurrency, o.Order = schedule.ConstantSpeed(1), replay.SlowLate, 300*time.Millisecond, 4, schedule.OrderNone
+	r := s.run(o)
+	require.EqualValues(t, 900, r.Fired)
+	require.NotEmpty(t, r.Commands)
+	require.Equal(t, "slow", r.Commands[0].Verb)
+	outcomes := s.outcomes()
+	first, last := outcomes[all[0].ID][0], outcomes[all[899].ID][0]
+	require.Greater(t, last.DueTime.Sub(first.DueTime), 9*time.Second, "its time itself is later")
+	require.Less(t, last.Lateness(), 2*time.Second)
 }

@@ -36,6 +36,7 @@ type volley struct {
 	metrics *metrics
 	items   *items
 	clock   *clock
+	behind  func(by time.Duration) // with --late slow: something is late by so much
 
 	queue    chan *item // never full: it has room for all that may be out
 	maxOut   int64
@@ -211,7 +212,11 @@ func (v *volley) one(hard context.Context, it *item) {
 		if v.stopping.Load() || !it.part.begin() {
 			return
 		}
-		if reason := v.late(it, time.Now()); reason != "" {
+		now := time.Now()
+		if v.opts.Late == SlowLate && !it.due.IsZero() && now.Sub(it.due) > v.opts.LateAfter {
+			v.behind(now.Sub(it.due))
+		}
+		if reason := v.late(it, now); reason != "" {
 			v.outcome.leftOut(it, judgement{result: traffic.Late, reason: reason}, 1)
 			return
 		}

@@ -230,6 +230,14 @@ func (m *Merge[T]) Gates() (pause, resume []int32) {
 	return m.pause, m.resume
 }
 
+// Awaited returns the partition that keeps the earliest value from leaving; false: nothing does, or nothing is held.
+func (m *Merge[T]) Awaited() (partition int32, ok bool) {
+	if m.cfg.Live || m.entries.len() == 0 || m.free() {
+		return 0, false
+	}
+	return m.unread.items[0].id, true
+}
+
 // Len returns how many values are held.
 func (m *Merge[T]) Len() int { return m.entries.len() }
 

@@ -1148,12 +1148,12 @@ type Command struct {
 	Run string `protobuf:"bytes,2,opt,name=run,proto3" json:"run,omitempty"`
 	// Taps with this name, or the one with this id in hexadecimal; "*" all. Empty: not for taps.
 	Tap string `protobuf:"bytes,3,opt,name=tap,proto3" json:"tap,omitempty"`
-	// Replayers: "speed", "pause", "resume", "stop", "seek"; in force 800 ms after the record's timestamp, which the broker sets,
+	// Replayers: "speed", "pause", "resume", "stop", "seek", "slow"; in force 800 ms after the record's timestamp, which the broker sets,
 	// in the order of offsets. Taps: "sample", "include", "exclude", "rate-limit", "capture", "reset".
 	Verb string `protobuf:"bytes,4,opt,name=verb,proto3" json:"verb,omitempty"`
 	// "sample": "25%". "include", "exclude": the whole list, as a JSON array of strings. "rate-limit": exchanges a second.
 	// "capture": "on" or "off". "reset": empty. "speed": a multiple of the recorded speed, or "max". "seek": the capture time to
-	// go on at, in RFC 3339.
+	// go on at, in RFC 3339. "slow", which replicas write themselves: by how much everything to come is put off, as "1.5s".
 	Argument string `protobuf:"bytes,5,opt,name=argument,proto3" json:"argument,omitempty"`
 	// Of the run; a command for another generation is not obeyed.
 	Generation    uint32 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
