@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
@@ -105,9 +106,17 @@ func bound(lookAhead int64) {
 
 // play is run and live.
 func (o *options) play(ctx context.Context, live bool) error {
-	r, err := o.resolve()
+	screen := cli.NewScreen(os.Stderr)
+	talk := io.Writer(os.Stderr)
+	if screen != nil {
+		talk = screen
+	}
+	r, err := o.resolve(talk)
 	if err != nil {
 		return err
+	}
+	if screen != nil {
+		r.Draw = screen.Draw
 	}
 	mode, err := o.output.Resolve(os.Stdout)
 	if err != nil {
@@ -135,6 +144,9 @@ func (o *options) play(ctx context.Context, live bool) error {
 		}()
 	}
 	rep, err := replay.Run(ctx, r)
+	if screen != nil {
+		screen.Close()
+	}
 	if rep != nil {
 		if werr := writeReport(rep, mode); err == nil {
 			err = werr
@@ -155,7 +167,7 @@ func writeReport(rep *report.Report, mode string) error {
 }
 
 func (o *options) plan(ctx context.Context) error {
-	r, err := o.resolve()
+	r, err := o.resolve(os.Stderr)
 	if err != nil {
 		return err
 	}

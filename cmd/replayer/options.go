@@ -2,8 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -93,8 +93,8 @@ func (o *options) addWindow(fs *pflag.FlagSet) {
 	fs.IntVar(&o.waitReplicas, "wait-replicas", 1, "begin when so many processes work on the run")
 }
 
-// resolve makes the options of internal/replay of the flags.
-func (o *options) resolve() (r replay.Options, err error) {
+// resolve makes the options of internal/replay of the flags. What people are to read goes to talk.
+func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 	now := time.Now()
 	r = replay.Options{
 		Prefix: o.TopicPrefix, Run: o.run, Restart: o.restart,
@@ -104,9 +104,9 @@ func (o *options) resolve() (r replay.Options, err error) {
 		Filter: o.filter, Include: o.include, Exclude: o.exclude, RemoveHeaders: o.removeHeaders, Host: o.host,
 		OrderWait: o.orderWait, Late: replay.LatePolicy(o.late), LateAfter: o.lateAfter, RateLimit: o.rateLimit, Concurrency: o.concurrency,
 		Timeout: o.timeout, Retries: o.retries, Results: replay.ResultsPolicy(o.results), LookAhead: int64(o.lookAhead),
-		Talk: os.Stderr,
+		Talk: talk,
 	}
-	if r.Logger, err = o.Logger(os.Stderr); err != nil {
+	if r.Logger, err = o.Logger(talk); err != nil {
 		return r, err
 	}
 	if r.Target, err = parseTarget(o.target); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,10 +34,10 @@ func TestBadFlagsSayWhatToTry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := options{target: good, speed: "1", order: "session"}
 			o.LogLevel, o.LogFormat = "info", "text"
-			_, err := o.resolve()
+			_, err := o.resolve(io.Discard)
 			require.NoError(t, err)
 			c.change(&o)
-			_, err = o.resolve()
+			_, err = o.resolve(io.Discard)
 			var f *fault.Error
 			require.ErrorAs(t, err, &f)
 			require.Equal(t, fault.Usage, fault.Code(err))

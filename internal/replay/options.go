@@ -111,6 +111,7 @@ type Options struct {
 	Logger     *slog.Logger          // nil: nothing is logged
 	Registerer prometheus.Registerer // nil: no metrics
 	Talk       io.Writer             // lines for people; nil: none
+	Draw       func(lines []string)  // how it goes, to be drawn over what was drawn before; nil: it is told in lines now and then
 	planning   bool                  // nothing will be sent
 	// Ready is called once partitions are assigned and the schedule stands; nil: nobody asks.
 	Ready func()

@@ -127,9 +127,8 @@ func (r *run) announce() {
 }
 
 // tell writes one line about how it goes.
-func (r *run) tell() {
+func (r *run) tell(now time.Time) {
 	c := r.summary.Counts()
-	now := time.Now()
 	since := now.Sub(r.load.lastTold)
 	if r.load.lastTold.IsZero() {
 		since = now.Sub(r.started)
@@ -155,13 +154,8 @@ func (r *run) tell() {
 		fmt.Fprintf(&b, "  lateness p50 %s p99 %s", millis(c.LatenessP50), millis(c.LatenessP99))
 	}
 	fmt.Fprintf(&b, "  target p50 %s p99 %s  in flight %d", millis(c.TargetP50), millis(c.TargetP99), r.volley.busy.Load())
-	for _, n := range []struct {
-		name  string
-		count int64
-	}{{"failed", c.Failed}, {"skipped", c.Skipped}, {"refused", c.Refused}, {"late", c.Late}, {"bad", c.Bad}} {
-		if n.count > 0 {
-			fmt.Fprintf(&b, "  %s %s", n.name, report.Number(n.count))
-		}
+	for _, n := range besides(&c) {
+		fmt.Fprintf(&b, "  %s %s", n.name, report.Number(n.count))
 	}
 	fmt.Fprintln(r.opts.Talk, b.String())
 }

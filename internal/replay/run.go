@@ -66,6 +66,7 @@ type run struct {
 	// liveBase is the delay of a live replay, as a schedule: what commands pause. nil: it has not begun.
 	liveBase atomic.Pointer[schedule.Base]
 	load     load
+	view     view
 	started  time.Time
 
 	starvation starvation
@@ -294,7 +295,11 @@ func (r *run) watch(ctx context.Context) error {
 	defer commit.Stop()
 	guard := time.NewTicker(guardEvery)
 	defer guard.Stop()
-	talk := time.NewTicker(talkEvery)
+	every := talkEvery
+	if r.opts.Draw != nil {
+		every = redrawEvery
+	}
+	talk := time.NewTicker(every)
 	defer talk.Stop()
 	var over <-chan time.Time
 	if r.opts.Duration > 0 {
@@ -307,8 +312,12 @@ func (r *run) watch(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-over:
 			return nil
-		case <-talk.C:
-			r.tell()
+		case now := <-talk.C:
+			if r.opts.Draw != nil {
+				r.opts.Draw(r.draw(now))
+			} else {
+				r.tell(now)
+			}
 		case <-guard.C:
 			if err := r.lookForProduction(ctx); err != nil {
 				return err

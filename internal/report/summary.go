@@ -3,6 +3,8 @@
 package report
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 
@@ -310,14 +312,29 @@ type Counts struct {
 	LatenessP50, LatenessP99                   time.Duration
 	TargetP50, TargetP99                       time.Duration
 	LastCapture                                time.Time
+	Statuses                                   []StatusCount // most first
+}
+
+// StatusCount is how many answers had a status.
+type StatusCount struct {
+	Status int
+	Count  int64
 }
 
 // Counts returns how the run stands.
 func (s *Summary) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	statuses := make([]StatusCount, 0, len(s.statuses))
+	for status, n := range s.statuses {
+		statuses = append(statuses, StatusCount{status, n})
+	}
+	slices.SortFunc(statuses, func(a, b StatusCount) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Status, b.Status))
+	})
 	return Counts{
-		Fired: s.results[traffic.Fired], Failed: s.results[traffic.Failed], Skipped: s.results[traffic.Skipped],
+		Statuses: statuses,
+		Fired:    s.results[traffic.Fired], Failed: s.results[traffic.Failed], Skipped: s.results[traffic.Skipped],
 		Refused: s.results[traffic.Refused], Late: s.results[traffic.Late], Bad: s.results[traffic.BadRecord],
 		LatenessP50: quantile(s.lateness, 50), LatenessP99: quantile(s.lateness, 99),
 		TargetP50: quantile(s.service, 50), TargetP99: quantile(s.service, 99),

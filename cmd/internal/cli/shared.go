@@ -71,7 +71,12 @@ func (s *Shared) LeveledLogger(w io.Writer) (*slog.Logger, *slog.LevelVar, error
 	format := s.LogFormat
 	if format == "auto" || format == "" {
 		format = "json"
-		if f, ok := w.(*os.File); ok && IsTerminal(f) {
+		switch f := w.(type) {
+		case *os.File:
+			if IsTerminal(f) {
+				format = "text"
+			}
+		case *Screen:
 			format = "text"
 		}
 	}
