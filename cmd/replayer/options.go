@@ -42,6 +42,7 @@ type options struct {
 	lookAhead                 cli.Bytes
 
 	from, to, speed string
+	gapMax          time.Duration
 	waitReplicas    int
 	restart         bool
 
@@ -90,6 +91,7 @@ func (o *options) addWindow(fs *pflag.FlagSet) {
 	fs.StringVar(&o.from, "from", "", "first capture time: RFC 3339, now-1h, yesterday; default: the oldest record")
 	fs.StringVar(&o.to, "to", "", "last capture time; default: now")
 	fs.StringVar(&o.speed, "speed", "1", "0.5, 1, 2, 5 times the recorded speed, or max; 1..5/10m grows within that time, 1/5m,1..5/10m,2 is one after the other")
+	fs.DurationVar(&o.gapMax, "gap-max", 0, "shorten the times in which nothing was captured to this; 0: not. The whole window is read for it first")
 	fs.IntVar(&o.waitReplicas, "wait-replicas", 1, "begin when so many processes work on the run")
 }
 
@@ -99,7 +101,7 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 	r = replay.Options{
 		Prefix: o.TopicPrefix, Run: o.run, Restart: o.restart,
 		AllowTarget: o.allowTarget, NotProduction: o.notProduction, AllowWrites: o.allowWrites, HostID: tap.HostID(),
-		AskedFrom: o.from, AskedTo: o.to, WaitReplicas: o.waitReplicas,
+		AskedFrom: o.from, AskedTo: o.to, GapMax: o.gapMax, WaitReplicas: o.waitReplicas,
 		Lag: o.lag, MaxStale: o.maxStale, Duration: o.duration,
 		Filter: o.filter, Include: o.include, Exclude: o.exclude, RemoveHeaders: o.removeHeaders, Host: o.host,
 		OrderWait: o.orderWait, Late: replay.LatePolicy(o.late), LateAfter: o.lateAfter, RateLimit: o.rateLimit, Concurrency: o.concurrency,

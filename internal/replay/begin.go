@@ -15,7 +15,7 @@ import (
 func (r *run) conduct(stop context.CancelCauseFunc) {
 	r.lead = &conductor{
 		cfg: r.opts.Kafka, registry: r.registry, run: r.opts.Run, number: r.generation.Number, clock: r.clock, log: r.opts.Logger,
-		started: r.started, wake: r.ahead.poke, stop: func(err error) { stop(err) }, figures: r.figures, base: r.base,
+		started: r.started, wake: r.ahead.poke, stop: func(err error) { stop(err) }, figures: r.figures, begun: r.begun,
 		news: make(chan struct{}, 1), heard: make(chan struct{}, 1), late: make(chan time.Duration, 1),
 	}
 	r.volley.behind = r.lead.slow
@@ -38,11 +38,11 @@ func (r *run) rate() float64 {
 // settleBase returns once partitions are assigned and the clock runs by the time base of the run.
 func (r *run) settleBase(ctx context.Context) error {
 	o := r.opts
-	var first time.Time
+	var found beginning
 	if r.generation.Base == nil && !o.Live && !o.Profile.IsMax() {
 		var err error
 		window := r.registry.responseWait() + tapSlack
-		if first, err = epoch(ctx, o.Kafka, r.names.Exchanges, r.intake.windows, r.sieve, window); err != nil {
+		if found, err = survey(ctx, o, r.names.Exchanges, r.intake.windows, r.sieve, window); err != nil {
 			return err
 		}
 	}
@@ -57,7 +57,7 @@ func (r *run) settleBase(ctx context.Context) error {
 	if o.Live {
 		now := time.Now()
 		r.liveBase.Store(&schedule.Base{Capture: now, Wall: now.Add(o.Lag), Speed: 1}) // the same delay for all, no epoch
-	} else if err := r.decideBase(ctx, first); err != nil {
+	} else if err := r.decideBase(ctx, found); err != nil {
 		return err
 	}
 	r.lead.retime()
@@ -77,7 +77,7 @@ func (r *run) goOn(ctx context.Context) error {
 }
 
 // decideBase proposes a time base that begins soon, unless there is one.
-func (r *run) decideBase(ctx context.Context, first time.Time) error {
+func (r *run) decideBase(ctx context.Context, found beginning) error {
 	o := r.opts
 	if err := r.awaitReplicas(ctx); err != nil {
 		return err
@@ -92,8 +92,13 @@ func (r *run) decideBase(ctx context.Context, first time.Time) error {
 	base := &reprisev1.TimeBase{
 		Run: o.Run, Generation: r.generation.Number, WallUnixNano: uint64(wall.UnixNano()), Speed: r.generation.Spec.GetSpeed(),
 	}
-	if !first.IsZero() {
-		base.CaptureUnixNano = uint64(first.UnixNano())
+	if !found.first.IsZero() {
+		base.CaptureUnixNano = uint64(found.first.UnixNano())
+	}
+	if base.GapMaxNano = uint64(found.gaps.Max); base.GapMaxNano > 0 {
+		for _, gap := range found.gaps.List() {
+			base.Gaps = append(base.Gaps, &reprisev1.CaptureGap{FromUnixNano: uint64(gap.From.UnixNano()), ToUnixNano: uint64(gap.To.UnixNano())})
+		}
 	}
 	if err := r.registry.propose(ctx, r.registry.author().Base(base)); err != nil {
 		return err
@@ -140,21 +145,34 @@ func (r *run) awaitReplicas(ctx context.Context) error {
 	}
 }
 
-// base returns what the schedule begins with; false: it is not decided yet.
-func (r *run) base() (schedule.Base, schedule.Profile, bool) {
+// begun returns what the schedule begins with; false: it is not decided yet.
+func (r *run) begun() (begun, bool) {
 	if r.opts.Live {
 		if b := r.liveBase.Load(); b != nil {
-			return *b, schedule.ConstantSpeed(1), true
+			return begun{base: *b, profile: schedule.ConstantSpeed(1)}, true
 		}
-		return schedule.Base{}, nil, false
+		return begun{}, false
 	}
 	g := r.registry.generation(r.opts.Run, r.generation.Number)
-	if g == nil || g.Base == nil {
-		return schedule.Base{}, nil, false
+	return begunOf(g)
+}
+
+func begunOf(g *control.Generation) (b begun, ok bool) {
+	if g == nil || g.Base == nil || g.Spec == nil {
+		return b, false
 	}
-	return schedule.Base{
+	b.base = schedule.Base{
 		Capture: time.Unix(0, int64(g.Base.GetCaptureUnixNano())).UTC(),
 		Wall:    time.Unix(0, int64(g.Base.GetWallUnixNano())),
 		Speed:   g.Base.GetSpeed(),
-	}, profileOf(g.Spec), true
+	}
+	b.profile = profileOf(g.Spec)
+	if longest := g.Base.GetGapMaxNano(); longest > 0 {
+		gaps := make([]schedule.Gap, 0, len(g.Base.GetGaps()))
+		for _, one := range g.Base.GetGaps() {
+			gaps = append(gaps, schedule.Gap{From: fromNano(one.GetFromUnixNano()), To: fromNano(one.GetToUnixNano())})
+		}
+		b.gaps = schedule.NewGaps(time.Duration(longest), gaps)
+	}
+	return b, true
 }

@@ -15,6 +15,7 @@ import (
 type clock struct {
 	anchor time.Time // ties what the control topic says to the monotonic clock
 	now    atomic.Pointer[schedule.Timeline]
+	gaps   atomic.Pointer[schedule.Gaps] // the timeline is of captured time without them
 
 	shut atomic.Bool // the gate, for who must not wait
 	mu   sync.Mutex
@@ -25,6 +26,7 @@ type clock struct {
 func newClock() *clock {
 	c := &clock{anchor: time.Now(), gate: make(chan struct{})}
 	c.now.Store(new(schedule.Timeline))
+	c.gaps.Store(new(schedule.Gaps))
 	c.shut.Store(true)
 	return c
 }
@@ -35,10 +37,24 @@ func (c *clock) timeline() *schedule.Timeline { return c.now.Load() }
 // at ties a moment of the control topic to the monotonic clock: it is not moved when somebody sets this machine's clock.
 func (c *clock) at(t time.Time) time.Time { return c.anchor.Add(t.Sub(c.anchor)) }
 
-// set takes the base and every command that is known.
-func (c *clock) set(base schedule.Base, profile schedule.Profile, orders []control.Order) {
-	base.Wall = c.at(base.Wall)
-	t := schedule.NewTimeline(base, profile)
+// due returns when what was captured at a moment is to be sent.
+func (c *clock) due(capture time.Time) (time.Time, schedule.Standing) {
+	return c.timeline().Due(c.gaps.Load().Squeeze(capture))
+}
+
+// begun is what a schedule begins with.
+type begun struct {
+	base    schedule.Base
+	profile schedule.Profile
+	gaps    schedule.Gaps
+}
+
+// set takes that, and every command that is known.
+func (c *clock) set(b begun, orders []control.Order) {
+	b.base.Wall = c.at(b.base.Wall)
+	b.base.Capture = b.gaps.Squeeze(b.base.Capture)
+	c.gaps.Store(&b.gaps)
+	t := schedule.NewTimeline(b.base, b.profile)
 	for _, o := range orders {
 		t = c.obey(t, o)
 	}
@@ -64,7 +80,7 @@ func (c *clock) obey(t schedule.Timeline, o control.Order) schedule.Timeline {
 		}
 	case control.VerbSeek:
 		if capture, err := time.Parse(time.RFC3339Nano, o.GetArgument()); err == nil {
-			return t.Seek(at, capture)
+			return t.Seek(at, c.gaps.Load().Squeeze(capture))
 		}
 	}
 	return t

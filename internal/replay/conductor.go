@@ -11,7 +11,6 @@ import (
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
-	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
@@ -35,10 +34,10 @@ type conductor struct {
 	clock    *clock
 	log      *slog.Logger
 	started  time.Time
-	wake     func()                                         // what waits for the timeline looks again
-	stop     func(error)                                    // ends the run
-	figures  func(*reprisev1.ReplicaReport)                 // fills in how it goes
-	base     func() (schedule.Base, schedule.Profile, bool) // false: not decided yet
+	wake     func()                         // what waits for the timeline looks again
+	stop     func(error)                    // ends the run
+	figures  func(*reprisev1.ReplicaReport) // fills in how it goes
+	begun    func() (begun, bool)           // false: it is not decided yet
 
 	known int64              // offset from which on commands are news: stops before it were for those who ran then
 	news  chan struct{}      // a token: a report is due
@@ -133,8 +132,8 @@ func (c *conductor) read(next int64) {
 
 // retime folds everything that is known into the timeline.
 func (c *conductor) retime() {
-	if base, profile, ok := c.base(); ok {
-		c.clock.set(base, profile, c.registry.orders(c.run, c.number))
+	if b, ok := c.begun(); ok {
+		c.clock.set(b, c.registry.orders(c.run, c.number))
 		c.tell() // and turn the gate when it is time
 		c.wake()
 	}

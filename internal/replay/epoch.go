@@ -6,14 +6,24 @@ import (
 	"io"
 	"time"
 
+	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
-// epoch returns the smallest capture time among the first wanted records of every partition: the moment of captured
-// time at which the run begins. Partitions are not sorted, so each is read on until nothing captured earlier can come.
-// Zero when no record is wanted.
-func epoch(ctx context.Context, cfg topic.Config, name string, window map[int32]topic.Range, s *sieve, late time.Duration) (time.Time, error) {
+// beginning is what has to be known of a window before its schedule can be proposed.
+type beginning struct {
+	first time.Time // when the first wanted exchange was captured; zero: none is wanted
+	gaps  schedule.Gaps
+}
+
+// survey reads that. The first is the smallest capture time among the first wanted records of every partition, which are not
+// sorted, so that each is read on until nothing captured earlier can come; with --gap-max all of them are read to their ends.
+func survey(ctx context.Context, o *Options, name string, window map[int32]topic.Range, s *sieve, late time.Duration) (b beginning, err error) {
+	var finder *schedule.GapFinder
+	if o.GapMax > 0 {
+		finder = schedule.NewGapFinder(o.GapMax)
+	}
 	from, to := make(map[int32]int64, len(window)), make(map[int32]int64, len(window))
 	for id, r := range window {
 		if r.Start < r.End {
@@ -21,18 +31,17 @@ func epoch(ctx context.Context, cfg topic.Config, name string, window map[int32]
 		}
 	}
 	if len(from) == 0 {
-		return time.Time{}, nil
+		return b, nil
 	}
 	reader, err := topic.NewAssignReader(topic.AssignConfig{
-		Config: cfg, Topic: name, From: from, To: to,
+		Config: o.Kafka, Topic: name, From: from, To: to,
 		Fetch: topic.FetchBounds{MaxBytes: fetchBytes, MaxPartitionBytes: fetchPartitionBytes},
 	})
 	if err != nil {
-		return time.Time{}, err
+		return b, err
 	}
 	defer reader.Close()
 
-	var first time.Time
 	var it item
 	var decoder traffic.Decoder
 	earliest := make(map[int32]time.Time, len(from))
@@ -42,7 +51,7 @@ func epoch(ctx context.Context, cfg topic.Config, name string, window map[int32]
 			break
 		}
 		if err != nil {
-			return time.Time{}, err
+			return b, err
 		}
 		for _, part := range batch.Partitions {
 			if _, open := from[part.Partition]; !open {
@@ -57,8 +66,12 @@ func epoch(ctx context.Context, cfg topic.Config, name string, window map[int32]
 					at = it.x.CaptureTime
 					earliest[part.Partition] = at
 				}
-				if first.IsZero() || at.Before(first) {
-					first = at
+				if b.first.IsZero() || at.Before(b.first) {
+					b.first = at
+				}
+				if finder != nil {
+					finder.Add(it.x.CaptureTime)
+					continue
 				}
 				if it.x.CaptureTime.Sub(at) > late {
 					delete(from, part.Partition)
@@ -68,5 +81,8 @@ func epoch(ctx context.Context, cfg topic.Config, name string, window map[int32]
 			}
 		}
 	}
-	return first, nil
+	if finder != nil {
+		b.gaps = finder.Gaps()
+	}
+	return b, nil
 }

@@ -93,14 +93,13 @@ func (l *lookAhead) empty() bool {
 	return l.merge.Len() == 0 && !l.merge.Finished()
 }
 
-// awaited returns the partition that keeps what was captured by then from leaving.
-func (l *lookAhead) awaited(by time.Time) (partition int32, ok bool) {
+// awaited returns the partition that keeps the earliest from leaving, and when that was captured.
+func (l *lookAhead) awaited() (partition int32, earliest time.Time, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if first, any := l.merge.Peek(); !any || first.After(by) {
-		return 0, false
-	}
-	return l.merge.Awaited()
+	partition, ok = l.merge.Awaited()
+	earliest, _ = l.merge.Peek()
+	return partition, earliest, ok
 }
 
 // reordered returns how many left before their turn was certain.

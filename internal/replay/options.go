@@ -81,6 +81,7 @@ type Options struct {
 	// Asked is what was typed for From and To: what a run is compared by, as "now-1h" is another time at each start.
 	AskedFrom, AskedTo string
 	Profile            schedule.Profile // how fast; nil: as recorded; live: not used
+	GapMax             time.Duration    // captured time in which nothing was captured takes no longer than that; 0: as long as it took
 	// WaitReplicas is how many processes must be there before the run begins; 0: this one.
 	WaitReplicas int
 
@@ -163,6 +164,9 @@ func (o *Options) check() error {
 	if o.Late == "" {
 		o.Late = SendLate
 	}
+	if o.GapMax < 0 {
+		return fault.BadUsage(fmt.Sprintf("bad --gap-max %s", o.GapMax), "want a time above 0", "--gap-max 10s")
+	}
 	switch {
 	case o.Late != SendLate && o.Late != DropLate && o.Late != SlowLate:
 		return fault.BadUsage("bad --late "+strconv.Quote(string(o.Late)), "want send, drop or slow", "--late send")
@@ -211,6 +215,9 @@ func (o *Options) canonical() string {
 	put("host", o.Host)
 	put("order", o.Order.String())
 	put("late", string(o.Late))
+	if o.GapMax > 0 {
+		put("gap-max", o.GapMax.String())
+	}
 	return b.String()
 }
 

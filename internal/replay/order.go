@@ -13,7 +13,6 @@ import (
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
-	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
@@ -161,17 +160,18 @@ func (g *giving) possible(current *control.Generation) error {
 	if current.Base == nil {
 		return fault.New(fmt.Sprintf("run %q has not begun yet", g.Run), "its replicas wait for each other", "the same in a moment")
 	}
-	base := schedule.Base{Capture: fromNano(current.Base.GetCaptureUnixNano()), Wall: fromNano(current.Base.GetWallUnixNano())}
 	c := newClock()
-	c.set(base, profileOf(spec), current.Orders())
+	if b, ok := begunOf(current); ok {
+		c.set(b, current.Orders())
+	}
 	if c.timeline().IsMax() {
 		return fault.BadUsage(fmt.Sprintf("run %q goes as fast as it can: it has no schedule to go on from", g.Run), "",
 			"replayer pause, resume or stop; or --restart with another --speed")
 	}
 	if g.Verb == control.VerbSeek {
 		to, err := time.Parse(time.RFC3339Nano, g.Argument)
-		if here := c.timeline().Capture(time.Now()); err == nil && !to.After(here) {
-			return fault.BadUsage(fmt.Sprintf("run %q is at %s already", g.Run, here.UTC().Format(time.RFC3339)),
+		if here := c.timeline().Capture(time.Now()); err == nil && !c.gaps.Load().Squeeze(to).After(here) {
+			return fault.BadUsage(fmt.Sprintf("run %q is past %s already", g.Run, to.UTC().Format(time.RFC3339)),
 				"what was sent is done: a run goes forward only", "--restart --from "+g.Argument+" to begin there anew")
 		}
 	}

@@ -78,6 +78,7 @@ type planner struct {
 	summary *report.Summary // for its routes
 	routes  map[string]*PlanRoute
 	seconds map[int64]int64
+	gaps    *schedule.GapFinder // nil: gaps are not shortened
 }
 
 // MakePlan reads what a run with these options would read and decides as it would. It sends nothing and writes nothing.
@@ -125,6 +126,9 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 			Window: report.Window{Partitions: len(window)},
 		},
 		summary: report.NewSummary(report.Run{}, time.Now()), routes: map[string]*PlanRoute{}, seconds: map[int64]int64{},
+	}
+	if o.GapMax > 0 {
+		p.gaps = schedule.NewGapFinder(o.GapMax)
 	}
 	if err := p.guard(ctx, &o, s, reg.production(), writes); err != nil {
 		return nil, err
@@ -284,9 +288,13 @@ func (p *planner) rates() {
 		plan.Profile = plan.profile.String()
 	}
 	start := time.Unix(0, 0)
+	var gaps schedule.Gaps
+	if p.gaps != nil {
+		gaps = p.gaps.Gaps()
+	}
 	timeline := schedule.NewTimeline(schedule.Base{Capture: plan.Window.From, Wall: start}, plan.profile)
 	after := func(captured time.Time) float64 {
-		at, _ := timeline.Due(captured)
+		at, _ := timeline.Due(gaps.Squeeze(captured))
 		return at.Sub(start).Seconds()
 	}
 	plan.Seconds = after(plan.Window.To)

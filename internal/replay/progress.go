@@ -36,12 +36,14 @@ func (r *run) sample(now time.Time) {
 	if r.ahead.empty() {
 		l.starved++
 	}
-	if at, ok := r.ahead.awaited(r.clock.timeline().Capture(now)); ok && !r.opts.Live && !r.opts.Profile.IsMax() {
-		l.awaiting++
-		if l.awaited == nil {
-			l.awaited = make(map[int32]int64)
+	if partition, earliest, ok := r.ahead.awaited(); ok {
+		if due, standing := r.clock.due(earliest); standing == schedule.Scheduled && due.Before(now) {
+			l.awaiting++
+			if l.awaited == nil {
+				l.awaited = make(map[int32]int64)
+			}
+			l.awaited[partition]++
 		}
-		l.awaited[at]++
 	}
 	if rel := r.releaser.Load(); rel != nil {
 		busy := rel.busy.Load()
@@ -88,8 +90,8 @@ func (r *run) asked() float64 {
 		return 1
 	}
 	first, last := r.summary.Captured()
-	from, standing := r.clock.timeline().Due(first)
-	to, end := r.clock.timeline().Due(last)
+	from, standing := r.clock.due(first)
+	to, end := r.clock.due(last)
 	if standing != schedule.Scheduled || end != schedule.Scheduled || !to.After(from) {
 		return r.generation.Spec.GetSpeed()
 	}

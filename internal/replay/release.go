@@ -59,13 +59,13 @@ type leaving struct {
 }
 
 // place says when the schedule wants what was captured at a moment. behind is about live, which may have to catch up.
-func (r *releaser) place(timeline *schedule.Timeline, capture, now time.Time) (l leaving, behind bool) {
+func (r *releaser) place(capture, now time.Time) (l leaving, behind bool) {
 	if r.live {
 		l.due = r.clock.at(capture.Add(r.lag)) // the same delay for all
 		l.at, behind = r.catchUp(capture, l.due, now)
 		return l, behind
 	}
-	at, standing := timeline.Due(capture)
+	at, standing := r.clock.due(capture)
 	switch standing {
 	case schedule.Scheduled:
 		l.due, l.at = at, at
@@ -114,8 +114,7 @@ func (r *releaser) run(ctx context.Context) error {
 func (r *releaser) take(now time.Time) (next time.Duration) {
 	next = time.Second
 	r.leaving = r.leaving[:0]
-	timeline := r.clock.timeline()
-	if _, paused := timeline.Speed(now); paused {
+	if _, paused := r.clock.timeline().Speed(now); paused {
 		return next
 	}
 	lead := leadRun
@@ -134,7 +133,7 @@ func (r *releaser) take(now time.Time) (next time.Duration) {
 		if !ok || r.volley.full(len(r.leaving)) {
 			break
 		}
-		l, behind := r.place(timeline, capture, now)
+		l, behind := r.place(capture, now)
 		if l.judgement.result == 0 && r.pacer != nil {
 			if l.held {
 				break

@@ -77,7 +77,7 @@ func (r *Report) speedLine(line liner) {
 			line("command", "and %d more", len(r.Commands)-i)
 			break
 		}
-		line("command", "%s %s   by %s at %s", c.Verb, c.Argument, c.By, c.At.Format(time.DateTime))
+		line("command", "%s   by %s at %s", strings.TrimSpace(c.Verb+" "+c.Argument), Printable(c.By), c.At.Format(time.DateTime))
 	}
 	if r.Speed.Achieved == 0 {
 		line("speed", "asked %s   achieved unknown (too few requests)", asked)

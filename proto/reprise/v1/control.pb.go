@@ -852,8 +852,12 @@ type TimeBase struct {
 	CaptureUnixNano uint64                 `protobuf:"fixed64,3,opt,name=capture_unix_nano,json=captureUnixNano,proto3" json:"capture_unix_nano,omitempty"`
 	WallUnixNano    uint64                 `protobuf:"fixed64,4,opt,name=wall_unix_nano,json=wallUnixNano,proto3" json:"wall_unix_nano,omitempty"`
 	Speed           float64                `protobuf:"fixed64,5,opt,name=speed,proto3" json:"speed,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// With --gap-max: captured time in which nothing was captured, of which each part takes gap_max_nano only. Captured times above
+	// and in commands are those of the recording.
+	Gaps          []*CaptureGap `protobuf:"bytes,6,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	GapMaxNano    uint64        `protobuf:"varint,7,opt,name=gap_max_nano,json=gapMaxNano,proto3" json:"gap_max_nano,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TimeBase) Reset() {
@@ -921,6 +925,72 @@ func (x *TimeBase) GetSpeed() float64 {
 	return 0
 }
 
+func (x *TimeBase) GetGaps() []*CaptureGap {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *TimeBase) GetGapMaxNano() uint64 {
+	if x != nil {
+		return x.GapMaxNano
+	}
+	return 0
+}
+
+type CaptureGap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FromUnixNano  uint64                 `protobuf:"fixed64,1,opt,name=from_unix_nano,json=fromUnixNano,proto3" json:"from_unix_nano,omitempty"`
+	ToUnixNano    uint64                 `protobuf:"fixed64,2,opt,name=to_unix_nano,json=toUnixNano,proto3" json:"to_unix_nano,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaptureGap) Reset() {
+	*x = CaptureGap{}
+	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaptureGap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaptureGap) ProtoMessage() {}
+
+func (x *CaptureGap) ProtoReflect() protoreflect.Message {
+	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaptureGap.ProtoReflect.Descriptor instead.
+func (*CaptureGap) Descriptor() ([]byte, []int) {
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CaptureGap) GetFromUnixNano() uint64 {
+	if x != nil {
+		return x.FromUnixNano
+	}
+	return 0
+}
+
+func (x *CaptureGap) GetToUnixNano() uint64 {
+	if x != nil {
+		return x.ToUnixNano
+	}
+	return 0
+}
+
 // Key "run/<run>/replica/<generation>/<writer>": one process at work on a run. The newest replaces the older ones.
 type ReplicaReport struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -949,7 +1019,7 @@ type ReplicaReport struct {
 
 func (x *ReplicaReport) Reset() {
 	*x = ReplicaReport{}
-	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	mi := &file_reprise_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1031,7 @@ func (x *ReplicaReport) String() string {
 func (*ReplicaReport) ProtoMessage() {}
 
 func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	mi := &file_reprise_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1044,7 @@ func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaReport.ProtoReflect.Descriptor instead.
 func (*ReplicaReport) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReplicaReport) GetRun() string {
@@ -1083,7 +1153,7 @@ type RunEnd struct {
 
 func (x *RunEnd) Reset() {
 	*x = RunEnd{}
-	mi := &file_reprise_v1_control_proto_msgTypes[9]
+	mi := &file_reprise_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1165,7 @@ func (x *RunEnd) String() string {
 func (*RunEnd) ProtoMessage() {}
 
 func (x *RunEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[9]
+	mi := &file_reprise_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1178,7 @@ func (x *RunEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunEnd.ProtoReflect.Descriptor instead.
 func (*RunEnd) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RunEnd) GetRun() string {
@@ -1163,7 +1233,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_reprise_v1_control_proto_msgTypes[10]
+	mi := &file_reprise_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1245,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[10]
+	mi := &file_reprise_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1258,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Command) GetId() string {
@@ -1323,7 +1393,7 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12!\n" +
 	"\fstart_offset\x18\x02 \x01(\x03R\vstartOffset\x12\x1d\n" +
 	"\n" +
-	"end_offset\x18\x03 \x01(\x03R\tendOffset\"\xa4\x01\n" +
+	"end_offset\x18\x03 \x01(\x03R\tendOffset\"\xf2\x01\n" +
 	"\bTimeBase\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
@@ -1331,7 +1401,15 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"generation\x12*\n" +
 	"\x11capture_unix_nano\x18\x03 \x01(\x06R\x0fcaptureUnixNano\x12$\n" +
 	"\x0ewall_unix_nano\x18\x04 \x01(\x06R\fwallUnixNano\x12\x14\n" +
-	"\x05speed\x18\x05 \x01(\x01R\x05speed\"\xd3\x03\n" +
+	"\x05speed\x18\x05 \x01(\x01R\x05speed\x12*\n" +
+	"\x04gaps\x18\x06 \x03(\v2\x16.reprise.v1.CaptureGapR\x04gaps\x12 \n" +
+	"\fgap_max_nano\x18\a \x01(\x04R\n" +
+	"gapMaxNano\"T\n" +
+	"\n" +
+	"CaptureGap\x12$\n" +
+	"\x0efrom_unix_nano\x18\x01 \x01(\x06R\ffromUnixNano\x12 \n" +
+	"\fto_unix_nano\x18\x02 \x01(\x06R\n" +
+	"toUnixNano\"\xd3\x03\n" +
 	"\rReplicaReport\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
@@ -1381,7 +1459,7 @@ func file_reprise_v1_control_proto_rawDescGZIP() []byte {
 	return file_reprise_v1_control_proto_rawDescData
 }
 
-var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_reprise_v1_control_proto_goTypes = []any{
 	(*Control)(nil),         // 0: reprise.v1.Control
 	(*TapReport)(nil),       // 1: reprise.v1.TapReport
@@ -1391,29 +1469,31 @@ var file_reprise_v1_control_proto_goTypes = []any{
 	(*RunSpec)(nil),         // 5: reprise.v1.RunSpec
 	(*PartitionWindow)(nil), // 6: reprise.v1.PartitionWindow
 	(*TimeBase)(nil),        // 7: reprise.v1.TimeBase
-	(*ReplicaReport)(nil),   // 8: reprise.v1.ReplicaReport
-	(*RunEnd)(nil),          // 9: reprise.v1.RunEnd
-	(*Command)(nil),         // 10: reprise.v1.Command
-	nil,                     // 11: reprise.v1.Counters.DroppedEntry
+	(*CaptureGap)(nil),      // 8: reprise.v1.CaptureGap
+	(*ReplicaReport)(nil),   // 9: reprise.v1.ReplicaReport
+	(*RunEnd)(nil),          // 10: reprise.v1.RunEnd
+	(*Command)(nil),         // 11: reprise.v1.Command
+	nil,                     // 12: reprise.v1.Counters.DroppedEntry
 }
 var file_reprise_v1_control_proto_depIdxs = []int32{
 	1,  // 0: reprise.v1.Control.tap_report:type_name -> reprise.v1.TapReport
 	5,  // 1: reprise.v1.Control.run_spec:type_name -> reprise.v1.RunSpec
 	7,  // 2: reprise.v1.Control.time_base:type_name -> reprise.v1.TimeBase
-	9,  // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
-	10, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
-	8,  // 5: reprise.v1.Control.replica_report:type_name -> reprise.v1.ReplicaReport
+	10, // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
+	11, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
+	9,  // 5: reprise.v1.Control.replica_report:type_name -> reprise.v1.ReplicaReport
 	4,  // 6: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
 	2,  // 7: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
 	3,  // 8: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
-	10, // 9: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
-	11, // 10: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
+	11, // 9: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
+	12, // 10: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
 	6,  // 11: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	8,  // 12: reprise.v1.TimeBase.gaps:type_name -> reprise.v1.CaptureGap
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_reprise_v1_control_proto_init() }
@@ -1429,14 +1509,14 @@ func file_reprise_v1_control_proto_init() {
 		(*Control_Command)(nil),
 		(*Control_ReplicaReport)(nil),
 	}
-	file_reprise_v1_control_proto_msgTypes[8].OneofWrappers = []any{}
+	file_reprise_v1_control_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reprise_v1_control_proto_rawDesc), len(file_reprise_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
