@@ -235,6 +235,9 @@ func (p *planner) fire(x *traffic.Exchange) {
 	if x.CaptureTime.After(w.To) {
 		w.To = x.CaptureTime
 	}
+	if p.gaps != nil {
+		p.gaps.Add(x.CaptureTime)
+	}
 	second := x.CaptureTime.Unix()
 	if _, known := p.seconds[second]; known || len(p.seconds) < maxPlanSeconds {
 		p.seconds[second]++

@@ -57,7 +57,7 @@ func (r *run) sample(now time.Time) {
 // limitedBy says what kept the run from the speed it was asked for; empty: nothing.
 func (r *run) limitedBy() string {
 	l, o := &r.load, r.opts
-	achieved, asked := r.summary.Achieved(), r.asked()
+	achieved, asked := r.summary.Achieved(r.shortened()), r.asked()
 	if rel := r.releaser.Load(); rel != nil && rel.limit.Delayed() > r.intake.count.Load()/10 {
 		return fmt.Sprintf("--rate-limit %v (%s requests were put off)", o.RateLimit, report.Number(rel.limit.Delayed()))
 	}
@@ -95,7 +95,14 @@ func (r *run) asked() float64 {
 	if standing != schedule.Scheduled || end != schedule.Scheduled || !to.After(from) {
 		return r.generation.Spec.GetSpeed()
 	}
-	return last.Sub(first).Seconds() / to.Sub(from).Seconds()
+	return (last.Sub(first) - r.shortened()).Seconds() / to.Sub(from).Seconds()
+}
+
+// shortened returns how much captured time between what was sent the schedule has left out.
+func (r *run) shortened() time.Duration {
+	first, last := r.summary.Captured()
+	gaps := r.clock.gaps.Load()
+	return last.Sub(first) - gaps.Squeeze(last).Sub(gaps.Squeeze(first))
 }
 
 // commands returns what was commanded while the run went on.

@@ -430,7 +430,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	}
 	rep := r.summary.Report(report.End{
 		State: state, LimitedBy: r.limitedBy(), Read: r.intake.count.Load(), Reordered: int64(r.ahead.reordered()), Time: time.Now(),
-		Asked: r.asked(), Commands: r.commands(),
+		Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
 	})
 	last("the last report", func(ctx context.Context) error { return r.lead.leave(ctx, state) })
 	end := &reprisev1.RunEnd{Run: r.opts.Run, Generation: r.generation.Number, State: state, Report: rep.JSON()}

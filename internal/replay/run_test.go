@@ -373,3 +373,36 @@ func TestLatePolicySlowPutsTheRestOff(t *testing.T) {
 	require.Greater(t, last.DueTime.Sub(first.DueTime), 9*time.Second, "its time itself is later")
 	require.Less(t, last.Lateness(), 2*time.Second)
 }
+
+// An hour in which nothing was captured takes a second, in every partition alike; the plan says so too.
+func TestGapMaxShortensWhatNobodyAskedIn(t *testing.T) {
+	s, g := newStand(t, 3), newTarget(t)
+	start := time.Now().Add(-3 * time.Hour)
+	var all []*traffic.Exchange
+	for i := range 60 {
+		at := start.Add(time.Duration(i) * 10 * time.Millisecond)
+		if i >= 30 {
+			at = at.Add(time.Hour)
+		}
+		all = append(all, s.exchange(at))
+	}
+	s.write(all...)
+	o := s.options(g)
+	o.Profile, o.GapMax = schedule.ConstantSpeed(1), time.Second
+	plan, err := replay.MakePlan(t.Context(), o)
+	require.NoError(t, err)
+	require.InDelta(t, 1.58, plan.Seconds, 0.02)
+
+	r := s.run(o)
+	require.EqualValues(t, 60, r.Fired)
+	require.InDelta(t, 1, r.Speed.Asked, 0.01, "without what was left out")
+	outcomes := s.outcomes()
+	due := func(i int) time.Time { return outcomes[all[i].ID][0].DueTime }
+	for i := 1; i < 60; i++ {
+		want := 10 * time.Millisecond
+		if i == 30 {
+			want = time.Second
+		}
+		require.InDelta(t, want, due(i).Sub(due(i-1)), float64(time.Millisecond), "%d", i)
+	}
+}

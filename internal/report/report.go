@@ -135,6 +135,7 @@ type End struct {
 	Time      time.Time
 	Asked     float64 // the speed that the schedule asked for in the mean; 0: the run's
 	Commands  []Command
+	Shortened time.Duration // captured time that the schedule left out, between what was sent
 }
 
 // Report returns what is known by now.
@@ -151,7 +152,7 @@ func (s *Summary) Report(end End) *Report {
 		Late: s.results[traffic.Late], LateWhy: s.why(traffic.Late), SentLate: s.sentLate,
 		Reordered: end.Reordered, Resumed: s.resumed,
 		BadRecords: append([]BadRecord{}, s.bad...), BadTotal: s.results[traffic.BadRecord],
-		Speed: s.speed(), LimitedBy: cmp.Or(end.LimitedBy, "nothing"),
+		Speed: s.speed(end.Shortened), LimitedBy: cmp.Or(end.LimitedBy, "nothing"),
 		Lateness: percentiles(s.lateness), Answered: percentiles(s.intended),
 		Service: percentiles(s.service), Recorded: percentiles(s.recorded),
 		Statuses: make(map[string]int64, len(s.statuses)),
@@ -203,13 +204,13 @@ func (s *Summary) why(result traffic.Result) map[string]int64 {
 	return m
 }
 
-func (s *Summary) speed() Speed {
+func (s *Summary) speed(shortened time.Duration) Speed {
 	speed := Speed{Asked: s.run.Speed}
 	wall := s.fired.length().Seconds()
 	if wall <= 0 {
 		return speed
 	}
-	speed.Achieved = s.captured.length().Seconds() / wall
+	speed.Achieved = (s.captured.length() - shortened).Seconds() / wall
 	speed.PerSecond = float64(s.results[traffic.Fired]+s.results[traffic.Failed]) / wall
 	return speed
 }

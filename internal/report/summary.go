@@ -349,11 +349,12 @@ func (s *Summary) Captured() (first, last time.Time) {
 	return s.captured.first, s.captured.last
 }
 
-// Achieved returns the speed so far: captured time to the time it took. 0: too few requests to tell.
-func (s *Summary) Achieved() float64 {
+// Achieved returns the speed so far: captured time, without what was shortened of it, to the time it took. 0: too few
+// requests to tell.
+func (s *Summary) Achieved(shortened time.Duration) float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.speed().Achieved
+	return s.speed(shortened).Achieved
 }
 
 func quantile(h *hdrhistogram.Histogram, percent float64) time.Duration {
