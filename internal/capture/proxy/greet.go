@@ -3,7 +3,6 @@ package proxy
 import (
 	"net/netip"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,7 +15,7 @@ const headerPatience = 5 * time.Second
 func (l *loop) greet(c *conn) {
 	fd := c.sides[client].fd
 	b := l.room()[:longestHeader-len(c.opening)]
-	n, errno := peek(fd, b)
+	n, errno := receive(fd, b, unix.MSG_PEEK)
 	switch {
 	case errno == unix.EAGAIN:
 		return
@@ -34,7 +33,7 @@ func (l *loop) greet(c *conn) {
 	if length > 0 {
 		take = length - len(c.opening)
 	}
-	if got, errno := read(fd, b[:take]); errno != 0 || got != take {
+	if got, errno := receive(fd, b[:take], 0); errno != 0 || got != take {
 		l.unheard(c, errBadHeader) // what was there is there: cannot be
 		return
 	}
@@ -44,17 +43,6 @@ func (l *loop) greet(c *conn) {
 	c.greeting = false
 	l.watch(c, client) // not read until there is an upstream
 	l.meet(c, h, said[:length], time.Now())
-}
-
-// peek looks at what can be read.
-func peek(fd int, b []byte) (int, unix.Errno) {
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
-			unix.MSG_PEEK, 0, 0)
-		if errno != unix.EINTR {
-			return int(n), errno
-		}
-	}
 }
 
 // meet goes on with a client of which is known who it is. said is the header as it came; nil: there was none.

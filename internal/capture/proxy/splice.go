@@ -74,8 +74,11 @@ func (l *loop) move(c *conn, side int) {
 	}
 	rest := make([]byte, n-sent) // the pipe is every connection's
 	for got := 0; got < len(rest); {
-		m, failed := read(l.pipe.out, rest[got:])
-		if failed != 0 || m == 0 {
+		m, failed := unix.Read(l.pipe.out, rest[got:])
+		if failed == unix.EINTR {
+			continue
+		}
+		if failed != nil || m <= 0 {
 			l.p.cfg.Logger.Error("a pipe lost bytes; the connection is closed", "error", failed)
 			l.abort(c, server)
 			return

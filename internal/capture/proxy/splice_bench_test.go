@@ -28,7 +28,7 @@ func BenchmarkOpaque(b *testing.B) {
 					for moved := 0; moved < size; {
 						var n int
 						if by == "copy" {
-							n, _ = read(from, room)
+							n, _ = receive(from, room, 0)
 							if m, _ := write(to, room[:n]); m != n {
 								b.Fatal(n, m)
 							}
@@ -40,7 +40,7 @@ func BenchmarkOpaque(b *testing.B) {
 						}
 						moved += n
 						for got := 0; got < n; {
-							m, _ := read(drain, sink)
+							m, _ := receive(drain, sink, 0)
 							got += m
 						}
 					}
