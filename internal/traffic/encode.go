@@ -71,11 +71,10 @@ func appendResponse(b []byte, r *Response) []byte {
 	return appendBytes(b, 8, r.Protocol)
 }
 
-func appendFields(b []byte, num protowire.Number, fields []Field) []byte {
+func appendFields(b []byte, num byte, fields []Field) []byte {
 	for i := range fields {
 		f := &fields[i]
-		b = protowire.AppendTag(b, num, protowire.BytesType)
-		b = protowire.AppendVarint(b, uint64(sizeBytes(f.Name)+sizeBytes(f.Value)))
+		b = appendLength(appendTag(b, num, protowire.BytesType), sizeBytes(f.Name)+sizeBytes(f.Value))
 		b = appendBytes(b, 1, f.Name)
 		b = appendBytes(b, 2, f.Value)
 	}
@@ -84,19 +83,39 @@ func appendFields(b []byte, num protowire.Number, fields []Field) []byte {
 
 // sizeBytes is the encoded size of a bytes field with a number below 16.
 func sizeBytes(v []byte) int {
-	if len(v) == 0 {
+	switch {
+	case len(v) == 0:
 		return 0
+	case len(v) < oneByte:
+		return 2 + len(v)
 	}
 	return 1 + protowire.SizeBytes(len(v))
 }
 
+// Most lengths take one byte of a varint, and most tags too: these go without its loop, of which an exchange has a hundred.
+const oneByte = 1 << 7
+
+// appendTag is protowire's for fields with a number below 32.
+func appendTag(b []byte, num byte, t protowire.Type) []byte {
+	if num < 16 {
+		return append(b, num<<3|byte(t))
+	}
+	return append(b, num<<3|byte(t)|oneByte, num>>4)
+}
+
+func appendLength(b []byte, n int) []byte {
+	if n < oneByte {
+		return append(b, byte(n))
+	}
+	return protowire.AppendVarint(b, uint64(n))
+}
+
 // appendFlags appends the set bits as a packed repeated enum.
-func appendFlags(b []byte, num protowire.Number, f Flags) []byte {
+func appendFlags(b []byte, num byte, f Flags) []byte {
 	if f == 0 {
 		return b
 	}
-	b = protowire.AppendTag(b, num, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(bits.OnesCount64(uint64(f)))) // every number is below 128: a byte each
+	b = append(appendTag(b, num, protowire.BytesType), byte(bits.OnesCount64(uint64(f)))) // every number is below 128: a byte each
 	for ; f != 0; f &= f - 1 {
 		b = append(b, byte(bits.TrailingZeros64(uint64(f))))
 	}
@@ -105,11 +124,15 @@ func appendFlags(b []byte, num protowire.Number, f Flags) []byte {
 
 // appendMessage appends an embedded message whose length is known only afterwards: most are below 128 bytes, so one
 // byte is kept for the length and the content moved when that was not enough.
-func appendMessage(b []byte, num protowire.Number, content func([]byte) []byte) []byte {
-	b = protowire.AppendTag(b, num, protowire.BytesType)
-	at := len(b)
-	b = content(append(b, 0))
+func appendMessage(b []byte, num byte, content func([]byte) []byte) []byte {
+	b = append(appendTag(b, num, protowire.BytesType), 0)
+	at := len(b) - 1
+	b = content(b)
 	size := len(b) - at - 1
+	if size < oneByte {
+		b[at] = byte(size)
+		return b
+	}
 	if extra := protowire.SizeVarint(uint64(size)) - 1; extra > 0 {
 		var grow [binary.MaxVarintLen64]byte
 		b = append(b, grow[:extra]...)
@@ -119,38 +142,37 @@ func appendMessage(b []byte, num protowire.Number, content func([]byte) []byte) 
 	return b
 }
 
-func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
-	if len(v) == 0 {
+func appendBytes(b []byte, num byte, v []byte) []byte {
+	switch {
+	case len(v) == 0:
 		return b
+	case len(v) < oneByte:
+		return append(append(appendTag(b, num, protowire.BytesType), byte(len(v))), v...)
 	}
-	b = protowire.AppendTag(b, num, protowire.BytesType)
-	return protowire.AppendBytes(b, v)
+	return protowire.AppendBytes(appendTag(b, num, protowire.BytesType), v)
 }
 
 // appendString replaces what is not UTF-8: a proto3 string that is not cannot be read by others.
-func appendString(b []byte, num protowire.Number, v string) []byte {
+func appendString(b []byte, num byte, v string) []byte {
 	if v == "" {
 		return b
 	}
 	if !utf8.ValidString(v) {
 		v = strings.ToValidUTF8(v, "\uFFFD")
 	}
-	b = protowire.AppendTag(b, num, protowire.BytesType)
-	return protowire.AppendString(b, v)
+	return append(appendLength(appendTag(b, num, protowire.BytesType), len(v)), v...)
 }
 
-func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
+func appendVarint(b []byte, num byte, v uint64) []byte {
 	if v == 0 {
 		return b
 	}
-	b = protowire.AppendTag(b, num, protowire.VarintType)
-	return protowire.AppendVarint(b, v)
+	return protowire.AppendVarint(appendTag(b, num, protowire.VarintType), v)
 }
 
-func appendFixed64(b []byte, num protowire.Number, v uint64) []byte {
+func appendFixed64(b []byte, num byte, v uint64) []byte {
 	if v == 0 {
 		return b
 	}
-	b = protowire.AppendTag(b, num, protowire.Fixed64Type)
-	return protowire.AppendFixed64(b, v)
+	return protowire.AppendFixed64(appendTag(b, num, protowire.Fixed64Type), v)
 }
