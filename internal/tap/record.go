@@ -8,34 +8,38 @@ import (
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
-// encoder turns a batch of exchanges into Kafka records. All of a batch share one buffer and one slice of records: they
-// are acknowledged at about the same time, and one allocation serves sixty.
+// encoder turns a batch of exchanges into Kafka records. All of a batch share one buffer, one slice of headers and one of
+// records: they are acknowledged at about the same time, and one allocation serves sixty. What the exchanges were captured in
+// is not held by their records.
 type encoder struct {
 	buf     []byte
+	headers []topic.Header
 	records []topic.Record
 }
-
-// overhead is what a record's framing takes beside the bytes that Size counts; too little only costs another buffer.
-const overhead = 128
 
 func newEncoder(batch []*traffic.Exchange) *encoder {
 	size := 0
 	for _, x := range batch {
-		size += x.Size() + overhead
+		size += traffic.SizeHint(x) + traffic.MetaSize + len(x.Request.Method) + len(x.Request.Target)
 	}
-	return &encoder{buf: make([]byte, 0, size), records: make([]topic.Record, 0, len(batch))}
+	return &encoder{ // too little of one only costs another
+		buf: make([]byte, 0, size), headers: make([]topic.Header, 0, len(batch)*traffic.MetaHeaders),
+		records: make([]topic.Record, 0, len(batch)),
+	}
 }
 
 // record encodes x. The Kafka timestamp is never before the capture time, so that an offset looked up by time skips
 // nothing.
 func (e *encoder) record(x *traffic.Exchange, stamp time.Time) *topic.Record {
-	from := len(e.buf)
+	from, header := len(e.buf), len(e.headers)
 	e.buf = traffic.AppendExchange(e.buf, x)
+	value := e.buf[from:len(e.buf):len(e.buf)]
 	meta := traffic.MetaOf(x, pathOf(x.Request.Target))
+	e.headers, e.buf = traffic.AppendMetaIn(e.headers, e.buf, &meta)
 	e.records = append(e.records, topic.Record{
 		Key:     keyOf(x),
-		Value:   e.buf[from:len(e.buf):len(e.buf)],
-		Headers: traffic.AppendMeta(make([]topic.Header, 0, 8), &meta),
+		Value:   value,
+		Headers: e.headers[header:len(e.headers):len(e.headers)],
 		Time:    ceilMilli(stamp),
 	})
 	return &e.records[len(e.records)-1]

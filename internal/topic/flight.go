@@ -22,6 +22,7 @@ type flight struct {
 // what we let it have.
 func (w *Writer) launch(ctx context.Context, client *kgo.Client, slots []slot) {
 	flights := make([]flight, len(slots))
+	landed := w.landed // one closure for all
 	for i, s := range slots {
 		f := &flights[i]
 		*f = flight{
@@ -29,7 +30,7 @@ func (w *Writer) launch(ctx context.Context, client *kgo.Client, slots []slot) {
 			kr: kgo.Record{Key: s.rec.Key, Value: s.rec.Value, Headers: s.rec.Headers, Timestamp: s.rec.Time},
 		}
 		f.kr.Context = f
-		client.TryProduce(ctx, &f.kr, w.landed)
+		client.TryProduce(ctx, &f.kr, landed)
 	}
 }
 

@@ -41,6 +41,32 @@ func AppendExchange(b []byte, x *Exchange) []byte {
 	return b
 }
 
+// SizeHint is about how many bytes AppendExchange appends, rather more than less.
+func SizeHint(x *Exchange) int {
+	const fixed, each = 192, 8 // numbers, digest, tags and lengths; tags and lengths of a field
+	n := fixed + len(x.Source.Name) + len(x.Session) +
+		len(x.Connection.ID) + len(x.Connection.Client) + len(x.Connection.Server)
+	for i := range x.Redactions {
+		r := &x.Redactions[i]
+		n += 2*each + len(r.Rule) + len(r.KeyID) + len(r.Location)
+	}
+	fields := func(fields []Field) {
+		for i := range fields {
+			n += each + len(fields[i].Name) + len(fields[i].Value)
+		}
+	}
+	q := &x.Request
+	n += len(q.Method) + len(q.Scheme) + len(q.Authority) + len(q.Target) + len(q.Protocol) + len(q.Body)
+	fields(q.Headers)
+	fields(q.Trailers)
+	if r := x.Response; r != nil {
+		n += len(r.Body) + len(r.Protocol)
+		fields(r.Headers)
+		fields(r.Trailers)
+	}
+	return n
+}
+
 func appendRedaction(b []byte, r *Redaction) []byte {
 	b = appendString(b, 1, r.Rule)
 	b = appendVarint(b, 2, uint64(r.Version))

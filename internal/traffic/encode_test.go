@@ -259,6 +259,14 @@ func (r random) exchange() *Exchange {
 	return x
 }
 
+func TestSizeHintIsRatherTooMuch(t *testing.T) {
+	for _, x := range []*Exchange{{}, shopExchange()} {
+		size := len(AppendExchange(nil, x))
+		require.GreaterOrEqual(t, SizeHint(x), size)
+		require.LessOrEqual(t, SizeHint(x), 256+size+size/2)
+	}
+}
+
 func TestStringsAreWrittenAsUTF8(t *testing.T) {
 	var m reprisev1.Outcome
 	require.NoError(t, proto.Unmarshal(AppendOutcome(nil, &Outcome{Run: "a\xffb", Detail: "\xc3"}), &m))

@@ -50,42 +50,57 @@ type KafkaHeader = struct {
 	Value []byte
 }
 
-// AppendMeta appends the headers that say m. Method, path and traceparent are not copied; the others share one new
-// buffer.
+// MetaHeaders is the number of headers of an exchange without flags and traceparent, MetaSize the bytes of their values beside
+// method and path.
+const (
+	MetaHeaders = 6
+	MetaSize    = 2*len(ID{}) + 19 + 3 + 16
+)
+
+// AppendMeta appends the headers that say m. Their values share one new buffer.
 func AppendMeta[H ~struct {
 	Key   string
 	Value []byte
 }](to []H, m *Meta) []H {
-	buf := make([]byte, 0, 96+24*len(m.Flags.Names()))
-	add := func(key string, value []byte) { to = append(to, H(KafkaHeader{Key: key, Value: value})) }
-	cut := func(from int) []byte { return buf[from:len(buf):len(buf)] }
+	to, _ = AppendMetaIn(to, make([]byte, 0, MetaSize+len(m.Method)+len(m.Path)+24*len(m.Flags.Names())+len(m.Traceparent)), m)
+	return to
+}
 
-	buf = hex.AppendEncode(buf, m.ID[:])
-	add(HeaderID, cut(0))
-	n := len(buf)
-	buf = strconv.AppendUint(buf, unixNano(m.CaptureTime), 10)
-	add(HeaderCaptureTime, cut(n))
-	add(HeaderMethod, m.Method)
-	add(HeaderPath, m.Path)
-	if m.Status != 0 {
-		n = len(buf)
-		buf = strconv.AppendInt(buf, int64(m.Status), 10)
-		add(HeaderStatus, cut(n))
+// AppendMetaIn is AppendMeta with the values appended to buf: nothing of what m was made from is held.
+func AppendMetaIn[H ~struct {
+	Key   string
+	Value []byte
+}](to []H, buf []byte, m *Meta) ([]H, []byte) {
+	from := len(buf)
+	add := func(key string) {
+		to = append(to, H(KafkaHeader{Key: key, Value: buf[from:len(buf):len(buf)]}))
+		from = len(buf)
 	}
-	n = len(buf)
+	buf = hex.AppendEncode(buf, m.ID[:])
+	add(HeaderID)
+	buf = strconv.AppendUint(buf, unixNano(m.CaptureTime), 10)
+	add(HeaderCaptureTime)
+	buf = append(buf, m.Method...)
+	add(HeaderMethod)
+	buf = append(buf, m.Path...)
+	add(HeaderPath)
+	if m.Status != 0 {
+		buf = strconv.AppendInt(buf, int64(m.Status), 10)
+		add(HeaderStatus)
+	}
 	for shift := 60; shift >= 0; shift -= 4 {
 		buf = append(buf, "0123456789abcdef"[m.Sample>>shift&15])
 	}
-	add(HeaderSample, cut(n))
+	add(HeaderSample)
 	if m.Flags != 0 {
-		n = len(buf)
 		buf = append(buf, m.Flags.String()...)
-		add(HeaderFlags, cut(n))
+		add(HeaderFlags)
 	}
 	if len(m.Traceparent) > 0 {
-		add(HeaderTraceparent, m.Traceparent)
+		buf = append(buf, m.Traceparent...)
+		add(HeaderTraceparent)
 	}
-	return to
+	return to, buf
 }
 
 // ParseMeta reads the headers of a record into m, replacing what it held; headers with other names are skipped. An

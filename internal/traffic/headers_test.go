@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -91,4 +92,24 @@ func FuzzParseMeta(f *testing.F) {
 		m.Method, m.Path = again.Method, again.Path
 		require.Equal(t, m, again)
 	})
+}
+
+func TestMetaOfManyRecordsInOneBuffer(t *testing.T) {
+	var headers []recordHeader
+	buf := []byte("record")
+	ends := make([]int, 21) // of record i at i+1
+	for i := range 20 {
+		m := Meta{ID: MakeID([16]byte{1}, uint64(i)), CaptureTime: time.Unix(1, 0).UTC(), Method: []byte("GET"), Path: fmt.Appendf(nil, "/%d", i), Flags: Gap}
+		headers, buf = AppendMetaIn(headers, buf, &m)
+		m.Path[1] = '!' // what it was made from may change
+		ends[i+1] = len(headers)
+	}
+	for i := range 20 {
+		var m Meta
+		require.NoError(t, ParseMeta(headers[ends[i]:ends[i+1]], &m))
+		require.Equal(t, uint64(i), m.ID.Seq())
+		require.Equal(t, fmt.Sprint("/", i), string(m.Path))
+		require.Equal(t, Gap, m.Flags)
+	}
+	require.Equal(t, "record", string(buf[:6]))
 }
