@@ -96,7 +96,7 @@ func write(fd int, b []byte) (int, unix.Errno) {
 }
 
 // ready serves an event on one side of c.
-func (l *loop) ready(c *conn, side int, events uint32) {
+func (l *loop) ready(c *conn, side int, events uint32, now time.Time) {
 	switch {
 	case c.connecting && side == server:
 		l.connected(c)
@@ -114,12 +114,12 @@ func (l *loop) ready(c *conn, side int, events uint32) {
 		l.flush(c, side)
 	}
 	if !c.closed && events&^unix.EPOLLOUT != 0 {
-		l.pass(c, side, events)
+		l.pass(c, side, events, now)
 	}
 }
 
-// pass reads once from a side and writes to the other.
-func (l *loop) pass(c *conn, side int, events uint32) {
+// pass reads once from a side, which had something to read at now, and writes to the other.
+func (l *loop) pass(c *conn, side int, events uint32, now time.Time) {
 	from, to := &c.sides[side], &c.sides[1-side]
 	if from.eof || len(to.unsent) > 0 { // not to be read now; only its breaking off is news
 		if events&unix.EPOLLERR != 0 {
@@ -135,7 +135,6 @@ func (l *loop) pass(c *conn, side int, events uint32) {
 		return
 	}
 	n, errno := receive(from.fd, l.room(), 0)
-	at := time.Now()
 	switch {
 	case errno == unix.EAGAIN:
 		return
@@ -144,14 +143,14 @@ func (l *loop) pass(c *conn, side int, events uint32) {
 		return
 	case n == 0:
 		from.eof = true
-		l.note(c, endOf(side), nil, at)
+		l.note(c, endOf(side), nil, now)
 		l.settle(c)
 		return
 	}
 	from.bulk = n >= bulk
 	data := l.keep(n)
 	sent, errno := write(to.fd, data)
-	l.note(c, dataOf(side), data, at)
+	l.note(c, dataOf(side), data, now)
 	switch {
 	case errno != 0 && errno != unix.EAGAIN:
 		l.salvage(c, 1-side)
