@@ -46,6 +46,7 @@ var mayImport = map[string][]string{
 	"internal/broker":           {"fault", "topic"},
 	"internal/handover":         {},
 	"internal/spool":            {"fault"},
+	"internal/meter":            {},
 	"internal/admin":            {"fault"},
 	"internal/web":              {"traffic", "fault", "report"},
 	"internal/tap":              {"*"},

@@ -102,6 +102,9 @@ func (p *Pipeline) held() bool {
 	}
 }
 
+// wanted reports whether the settings say that capture is on.
+func (p *Pipeline) wanted() bool { return p.settings.Load().Capture }
+
 // apply makes the workers go by other settings, from their next batches on.
 func (p *Pipeline) apply(s *inForce) { p.settings.Store(s) }
 
@@ -111,12 +114,19 @@ func (p *Pipeline) Counters() *Counters { return &p.counters }
 // Offer takes a batch of exchanges over and returns at once. Their bytes are given back to the budget when they are
 // encoded or given up.
 func (p *Pipeline) Offer(batch []wire.Captured) {
+	if len(batch) == 0 {
+		return
+	}
 	p.counters.seen.Add(uint64(len(batch)))
 	switch held := p.held(); {
 	case held && p.cfg.Budget.halfUsed():
 		p.release("half of the memory for what is being captured is used")
 	case !held && !p.settings.Load().Capture:
 		p.leaveOut(batch)
+		return
+	}
+	if p.cfg.Budget.Shut() {
+		p.giveUp(batch, reasonProtection)
 		return
 	}
 	batch = slices.Clone(batch) // the slice stays the source's
@@ -230,10 +240,15 @@ func (p *Pipeline) take() []wire.Captured {
 	return batch
 }
 
-// shedOldest takes the oldest exchanges out of the queue when the budget is nearly used up. Called locked.
+// shedOldest takes the oldest exchanges out of the queue when the budget is nearly used up, unless older ones are not
+// finished: their holders shed those. Called locked.
 func (p *Pipeline) shedOldest() (old [][]wire.Captured) {
 	excess := p.cfg.Budget.excess()
-	for excess > 0 && len(p.queue) > 0 {
+	if excess == 0 {
+		return nil
+	}
+	unfinished := p.cfg.Budget.oldest()
+	for excess > 0 && len(p.queue) > 0 && p.queue[0][0].Exchange.CaptureTime.UnixNano()-together <= unfinished {
 		for i := range p.queue[0] {
 			excess -= p.queue[0][i].Bytes
 		}
@@ -275,6 +290,10 @@ func (w *worker) handle(batch []wire.Captured) {
 	settings := p.settings.Load()
 	if !settings.Capture {
 		p.leaveOut(batch)
+		return
+	}
+	if p.cfg.Budget.Shut() {
+		p.giveUp(batch, reasonProtection)
 		return
 	}
 	w.kept = w.kept[:0]

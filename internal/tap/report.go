@@ -22,6 +22,7 @@ type reporter struct {
 	report   *reprisev1.TapReport // counters, settings and final are set for each record
 	counters *Counters
 	board    *board
+	guarding *protector
 	writer   *topic.Writer
 }
 
@@ -55,7 +56,7 @@ func newReporter(t *Tap, sources []Source) *reporter {
 		r.ResponseWaitNano = max(r.ResponseWaitNano, uint64(src.ResponseWait))
 	}
 	r.Source = strings.Join(kinds, ",")
-	return &reporter{report: r, counters: t.pipeline.Counters(), board: t.board, writer: t.control}
+	return &reporter{report: r, counters: t.pipeline.Counters(), board: t.board, guarding: t.guarding, writer: t.control}
 }
 
 // run reports at once, then periodically and when settings change, until ctx ends.
@@ -76,6 +77,7 @@ func (r *reporter) run(ctx context.Context) {
 // write puts one report; a final one has the counters of the whole life of the tap.
 func (r *reporter) write(final bool) {
 	r.report.Final, r.report.Counters, r.report.Settings = final, r.counters.Report(), r.board.report()
+	r.report.SelfProtection = r.guarding.report()
 	author := control.Author{Writer: fmt.Sprintf("tap %s pid %d", r.report.GetHost(), os.Getpid()), Time: time.Now()}
 	record := author.Report(r.report)
 	r.writer.Put(&topic.Record{Key: []byte(record.Key), Value: record.Value, Time: author.Time})

@@ -65,6 +65,9 @@ type Answer struct {
 	ByCommand  []string `json:"by_command"` // which of these a command has set
 	Obeys      bool     `json:"obeys"`      // it has confirmed what was set, or nothing was
 	AfterMilli *int64   `json:"after_ms,omitempty"`
+
+	// OffByItself is why capture is off although Capture says on: "cpu" or "memory".
+	OffByItself string `json:"off_by_itself,omitempty"`
 }
 
 // liveFor is how long after its last report a tap counts as running: it reports every 10 s.
@@ -297,7 +300,7 @@ func answerOf(t *control.Tap) Answer {
 	state := Answer{
 		ID: idOf(t), Name: r.GetName(), Source: r.GetSource(), Host: r.GetHost(), Capture: s.GetCapture(), Sample: s.GetSample(),
 		Include: append([]string{}, s.GetInclude()...), Exclude: append([]string{}, s.GetExclude()...), RateLimit: s.GetRateLimit(),
-		ByCommand: []string{},
+		ByCommand: []string{}, OffByItself: r.GetSelfProtection().GetCause(),
 	}
 	for _, c := range s.GetByCommand() {
 		state.ByCommand = append(state.ByCommand, c.GetCommand().GetVerb())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/meter"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -27,6 +28,9 @@ type Options struct {
 	MemoryMax int64  // bytes that capture may hold, all in all
 	SpoolDir  string // where what Kafka does not take in time is kept; empty: it is dropped
 	SpoolMax  int64  // bytes of all files there; at least spool.LeastBytes
+	MaxCPU    MaxCPU
+	MaxRSS    MaxRSS
+	Bounds    meter.Bounds // of the process, which the two are about
 	Workers   int
 	Settings  Settings // what can be changed later
 	SampleBy  Unit
@@ -60,6 +64,7 @@ type Tap struct {
 	board    *board
 	follower *follower
 	spill    *spill // nil: no spool
+	guarding *protector
 }
 
 // Source is where the exchanges come from, and what is reported of it.
@@ -118,6 +123,7 @@ func New(o Options) (*Tap, error) {
 	if t.board, err = newBoard(o, t.id, t.pipeline.apply, t.pipeline.release); err != nil {
 		return nil, err
 	}
+	t.guarding = newProtector(o, t.pipeline, t.board)
 	if t.follower, err = newFollower(o, t.board); err != nil {
 		return nil, err
 	}
@@ -140,6 +146,7 @@ func (t *Tap) register() error {
 		gauge("reprise_tap_memory_bytes", "Bytes that capture holds: being captured, waiting, and on their way to Kafka or the spool.", t.held),
 		gauge("reprise_tap_memory_max_bytes", "Bytes that capture may hold (--memory-max).", func() int64 { return t.opts.MemoryMax }),
 		t.pipeline.counters.Register(t.opts.Registerer),
+		t.guarding.register(t.opts.Registerer),
 	)
 	if s := t.spill; s != nil {
 		err = errors.Join(
@@ -183,6 +190,7 @@ func (t *Tap) Run(ctx context.Context, sources ...Source) error {
 	pipeline := start(behind, t.pipeline.Run)
 	reporting := start(behind, func(ctx context.Context) error { reports.run(ctx); return nil })
 	following := start(ctx, t.follower.run)
+	guarding := start(ctx, t.guarding.run)
 	var spilling stage
 	if t.spill != nil {
 		spilling = start(behind, t.spill.run)
@@ -199,7 +207,7 @@ func (t *Tap) Run(ctx context.Context, sources ...Source) error {
 	if t.spill != nil {
 		err = errors.Join(err, spilling.stopWithin(spillEnd))
 	}
-	err = errors.Join(err, following.stop(), reporting.stop())
+	err = errors.Join(err, guarding.stop(), following.stop(), reporting.stop())
 	reports.write(true)
 	logSummary(t.opts.Logger, t.pipeline.Counters().Report())
 	if err = errors.Join(err, control.stop()); err != nil {

@@ -33,6 +33,10 @@ type Dialog struct {
 	held        int64 // of Budget, for the framers or h2
 	h2          *h2   // it speaks HTTP/2; nil: it does not, or is not read any more
 
+	headBefore, headBehind *Dialog // in Recorder.heads
+	headSince              int64   // in ns since 1970
+	inHeads                bool
+
 	// Of dialogs that are seen as packets: see gap.go.
 	reqLost, resLost bool // bytes are missing: what comes is left until a message begins
 	unpaired         bool // requests that are sent from now on get no answer
@@ -216,6 +220,7 @@ func (r *Recorder) survive(d *Dialog) {
 	d.serverDone, d.counted = true, true
 	held := d.held
 	d.held = 0
+	r.heads.note(d, false)
 	r.cfg.Budget.Release(held)
 }
 

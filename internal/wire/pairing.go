@@ -43,9 +43,16 @@ func (r *Recorder) keepRequest(d *Dialog, p *pending, whole bool) {
 			return
 		}
 	}
+	if r.shut() {
+		r.lose(p, LostProtection)
+		return
+	}
 	if !r.book(p, slotSize+len(h.Block)+len(h.Fields)*fieldSize) {
 		r.lose(p, LostMemory)
 		return
+	}
+	if r.shedder != nil {
+		r.unfinished.add(p)
 	}
 	var block []byte
 	var fields []traffic.Field
@@ -316,6 +323,7 @@ func (r *Recorder) noMoreResponses(d *Dialog, now time.Time) {
 // bookHeld keeps the books of what the framers hold. It reports whether the budget allowed it.
 func (r *Recorder) bookHeld(d *Dialog) bool {
 	if d.h2 != nil {
+		r.heads.note(d, false)
 		return r.bookH2(d)
 	}
 	held := int64(max(d.req.Held()-freeHeld, 0) + max(d.res.Held()-freeHeld, 0))
@@ -327,6 +335,8 @@ func (r *Recorder) bookHeld(d *Dialog) bool {
 	case held < d.held:
 		r.cfg.Budget.Release(d.held - held)
 	}
-	d.held = held
+	if d.held = held; r.shedder != nil {
+		r.heads.note(d, held > 0)
+	}
 	return true
 }

@@ -14,7 +14,7 @@ type Captured struct {
 	Bytes    int64
 }
 
-// Budget bounds the bytes that captures hold. Its methods must be quick and safe for several goroutines.
+// Budget bounds the bytes that captures hold. Its methods must be quick and safe for several goroutines. It may be a Shedder.
 type Budget interface {
 	TryAcquire(n int64) bool
 	Release(n int64)
@@ -31,12 +31,13 @@ const (
 	LostLargeHeader             // a header block of more than MaxHeader bytes or MaxFields lines
 	LostPanic                   // the parser failed; the connection's capture was given up
 	LostStreams                 // too many unfinished exchanges on one HTTP/2 connection
+	LostProtection              // Budget is shut
 	Losses                      // how many there are
 )
 
 // String returns the name used as a metric label.
 func (l Loss) String() string {
-	return [...]string{"marked", "memory", "malformed", "header_too_large", "panic", "streams", "other"}[min(l, Losses)]
+	return [...]string{"marked", "memory", "malformed", "header_too_large", "panic", "streams", "self_protection", "other"}[min(l, Losses)]
 }
 
 // Counts are totals. Every request seen is handed over by Take once, or lost once.
@@ -72,6 +73,7 @@ type Recorder struct {
 	free    *pending // to be used again
 	waiting pendings // for the answer, by deadline
 	scheme  []byte
+	shedding
 }
 
 // NewRecorder returns a Recorder without dialogs.
@@ -86,7 +88,11 @@ func NewRecorder(cfg RecorderConfig) *Recorder {
 	if cfg.Scheme == "" {
 		cfg.Scheme = "http"
 	}
-	return &Recorder{cfg: cfg, scheme: []byte(cfg.Scheme)}
+	r := &Recorder{cfg: cfg, scheme: []byte(cfg.Scheme)}
+	if s, ok := cfg.Budget.(Shedder); ok {
+		r.shedder, r.place = s, s.Join()
+	}
+	return r
 }
 
 type unbounded struct{}
@@ -106,9 +112,17 @@ func (r *Recorder) Take() []Captured {
 func (r *Recorder) Ready() int { return len(r.out) }
 
 // Expire finishes the exchanges whose answer did not come, or did not end, within ResponseWait: the first as
-// NO_RESPONSE, the second with what has come as TRUNCATED_RESPONSE. It returns when to call it next; the zero time when
-// nothing waits.
+// NO_RESPONSE, the second with what has come as TRUNCATED_RESPONSE. Then it gives up what a Shedder wants to have given up.
+// It returns when to call it next; the zero time when nothing waits.
 func (r *Recorder) Expire(now time.Time) time.Time {
+	next := r.expire(now)
+	if again := r.shed(now); next.IsZero() || !again.IsZero() && again.Before(next) {
+		next = again
+	}
+	return next
+}
+
+func (r *Recorder) expire(now time.Time) time.Time {
 	for p := r.waiting.first; p != nil; p = r.waiting.first {
 		if p.deadline.After(now) {
 			return p.deadline
@@ -142,8 +156,11 @@ type pending struct {
 	oneSided   bool // its answer cannot be seen
 	inDialog   bool // in Dialog's queue
 	waits      bool // in Recorder.waiting
+	aging      bool // in Recorder.unfinished
 	next       *pending
 	prev, then *pending // in Recorder.waiting
+
+	older, newer *pending // in Recorder.unfinished
 }
 
 // silence is what an exchange without answer is flagged with.
@@ -205,6 +222,7 @@ func (r *Recorder) recycle(p *pending) {
 // finish hands the exchange over.
 func (r *Recorder) finish(p *pending) {
 	r.waiting.remove(p)
+	r.unfinished.remove(p)
 	if p.slot == nil {
 		return
 	}
@@ -222,6 +240,7 @@ func (r *Recorder) finish(p *pending) {
 // lose gives the exchange up; framing goes on.
 func (r *Recorder) lose(p *pending, why Loss) {
 	r.waiting.remove(p)
+	r.unfinished.remove(p)
 	if p.settled {
 		return
 	}
@@ -233,8 +252,10 @@ func (r *Recorder) lose(p *pending, why Loss) {
 
 // book takes n more bytes of the budget for p.
 func (r *Recorder) book(p *pending, n int) bool {
-	if !r.cfg.Budget.TryAcquire(int64(n)) {
-		return false
+	for !r.cfg.Budget.TryAcquire(int64(n)) {
+		if !r.makeRoom(p) {
+			return false
+		}
 	}
 	p.booked += int64(n)
 	return true

@@ -208,9 +208,11 @@ type TapReport struct {
 	Final    bool      `protobuf:"varint,11,opt,name=final,proto3" json:"final,omitempty"`
 	Counters *Counters `protobuf:"bytes,12,opt,name=counters,proto3" json:"counters,omitempty"`
 	// What can be changed while the tap runs, as it is in force. Absent: a version that cannot be told.
-	Settings      *TapSettings `protobuf:"bytes,13,opt,name=settings,proto3" json:"settings,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Settings *TapSettings `protobuf:"bytes,13,opt,name=settings,proto3" json:"settings,omitempty"`
+	// Capture has switched itself off, although the settings say on. Absent: it has not.
+	SelfProtection *SelfProtection `protobuf:"bytes,14,opt,name=self_protection,json=selfProtection,proto3" json:"self_protection,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *TapReport) Reset() {
@@ -334,6 +336,84 @@ func (x *TapReport) GetSettings() *TapSettings {
 	return nil
 }
 
+func (x *TapReport) GetSelfProtection() *SelfProtection {
+	if x != nil {
+		return x.SelfProtection
+	}
+	return nil
+}
+
+// Why a tap does not capture: it used more than it is to, and leaves the rest to the traffic.
+type SelfProtection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "cpu" or "memory".
+	Cause string `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	// What was measured then, and the limit: shares of the CPU that the tap may use, or resident bytes.
+	Value         float64 `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
+	Limit         float64 `protobuf:"fixed64,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	SinceUnixNano uint64  `protobuf:"fixed64,4,opt,name=since_unix_nano,json=sinceUnixNano,proto3" json:"since_unix_nano,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SelfProtection) Reset() {
+	*x = SelfProtection{}
+	mi := &file_reprise_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SelfProtection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SelfProtection) ProtoMessage() {}
+
+func (x *SelfProtection) ProtoReflect() protoreflect.Message {
+	mi := &file_reprise_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SelfProtection.ProtoReflect.Descriptor instead.
+func (*SelfProtection) Descriptor() ([]byte, []int) {
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SelfProtection) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *SelfProtection) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *SelfProtection) GetLimit() float64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *SelfProtection) GetSinceUnixNano() uint64 {
+	if x != nil {
+		return x.SinceUnixNano
+	}
+	return 0
+}
+
 // What `tap set` changes.
 type TapSettings struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -354,7 +434,7 @@ type TapSettings struct {
 
 func (x *TapSettings) Reset() {
 	*x = TapSettings{}
-	mi := &file_reprise_v1_control_proto_msgTypes[2]
+	mi := &file_reprise_v1_control_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -366,7 +446,7 @@ func (x *TapSettings) String() string {
 func (*TapSettings) ProtoMessage() {}
 
 func (x *TapSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[2]
+	mi := &file_reprise_v1_control_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -379,7 +459,7 @@ func (x *TapSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapSettings.ProtoReflect.Descriptor instead.
 func (*TapSettings) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TapSettings) GetCapture() bool {
@@ -447,7 +527,7 @@ type TapCommand struct {
 
 func (x *TapCommand) Reset() {
 	*x = TapCommand{}
-	mi := &file_reprise_v1_control_proto_msgTypes[3]
+	mi := &file_reprise_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +539,7 @@ func (x *TapCommand) String() string {
 func (*TapCommand) ProtoMessage() {}
 
 func (x *TapCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[3]
+	mi := &file_reprise_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +552,7 @@ func (x *TapCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapCommand.ProtoReflect.Descriptor instead.
 func (*TapCommand) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TapCommand) GetCommand() *Command {
@@ -530,7 +610,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_reprise_v1_control_proto_msgTypes[4]
+	mi := &file_reprise_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +622,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[4]
+	mi := &file_reprise_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +635,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Counters) GetSeen() uint64 {
@@ -657,7 +737,7 @@ type RunSpec struct {
 
 func (x *RunSpec) Reset() {
 	*x = RunSpec{}
-	mi := &file_reprise_v1_control_proto_msgTypes[5]
+	mi := &file_reprise_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +749,7 @@ func (x *RunSpec) String() string {
 func (*RunSpec) ProtoMessage() {}
 
 func (x *RunSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[5]
+	mi := &file_reprise_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +762,7 @@ func (x *RunSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSpec.ProtoReflect.Descriptor instead.
 func (*RunSpec) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RunSpec) GetRun() string {
@@ -795,7 +875,7 @@ type PartitionWindow struct {
 
 func (x *PartitionWindow) Reset() {
 	*x = PartitionWindow{}
-	mi := &file_reprise_v1_control_proto_msgTypes[6]
+	mi := &file_reprise_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +887,7 @@ func (x *PartitionWindow) String() string {
 func (*PartitionWindow) ProtoMessage() {}
 
 func (x *PartitionWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[6]
+	mi := &file_reprise_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +900,7 @@ func (x *PartitionWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionWindow.ProtoReflect.Descriptor instead.
 func (*PartitionWindow) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *PartitionWindow) GetPartition() int32 {
@@ -862,7 +942,7 @@ type TimeBase struct {
 
 func (x *TimeBase) Reset() {
 	*x = TimeBase{}
-	mi := &file_reprise_v1_control_proto_msgTypes[7]
+	mi := &file_reprise_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +954,7 @@ func (x *TimeBase) String() string {
 func (*TimeBase) ProtoMessage() {}
 
 func (x *TimeBase) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[7]
+	mi := &file_reprise_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +967,7 @@ func (x *TimeBase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeBase.ProtoReflect.Descriptor instead.
 func (*TimeBase) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *TimeBase) GetRun() string {
@@ -949,7 +1029,7 @@ type CaptureGap struct {
 
 func (x *CaptureGap) Reset() {
 	*x = CaptureGap{}
-	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	mi := &file_reprise_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1041,7 @@ func (x *CaptureGap) String() string {
 func (*CaptureGap) ProtoMessage() {}
 
 func (x *CaptureGap) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	mi := &file_reprise_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1054,7 @@ func (x *CaptureGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureGap.ProtoReflect.Descriptor instead.
 func (*CaptureGap) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CaptureGap) GetFromUnixNano() uint64 {
@@ -1019,7 +1099,7 @@ type ReplicaReport struct {
 
 func (x *ReplicaReport) Reset() {
 	*x = ReplicaReport{}
-	mi := &file_reprise_v1_control_proto_msgTypes[9]
+	mi := &file_reprise_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1111,7 @@ func (x *ReplicaReport) String() string {
 func (*ReplicaReport) ProtoMessage() {}
 
 func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[9]
+	mi := &file_reprise_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1124,7 @@ func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaReport.ProtoReflect.Descriptor instead.
 func (*ReplicaReport) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ReplicaReport) GetRun() string {
@@ -1153,7 +1233,7 @@ type RunEnd struct {
 
 func (x *RunEnd) Reset() {
 	*x = RunEnd{}
-	mi := &file_reprise_v1_control_proto_msgTypes[10]
+	mi := &file_reprise_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1245,7 @@ func (x *RunEnd) String() string {
 func (*RunEnd) ProtoMessage() {}
 
 func (x *RunEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[10]
+	mi := &file_reprise_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1258,7 @@ func (x *RunEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunEnd.ProtoReflect.Descriptor instead.
 func (*RunEnd) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RunEnd) GetRun() string {
@@ -1233,7 +1313,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_reprise_v1_control_proto_msgTypes[11]
+	mi := &file_reprise_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1245,7 +1325,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[11]
+	mi := &file_reprise_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1258,7 +1338,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Command) GetId() string {
@@ -1319,7 +1399,7 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\arun_end\x18\x06 \x01(\v2\x12.reprise.v1.RunEndH\x00R\x06runEnd\x12/\n" +
 	"\acommand\x18\a \x01(\v2\x13.reprise.v1.CommandH\x00R\acommand\x12B\n" +
 	"\x0ereplica_report\x18\b \x01(\v2\x19.reprise.v1.ReplicaReportH\x00R\rreplicaReportB\x06\n" +
-	"\x04kind\"\xa9\x03\n" +
+	"\x04kind\"\xee\x03\n" +
 	"\tTapReport\x12\x15\n" +
 	"\x06tap_id\x18\x01 \x01(\fR\x05tapId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1334,7 +1414,13 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	" \x01(\x06R\x0fstartedUnixNano\x12\x14\n" +
 	"\x05final\x18\v \x01(\bR\x05final\x120\n" +
 	"\bcounters\x18\f \x01(\v2\x14.reprise.v1.CountersR\bcounters\x123\n" +
-	"\bsettings\x18\r \x01(\v2\x17.reprise.v1.TapSettingsR\bsettings\"\xec\x01\n" +
+	"\bsettings\x18\r \x01(\v2\x17.reprise.v1.TapSettingsR\bsettings\x12C\n" +
+	"\x0fself_protection\x18\x0e \x01(\v2\x1a.reprise.v1.SelfProtectionR\x0eselfProtection\"z\n" +
+	"\x0eSelfProtection\x12\x14\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x01R\x05limit\x12&\n" +
+	"\x0fsince_unix_nano\x18\x04 \x01(\x06R\rsinceUnixNano\"\xec\x01\n" +
 	"\vTapSettings\x12\x18\n" +
 	"\acapture\x18\x01 \x01(\bR\acapture\x12\x16\n" +
 	"\x06sample\x18\x02 \x01(\tR\x06sample\x12\x18\n" +
@@ -1459,41 +1545,43 @@ func file_reprise_v1_control_proto_rawDescGZIP() []byte {
 	return file_reprise_v1_control_proto_rawDescData
 }
 
-var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_reprise_v1_control_proto_goTypes = []any{
 	(*Control)(nil),         // 0: reprise.v1.Control
 	(*TapReport)(nil),       // 1: reprise.v1.TapReport
-	(*TapSettings)(nil),     // 2: reprise.v1.TapSettings
-	(*TapCommand)(nil),      // 3: reprise.v1.TapCommand
-	(*Counters)(nil),        // 4: reprise.v1.Counters
-	(*RunSpec)(nil),         // 5: reprise.v1.RunSpec
-	(*PartitionWindow)(nil), // 6: reprise.v1.PartitionWindow
-	(*TimeBase)(nil),        // 7: reprise.v1.TimeBase
-	(*CaptureGap)(nil),      // 8: reprise.v1.CaptureGap
-	(*ReplicaReport)(nil),   // 9: reprise.v1.ReplicaReport
-	(*RunEnd)(nil),          // 10: reprise.v1.RunEnd
-	(*Command)(nil),         // 11: reprise.v1.Command
-	nil,                     // 12: reprise.v1.Counters.DroppedEntry
+	(*SelfProtection)(nil),  // 2: reprise.v1.SelfProtection
+	(*TapSettings)(nil),     // 3: reprise.v1.TapSettings
+	(*TapCommand)(nil),      // 4: reprise.v1.TapCommand
+	(*Counters)(nil),        // 5: reprise.v1.Counters
+	(*RunSpec)(nil),         // 6: reprise.v1.RunSpec
+	(*PartitionWindow)(nil), // 7: reprise.v1.PartitionWindow
+	(*TimeBase)(nil),        // 8: reprise.v1.TimeBase
+	(*CaptureGap)(nil),      // 9: reprise.v1.CaptureGap
+	(*ReplicaReport)(nil),   // 10: reprise.v1.ReplicaReport
+	(*RunEnd)(nil),          // 11: reprise.v1.RunEnd
+	(*Command)(nil),         // 12: reprise.v1.Command
+	nil,                     // 13: reprise.v1.Counters.DroppedEntry
 }
 var file_reprise_v1_control_proto_depIdxs = []int32{
 	1,  // 0: reprise.v1.Control.tap_report:type_name -> reprise.v1.TapReport
-	5,  // 1: reprise.v1.Control.run_spec:type_name -> reprise.v1.RunSpec
-	7,  // 2: reprise.v1.Control.time_base:type_name -> reprise.v1.TimeBase
-	10, // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
-	11, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
-	9,  // 5: reprise.v1.Control.replica_report:type_name -> reprise.v1.ReplicaReport
-	4,  // 6: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
-	2,  // 7: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
-	3,  // 8: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
-	11, // 9: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
-	12, // 10: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
-	6,  // 11: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
-	8,  // 12: reprise.v1.TimeBase.gaps:type_name -> reprise.v1.CaptureGap
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	6,  // 1: reprise.v1.Control.run_spec:type_name -> reprise.v1.RunSpec
+	8,  // 2: reprise.v1.Control.time_base:type_name -> reprise.v1.TimeBase
+	11, // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
+	12, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
+	10, // 5: reprise.v1.Control.replica_report:type_name -> reprise.v1.ReplicaReport
+	5,  // 6: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
+	3,  // 7: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
+	2,  // 8: reprise.v1.TapReport.self_protection:type_name -> reprise.v1.SelfProtection
+	4,  // 9: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
+	12, // 10: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
+	13, // 11: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
+	7,  // 12: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
+	9,  // 13: reprise.v1.TimeBase.gaps:type_name -> reprise.v1.CaptureGap
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_reprise_v1_control_proto_init() }
@@ -1509,14 +1597,14 @@ func file_reprise_v1_control_proto_init() {
 		(*Control_Command)(nil),
 		(*Control_ReplicaReport)(nil),
 	}
-	file_reprise_v1_control_proto_msgTypes[9].OneofWrappers = []any{}
+	file_reprise_v1_control_proto_msgTypes[10].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reprise_v1_control_proto_rawDesc), len(file_reprise_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,172 @@
+package wire
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// Shedder is a Budget that also says what has to go before it is finished. A Recorder whose Budget is one gives its exchanges,
+// and heads that are not whole, up by itself, the oldest first, in Expire.
+type Shedder interface {
+	Budget
+	// Join returns the place of a Recorder among all holders.
+	Join() *Place
+	// Shut reports that nothing is to be kept at all: messages are framed and counted only.
+	Shut() bool
+	// Sheds reports whether what began at start (ns since 1970), the oldest that place holds, is to be given up now.
+	Sheds(place *Place, start int64) bool
+}
+
+// Place is where a Recorder tells how old its oldest unfinished exchange is, so that of all holders' the oldest go first.
+type Place struct{ oldest atomic.Int64 }
+
+// Never is the Oldest of a place that holds nothing.
+const Never = math.MaxInt64
+
+// Oldest returns when the oldest began, in ns since 1970; Never: there is none.
+func (p *Place) Oldest() int64 {
+	if at := p.oldest.Load(); at != 0 {
+		return at
+	}
+	return Never
+}
+
+func (p *Place) tell(at int64) {
+	if p.oldest.Load() != at { // a plain look is cheaper
+		p.oldest.Store(at)
+	}
+}
+
+// shedEvery is how often a Recorder looks whether something has to go, while it has something that could.
+const shedEvery = 200 * time.Millisecond
+
+// shedding is a Recorder's part in it.
+type shedding struct {
+	shedder    Shedder // nil: the Budget is none
+	place      *Place
+	unfinished aged // exchanges, oldest first
+	heads      heads
+}
+
+func (s *shedding) shut() bool { return s.shedder != nil && s.shedder.Shut() }
+
+// shed gives up what has to go, and returns when to look again; the zero time when there is nothing.
+func (r *Recorder) shed(now time.Time) time.Time {
+	if r.shedder == nil {
+		return time.Time{}
+	}
+	for r.unfinished.first != nil && r.shedder.Shut() {
+		r.lose(r.unfinished.first, LostProtection)
+	}
+	for {
+		p, d, oldest := r.unfinished.first, r.heads.first, int64(Never)
+		if p != nil {
+			oldest = p.start.UnixNano()
+		}
+		if d != nil {
+			oldest = min(oldest, d.headSince)
+		}
+		r.place.tell(oldest)
+		switch {
+		case oldest == Never:
+			return time.Time{}
+		case !r.shedder.Sheds(r.place, oldest):
+			return now.Add(shedEvery)
+		case d != nil && oldest == d.headSince:
+			r.dropHead(d, now)
+		default:
+			r.lose(p, LostMemory)
+		}
+	}
+}
+
+// makeRoom gives up the oldest exchange for the sake of p, which is being read: where many come at once, the oldest are to go
+// and not those that come last. It reports whether it did.
+func (r *Recorder) makeRoom(p *pending) bool {
+	oldest := r.unfinished.first
+	if oldest == nil || oldest == p || !r.shedder.Sheds(r.place, oldest.start.UnixNano()) {
+		return false
+	}
+	r.lose(oldest, LostMemory)
+	return true
+}
+
+// dropHead gives up what d holds of heads that are not whole, and with it the reading of that direction.
+func (r *Recorder) dropHead(d *Dialog, now time.Time) {
+	defer r.survive(d)
+	if d.req.Held() > freeHeld {
+		d.req.fail(NoMemory)
+		r.requestFailed(d, now)
+	}
+	if d.res.Held() > freeHeld {
+		d.res.fail(NoMemory)
+		r.responseFailed(d, now)
+	}
+	r.bookHeld(d)
+}
+
+// aged is a list of exchanges in the order in which they began.
+type aged struct{ first, last *pending }
+
+func (l *aged) add(p *pending) {
+	p.aging, p.older, p.newer = true, l.last, nil
+	if l.last != nil {
+		l.last.newer = p
+	} else {
+		l.first = p
+	}
+	l.last = p
+}
+
+func (l *aged) remove(p *pending) {
+	if !p.aging {
+		return
+	}
+	if p.older != nil {
+		p.older.newer = p.newer
+	} else {
+		l.first = p.newer
+	}
+	if p.newer != nil {
+		p.newer.older = p.older
+	} else {
+		l.last = p.older
+	}
+	p.aging, p.older, p.newer = false, nil, nil
+}
+
+// heads is a list of dialogs that hold more of a head than is free, in the order in which those began.
+type heads struct{ first, last *Dialog }
+
+// note puts d in the list, or takes it out.
+func (l *heads) note(d *Dialog, holds bool) {
+	switch {
+	case holds == d.inHeads:
+	case holds:
+		began := d.reqStart
+		if d.req.Held() <= freeHeld {
+			began = d.resStart
+		}
+		d.headSince = began.UnixNano()
+		d.inHeads, d.headBefore, d.headBehind = true, l.last, nil
+		if l.last != nil {
+			l.last.headBehind = d
+		} else {
+			l.first = d
+		}
+		l.last = d
+	default:
+		if d.headBefore != nil {
+			d.headBefore.headBehind = d.headBehind
+		} else {
+			l.first = d.headBehind
+		}
+		if d.headBehind != nil {
+			d.headBehind.headBefore = d.headBefore
+		} else {
+			l.last = d.headBefore
+		}
+		d.inHeads, d.headBefore, d.headBehind = false, nil, nil
+	}
+}
