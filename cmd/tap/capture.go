@@ -13,6 +13,7 @@ import (
 	"github.com/reprise-io/reprise/cmd/internal/cli"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/meter"
 	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/spool"
 	"github.com/reprise-io/reprise/internal/tap"
@@ -41,6 +42,8 @@ type captureOptions struct {
 	spoolDir  string
 	spoolMax  cli.Bytes
 	workers   int
+	maxCPU    string
+	maxRSS    string
 	capture   string
 	sample    string
 	sampleBy  string
@@ -65,6 +68,8 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.spoolDir, "spool-dir", "", "directory for what Kafka does not take in time; it is sent later, also by the next run. Off unless given")
 	fs.Var(&o.spoolMax, "spool-max", "all that the spool may take on disk; beyond it the oldest is dropped and counted")
 	fs.IntVar(&o.workers, "workers", max(1, runtime.NumCPU()/2), "goroutines that redact and encode")
+	fs.StringVar(&o.maxCPU, "max-cpu", tap.LimitAuto, "capture switches itself off while the tap uses more than this share of the CPU that it may use (its control group's quota, else the cores), such as 50%; auto: 90% where there is a quota; off: never")
+	fs.StringVar(&o.maxRSS, "max-rss", tap.LimitAuto, "capture switches itself off while the tap's resident memory is above this: a size, or a share of its control group's limit; auto: 90% where there is a limit; off: never")
 	fs.StringVar(&o.capture, "capture", "on", "on, or off: traffic passes and is counted, nothing is recorded")
 	fs.StringVar(&o.sample, "sample", "100%", "share of the traffic to record; whole sessions are kept")
 	fs.StringVar(&o.sampleBy, "sample-by", string(tap.BySession), "what is kept whole: session, connection or request")
@@ -104,6 +109,10 @@ func (o *captureOptions) check() problems {
 	if o.spoolMax < spool.LeastBytes {
 		wrong.note("spool-max", fault.BadUsage(fmt.Sprintf("--spool-max %s is too small", o.spoolMax.String()), "", "at least 16MiB; 1GiB is usual"))
 	}
+	_, err = tap.ParseMaxCPU(o.maxCPU)
+	wrong.note("max-cpu", err)
+	_, err = tap.ParseMaxRSS(o.maxRSS, parseBytes)
+	wrong.note("max-rss", err)
 	if o.redact != "on" && o.redact != "off" {
 		wrong.note("redact", badRedact(o.redact))
 	}
@@ -124,7 +133,7 @@ func (o *captureOptions) check() problems {
 }
 
 // build joins a tap from flags that have been checked.
-func (o *captureOptions) build(log *slog.Logger, reg prometheus.Registerer) (*tap.Tap, error) {
+func (o *captureOptions) build(bounds meter.Bounds, log *slog.Logger, reg prometheus.Registerer) (*tap.Tap, error) {
 	settings, wrong := o.settings()
 	if err := wrong.first(); err != nil {
 		return nil, err
@@ -132,14 +141,22 @@ func (o *captureOptions) build(log *slog.Logger, reg prometheus.Registerer) (*ta
 	opts := tap.Options{
 		Names: topic.NamesOf(o.TopicPrefix), Partitions: o.partition, Linger: o.linger, Acks: topic.Acks(o.acks),
 		Name: o.name, MemoryMax: int64(o.memoryMax), SpoolDir: o.spoolDir, SpoolMax: int64(o.spoolMax), Workers: o.workers,
-		Settings: settings, SampleBy: tap.Unit(o.sampleBy), Registerer: reg, Logger: log,
+		Settings: settings, SampleBy: tap.Unit(o.sampleBy), Bounds: bounds, Registerer: reg, Logger: log,
 	}
+	opts.MaxCPU, _ = tap.ParseMaxCPU(o.maxCPU) // checked
+	opts.MaxRSS, _ = tap.ParseMaxRSS(o.maxRSS, parseBytes)
 	opts.Topic = o.Topic("reprise-tap", log)
 	opts.Topic.Registerer = reg
 	if err := o.setRedactor(&opts, &o.Shared, log); err != nil {
 		return nil, err
 	}
 	return tap.New(opts)
+}
+
+func parseBytes(s string) (int64, error) {
+	var b cli.Bytes
+	err := b.Set(s)
+	return int64(b), err
 }
 
 // choose sets what an import keeps and how it is redacted.

@@ -12,7 +12,7 @@ import (
 // live is a process's life among others: it tells its predecessor and systemd that it serves, and hands over to its successor
 // when there is one. The context that it returns ends then, as it does with ctx; finish waits for all that live has started.
 func live(
-	ctx context.Context, life *handover.Succession, sources []placed, upgrades <-chan os.Signal, stopAdmin func(), log *slog.Logger,
+	ctx context.Context, life *handover.Succession, sources []placed, upgrades <-chan os.Signal, stopAdmin func(), limit *backstop, log *slog.Logger,
 ) (serving context.Context, finish func()) {
 	for _, address := range life.Leftover() {
 		log.Warn("a socket that was handed to this process is none of its own and was closed", "address", address)
@@ -33,6 +33,7 @@ func live(
 		}
 		life.Close() // or the addresses would stay open with nobody there
 	})
+	running.Go(func() { limit.run(serving, func() int64 { return openConnections(sources) }) })
 	if interval := handover.WatchdogInterval(); interval > 0 {
 		running.Go(func() {
 			handover.Watch(serving, interval, func() bool { return alive(sources) }, func() {
@@ -55,6 +56,16 @@ func alive(sources []placed) bool {
 		}
 	}
 	return all
+}
+
+// openConnections is how many connections the sources have that can tell.
+func openConnections(sources []placed) (n int64) {
+	for _, p := range sources {
+		if s, ok := p.source.(interface{ connected() int64 }); ok {
+			n += s.connected()
+		}
+	}
+	return n
 }
 
 func tell(log *slog.Logger, lines ...string) {

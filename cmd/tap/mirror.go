@@ -21,6 +21,8 @@ type mirrorOptions struct {
 	connections  int
 	idle         time.Duration
 	production
+
+	opened *mirror.Mirror
 }
 
 func (o *mirrorOptions) addFlags(fs *pflag.FlagSet) {
@@ -50,9 +52,13 @@ func (o *mirrorOptions) open(s site) (tap.Source, error) {
 	if err != nil {
 		return tap.Source{}, err
 	}
+	o.opened = m
 	source := tap.Source{Kind: traffic.Mirror, Listen: []string{m.Addr().String()}, Upstream: o.production, Run: m.Run}
 	return source, registerMirror(s.reg, m)
 }
+
+// connected is for the backstop of memory.
+func (o *mirrorOptions) connected() int64 { return o.opened.Stats().Connections }
 
 func newMirrorCommand() *cobra.Command {
 	var o captureOptions

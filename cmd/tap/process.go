@@ -6,8 +6,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/admin"
 	"github.com/reprise-io/reprise/internal/handover"
+	"github.com/reprise-io/reprise/internal/meter"
 	"github.com/reprise-io/reprise/internal/tap"
 )
 
@@ -56,9 +55,10 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 			return err
 		}
 	}
-	bound(int64(o.memoryMax))
+	bounds := meter.Find()
+	limit := newBackstop(int64(o.memoryMax), bounds, log)
 	reg := newRegistry()
-	t, err := o.build(log, reg)
+	t, err := o.build(bounds, log, reg)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 		tell(log, handover.Ready)
 	})
 	defer stopRereading()
-	ctx, finish := live(ctx, life, sources, upgrades, stopAdmin, log)
+	ctx, finish := live(ctx, life, sources, upgrades, stopAdmin, limit, log)
 	defer finish()
 	return t.Run(ctx, opened...)
 }
@@ -156,19 +156,6 @@ func newRegistry() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return reg
-}
-
-// gcPercent trades memory, of which capture holds little, for time that the traffic needs.
-const gcPercent = 400
-
-// spareProcs are there so that an event loop that comes back from the kernel finds a P at once, however busy the rest is.
-const spareProcs = 2
-
-// bound sets the garbage collector's backstop above the budget that capture keeps by itself.
-func bound(memoryMax int64) {
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcs)
-	debug.SetGCPercent(gcPercent)
-	debug.SetMemoryLimit(memoryMax + 128<<20)
 }
 
 // listenAdmin binds --admin, if it is given.

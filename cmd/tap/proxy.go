@@ -94,6 +94,9 @@ func (o *proxyOptions) open(s site) (tap.Source, error) {
 // reread reads the certificates again.
 func (o *proxyOptions) reread() { o.opened.Reload() }
 
+// connected is for the backstop of memory.
+func (o *proxyOptions) connected() int64 { return o.opened.Stats().Connections }
+
 // alive is for the watchdog.
 func (o *proxyOptions) alive() bool { return o.opened.Alive() }
 

@@ -157,7 +157,7 @@ func writeStateTable(w io.Writer, states []tap.Answer) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "tap\tsource\thost\tcapture\tsample\tinclude\texclude\trate limit\tanswer")
-	starred := false
+	starred, protected := false, false
 	for _, s := range states {
 		cell := func(verb, value string) string {
 			if slices.Contains(s.ByCommand, verb) {
@@ -167,9 +167,10 @@ func writeStateTable(w io.Writer, states []tap.Answer) error {
 			return value
 		}
 		cells := []string{
-			named(s), s.Source, s.Host, cell("capture", onOff(s.Capture)), cell("sample", s.Sample), cell("include", listed(s.Include, "all")),
+			named(s), s.Source, s.Host, cell("capture", capturing(s)), cell("sample", s.Sample), cell("include", listed(s.Include, "all")),
 			cell("exclude", listed(s.Exclude, "–")), cell("rate-limit", limit(s.RateLimit)), answer(s),
 		}
+		protected = protected || s.OffByItself != ""
 		for i, c := range cells {
 			cells[i] = report.Printable(c)
 		}
@@ -178,11 +179,21 @@ func writeStateTable(w io.Writer, states []tap.Answer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	if protected {
+		fmt.Fprintln(w, "OFF: by itself, as the tap uses more than --max-cpu or --max-rss allow; it comes back by itself when there is room")
+	}
 	if starred {
 		_, err := fmt.Fprintln(w, "* by a command; tap set --reset goes back to flags and files")
 		return err
 	}
 	return nil
+}
+
+func capturing(s tap.Answer) string {
+	if s.Capture && s.OffByItself != "" {
+		return "OFF (" + s.OffByItself + ")"
+	}
+	return onOff(s.Capture)
 }
 
 func named(s tap.Answer) string {

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/meter"
+)
+
+// gcPercent trades memory, of which capture holds little, for time that the traffic needs.
+const gcPercent = 400
+
+// spareProcs are there so that an event loop that comes back from the kernel finds a P at once, however busy the rest is.
+const spareProcs = 2
+
+// What the process may take beside what capture holds, before the garbage collector works harder.
+const (
+	besideCapture   = 64 << 20
+	perConnection   = 32 << 10
+	fewConnections  = 1024 // are allowed for from the start
+	groupShare      = 0.8  // of the control group's memory: collecting comes before --max-rss, and that before the kernel
+	connectionsStep = 5 * time.Second
+)
+
+// backstop is the garbage collector's limit above the budget that capture keeps by itself. It grows with the connections that
+// are open: a fixed one for all that could be would be none, and one for few would let the collector eat a crowded tap's time.
+type backstop struct {
+	memoryMax int64
+	group     int64 // 0: none
+	allowed   int64 // connections that the limit in force is for
+	by        string
+}
+
+// newBackstop sets the limit for few connections. What the environment says (GOMEMLIMIT, GOGC) is stronger.
+func newBackstop(memoryMax int64, bounds meter.Bounds, log *slog.Logger) *backstop {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spareProcs)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	b := &backstop{memoryMax: memoryMax, group: bounds.Memory, by: os.Getenv("GOMEMLIMIT")}
+	if group := float64(b.group); group > 0 && float64(memoryMax+besideCapture) > group*groupShare {
+		log.Warn("the memory that this process may have is less than capture may want: it may be killed before it sheds",
+			"control_group", mebibytes(b.group), "memory_max", mebibytes(memoryMax),
+			"try", "--memory-max "+mebibytes(max(1<<20, int64(group*groupShare)-besideCapture))+", or a limit of "+mebibytes(int64(float64(memoryMax+besideCapture)/groupShare)))
+	}
+	if b.by != "" {
+		log.Info("GOMEMLIMIT is set: it is the limit of the garbage collector, not what follows from --memory-max", "GOMEMLIMIT", b.by,
+			"would_be", mebibytes(b.limit(fewConnections)))
+		if now := debug.SetMemoryLimit(-1); now < memoryMax+besideCapture {
+			log.Warn("GOMEMLIMIT is below --memory-max and 64 MiB: when capture holds much, collecting garbage takes the time that traffic needs",
+				"GOMEMLIMIT", b.by, "memory_max", mebibytes(memoryMax))
+		}
+		return b
+	}
+	b.allow(fewConnections)
+	return b
+}
+
+// limit is --memory-max, what a process takes, and what connections do; never more than the control group has.
+func (b *backstop) limit(connections int64) int64 {
+	limit := b.memoryMax + besideCapture + perConnection*min(connections, math.MaxInt64/4/perConnection)
+	if b.group > 0 {
+		limit = min(limit, int64(float64(b.group)*groupShare))
+	}
+	return limit
+}
+
+// allow raises the limit in powers of two, as setting it stops everything for a moment. It never falls.
+func (b *backstop) allow(connections int64) {
+	if connections <= b.allowed || b.by != "" {
+		return
+	}
+	b.allowed = connections
+	debug.SetMemoryLimit(b.limit(b.allowed))
+}
+
+// run follows the number of connections until ctx ends.
+func (b *backstop) run(ctx context.Context, open func() int64) {
+	tick := time.NewTicker(connectionsStep)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if n := open(); n > b.allowed {
+				b.allow(powerAbove(n))
+			}
+		}
+	}
+}
+
+// powerAbove is the least power of two that is not below n.
+func powerAbove(n int64) int64 {
+	p := int64(1)
+	for p < n && p < math.MaxInt64/4 {
+		p *= 2
+	}
+	return p
+}
+
+func mebibytes(n int64) string { return fmt.Sprintf("%dMiB", n>>20) }
