@@ -69,6 +69,7 @@ func (r *Recorder) upgradesToH2(d *Dialog) bool {
 func (r *Recorder) h2Read(d *Dialog, from int, p []byte, now time.Time) {
 	c := d.h2
 	s, other := &c.sides[from], &c.sides[1-from]
+	c.wire += int64(len(p))
 	for ev := framePassed; ev != frameMore; {
 		if s.between() {
 			s.start = now

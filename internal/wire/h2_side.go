@@ -26,6 +26,11 @@ const (
 	// entryPerByte is how much of a table a byte of a block fills: an entry counts 32 beside its text.
 	entryPerByte = 8
 
+	// What the unfinished exchanges of one connection may hold: with a table, a byte of a header block can stand for four
+	// thousand. So much for each byte that came, and something to begin with.
+	ampleBytes  = 512 << 10
+	perWireByte = 32
+
 	h2Size = int(unsafe.Sizeof(h2{}) + unsafe.Sizeof(hpack.Decoder{})*2)
 )
 
@@ -36,6 +41,17 @@ type h2 struct {
 	last    uint32              // highest stream that the client opened
 	served  uint32              // the server has said that it serves no streams above
 	shrunk  uint32              // the stream at which streams was last made anew
+	wire    int64               // bytes that came so far, from both sides
+	booked  int64               // by its unfinished exchanges
+}
+
+// allows reports whether the connection's exchanges may hold n bytes more. One that is not HTTP/2 repeats nothing.
+func (c *h2) allows(n int64) bool { return c == nil || c.booked+n <= ampleBytes+perWireByte*c.wire }
+
+func (c *h2) release(n int64) {
+	if c != nil {
+		c.booked -= n
+	}
 }
 
 // h2Side is one direction of it.

@@ -25,7 +25,7 @@ func (r *Recorder) h2Request(d *Dialog, now time.Time) {
 		h.Length = 0
 	}
 	p := r.newRequest(d, s.start)
-	p.switches = r.fields.protocol
+	p.switches, p.of = r.fields.protocol, c
 	switch {
 	case h.Method.From == h.Method.To, h.Target.From == h.Target.To:
 		r.lose(p, LostMalformed)

@@ -161,6 +161,7 @@ type pending struct {
 	prev, then *pending // in Recorder.waiting
 
 	older, newer *pending // in Recorder.unfinished
+	of           *h2      // its connection, where that is HTTP/2
 }
 
 // silence is what an exchange without answer is flagged with.
@@ -234,6 +235,7 @@ func (r *Recorder) finish(p *pending) {
 		x.Flags |= traffic.TruncatedResponse
 	}
 	r.out = append(r.out, Captured{Exchange: x, Bytes: p.booked})
+	p.of.release(p.booked)
 	p.slot, p.booked, p.settled = nil, 0, true
 }
 
@@ -246,18 +248,23 @@ func (r *Recorder) lose(p *pending, why Loss) {
 	}
 	r.Counts.Lost[why]++
 	booked := p.booked
+	p.of.release(booked)
 	p.slot, p.booked, p.settled = nil, 0, true
 	r.cfg.Budget.Release(booked)
 }
 
 // book takes n more bytes of the budget for p.
 func (r *Recorder) book(p *pending, n int) bool {
+	if !p.of.allows(int64(n)) {
+		return false
+	}
 	for !r.cfg.Budget.TryAcquire(int64(n)) {
 		if !r.makeRoom(p) {
 			return false
 		}
 	}
 	p.booked += int64(n)
+	p.of.release(-int64(n))
 	return true
 }
 
