@@ -76,6 +76,13 @@ type Limits struct {
 	PerSide     int           // bytes that wait behind a hole, of one direction. 4 MiB, in at most maxPieces pieces
 	Total       int           // of all. 64 MiB
 	Idle        time.Duration // after which a silent connection is forgotten. 5 min
+	Budget      Budget        // what waits is booked with it too; nil: none
+}
+
+// Budget bounds bytes that several hold.
+type Budget interface {
+	TryAcquire(n int64) bool
+	Release(n int64)
 }
 
 // Waits, in packet time.
@@ -108,6 +115,7 @@ type Assembler struct {
 	closed   list
 	blocked  list // of connections that wait for something, oldest first
 	held     int  // bytes that wait
+	booked   int  // of held, with limits.Budget
 	now      int64
 	swept    int64
 }
@@ -263,6 +271,7 @@ func (a *Assembler) Tick(at time.Time) {
 	for c := a.closed.first; c != nil && now-c.last > linger; c = a.closed.first {
 		a.forget(c)
 	}
+	a.book()
 }
 
 // Finish tells what still waits and closes all connections: the capture is over.
@@ -273,6 +282,7 @@ func (a *Assembler) Finish() {
 	for c := a.closed.first; c != nil; c = a.closed.first {
 		a.forget(c)
 	}
+	a.book()
 }
 
 // drop closes a connection that is not known to be over, and forgets it.

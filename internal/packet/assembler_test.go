@@ -238,6 +238,38 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	require.Zero(t, k.a.Held())
 }
 
+// purse is a Budget.
+type purse struct{ used, most int64 }
+
+func (p *purse) TryAcquire(n int64) bool {
+	if p.used+n > p.most {
+		return false
+	}
+	p.used += n
+	return true
+}
+
+func (p *purse) Release(n int64) { p.used -= n }
+
+func TestWhatWaitsIsBooked(t *testing.T) {
+	b := &purse{most: 10_000}
+	k := newTalk(Limits{Budget: b})
+	payload := strings.Repeat("x", 1000)
+	for port := range 20 {
+		k.low.Port = uint16(port + 1)
+		k.shakeHands().says("a", ACK, 10, 0, payload)
+		require.EqualValues(t, k.a.Held(), b.used)
+	}
+	require.EqualValues(t, 20-10_000/(1000+pieceCost), k.a.Stats.Overflows, "those that have waited longest give their holes up")
+	b.most = 0
+	k.says("a", ACK, 0, 0, payload[:9]) // fills the hole of the last
+	k.at = k.at.Add(time.Second)
+	k.a.Tick(k.at)
+	require.EqualValues(t, k.a.Held(), b.used, "what is told is given back")
+	k.finish()
+	require.Zero(t, b.used)
+}
+
 func TestTheUsualPathAllocatesNothing(t *testing.T) {
 	l := &counted{}
 	a := NewAssembler(l, Limits{})

@@ -141,13 +141,34 @@ func (a *Assembler) take(c *Conn, from Side, s *Segment, at time.Time, now int64
 	if h.held > a.limits.PerSide || len(h.queue) > maxPieces {
 		a.overflow(c, now)
 	}
-	for c := a.blocked.first; c != nil && a.held > a.limits.Total; {
+	a.relieve(now, func() bool { return a.held > a.limits.Total })
+	a.relieve(now, func() bool { return !a.book() })
+}
+
+// relieve gives up holes while there is too much, of the connection that has waited longest first.
+func (a *Assembler) relieve(now int64, tooMuch func() bool) {
+	for c := a.blocked.first; c != nil && tooMuch(); {
 		next := c.wait.next
 		if len(c.half[0].queue)+len(c.half[1].queue) > 0 {
 			a.overflow(c, now)
 		}
 		c = next
 	}
+}
+
+// book takes from the budget what waits, or gives back what does not any more. It reports whether the budget allowed it.
+func (a *Assembler) book() bool {
+	more := int64(a.held - a.booked)
+	switch b := a.limits.Budget; {
+	case b == nil, more == 0:
+		return true
+	case more < 0:
+		b.Release(-more)
+	case !b.TryAcquire(more):
+		return false
+	}
+	a.booked = a.held
+	return true
 }
 
 // premature reports that a side has not even answered the opening of its connection: what looks like its end is forged.

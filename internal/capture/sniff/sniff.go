@@ -114,7 +114,7 @@ func Open(cfg Config) (*Sniffer, error) {
 			Source: traffic.Source{Kind: traffic.Sniff, Name: []byte(cfg.Name)}, TimeSource: traffic.PacketTime,
 			BodyMax: cfg.BodyMax, ResponseWait: cfg.ResponseWait, MarkHeader: cfg.MarkHeader, Budget: cfg.Budget,
 		},
-		Limits: packet.Limits{Connections: connectionsMost, Total: cfg.HeldBytes, PerSide: cfg.HeldBytes / 4},
+		Limits: packet.Limits{Connections: connectionsMost, Total: cfg.HeldBytes, PerSide: cfg.HeldBytes / 4, Budget: cfg.Budget},
 		Prefix: hex.EncodeToString(start[:]) + "-",
 		Wanted: s.wanted,
 	})
