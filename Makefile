@@ -41,7 +41,7 @@ unit: $(CACHE)/need.cc ## fast tests, with the race detector
 	go test -race -timeout 5m ./...
 	cd middleware/nethttp && go test -race -timeout 5m ./...
 
-e2e: build $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.curl $(CACHE)/need.ip $(CACHE)/need.kcat $(CACHE)/need.protoc $(CACHE)/need.wrk $(CACHE)/kafka.stamp $(CACHE)/envoy.stamp $(CACHE)/spring.stamp ## the three programs against a real Kafka
+e2e: build $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.curl $(CACHE)/need.ip $(CACHE)/need.iptables $(CACHE)/need.kcat $(CACHE)/need.protoc $(CACHE)/need.wrk $(CACHE)/kafka.stamp $(CACHE)/envoy.stamp $(CACHE)/spring.stamp ## the three programs against a real Kafka
 	REPRISE_BIN=$(CURDIR)/bin go test -tags e2e -count 1 -timeout 30m ./e2e/...
 
 deploy-check: $(CACHE)/need.systemd-analyze ## deploy/ as Kustomize, Compose, Prometheus, systemd and our programs read it
@@ -142,6 +142,7 @@ package.protoc  := protobuf-compiler
 package.pip3    := python3-pip
 package.curl    := curl
 package.ip      := iproute2
+package.iptables := iptables
 package.nginx   := nginx-light
 package.haproxy := haproxy
 package.wrk     := wrk
