@@ -44,7 +44,7 @@ func TestTheBackstopStaysWithinTheControlGroup(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "")
 	var log bytes.Buffer
 	newBackstop(64<<20, meter.Bounds{Memory: 128 << 20}, slog.New(slog.NewTextHandler(&log, nil)))
-	require.EqualValues(t, int64(128<<20)*8/10, debug.SetMemoryLimit(-1))
+	require.Equal(t, int64(128<<20)*8/10, debug.SetMemoryLimit(-1))
 	require.Contains(t, log.String(), "--memory-max 38MiB, or a limit of 160MiB")
 }
 

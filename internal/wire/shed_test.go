@@ -172,7 +172,7 @@ func TestHeadsThatDoNotEndAreGivenUpWithTheirConnections(t *testing.T) {
 		b.r.Close(d, false, b.at)
 	}
 	b.r.Take()
-	require.EqualValues(t, b.r.Counts.Seen, 3)
+	require.EqualValues(t, 3, b.r.Counts.Seen)
 	require.True(t, b.r.Expire(b.at).IsZero())
 }
 
