@@ -24,7 +24,7 @@ func TestCaptureSwitchesItselfOffAndOnAgain(t *testing.T) {
 		_, _ = io.Copy(w, r.Body)
 		_, _ = io.WriteString(w, "ok")
 	}))
-	tap := startTap(t, prefix, origin, "--max-cpu", "3%")
+	tap := startTap(t, prefix, origin, "--max-cpu", "1%")
 	off := func() float64 {
 		m, err := proc.Scrape(within(t, 20*time.Second), tap.admin)
 		require.NoError(t, err)

@@ -62,7 +62,7 @@ func TestTenKibibytesTakeNoMoreThanAMebibyte(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.LessOrEqual(t, len(said), input+100)
-			const connections = 8
+			const connections = 4
 			budget := new(ration)
 			r := NewRecorder(RecorderConfig{BodyMax: 256 << 10, ResponseWait: time.Hour, Budget: budget})
 			var dialogs [connections]Dialog
