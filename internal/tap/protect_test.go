@@ -38,7 +38,7 @@ func newStrained(t *testing.T, o Options) *strained {
 	o.Logger, o.Bounds = slog.New(slog.NewTextHandler(&s.logs, nil)), meter.Bounds{CPUs: 2, Quota: true, Memory: 1 << 30}
 	s.pipeline = NewPipeline(PipelineConfig{Budget: s.budget, Writer: new(keeper), Logger: o.Logger})
 	o.Settings = everything()
-	b, err := newBoard(o, [16]byte{1}, s.pipeline.apply)
+	b, err := newBoard(o, [16]byte{1}, s.pipeline.apply, s.pipeline.release)
 	require.NoError(t, err)
 	s.protector = newProtector(o, s.pipeline, b)
 	s.trim = func() { s.trims++ }
