@@ -41,9 +41,38 @@ func (b *Broker) SetPassword(ctx context.Context, user, password string) error {
 // Allow does what a line of kafka-acls.sh says that begins with --add: with --allow-principal, --operation, --topic and
 // --group, each given once or more, and --resource-pattern-type. What comes before --add is passed over.
 func (b *Broker) Allow(ctx context.Context, line string) error {
+	acl, err := parseACL(line)
+	if err != nil {
+		return err
+	}
+	return b.asAdmin(func(admin *kadm.Client) error {
+		results, err := admin.CreateACLs(ctx, acl)
+		for _, r := range results {
+			err = errors.Join(err, r.Err)
+		}
+		return err
+	})
+}
+
+// Revoke takes back what Allow gave with the same line.
+func (b *Broker) Revoke(ctx context.Context, line string) error {
+	acl, err := parseACL(line)
+	if err != nil {
+		return err
+	}
+	return b.asAdmin(func(admin *kadm.Client) error {
+		results, err := admin.DeleteACLs(ctx, acl)
+		for _, r := range results {
+			err = errors.Join(err, r.Err)
+		}
+		return err
+	})
+}
+
+func parseACL(line string) (*kadm.ACLBuilder, error) {
 	_, args, ok := strings.Cut(line, "--add ")
 	if !ok {
-		return fmt.Errorf("no --add in %q", line)
+		return nil, fmt.Errorf("no --add in %q", line)
 	}
 	acl := kadm.NewACLs().AllowHosts().ResourcePatternType(kadm.ACLPatternLiteral)
 	var operations []kadm.ACLOperation
@@ -58,7 +87,7 @@ func (b *Broker) Allow(ctx context.Context, line string) error {
 		case "--operation":
 			op, err := kmsg.ParseACLOperation(strings.ToUpper(value))
 			if err != nil {
-				return err
+				return nil, err
 			}
 			operations = append(operations, op)
 		case "--topic":
@@ -67,23 +96,17 @@ func (b *Broker) Allow(ctx context.Context, line string) error {
 			groups = append(groups, value)
 		case "--resource-pattern-type":
 			if value != "prefixed" {
-				return fmt.Errorf("pattern type %q", value)
+				return nil, fmt.Errorf("pattern type %q", value)
 			}
 			acl = acl.ResourcePatternType(kadm.ACLPatternPrefixed)
 		default:
-			return fmt.Errorf("flag %s in %q", flag, line)
+			return nil, fmt.Errorf("flag %s in %q", flag, line)
 		}
 	}
 	if len(words) > 0 || len(operations) == 0 {
-		return fmt.Errorf("cannot read %q", line)
+		return nil, fmt.Errorf("cannot read %q", line)
 	}
-	return b.asAdmin(func(admin *kadm.Client) error {
-		results, err := admin.CreateACLs(ctx, acl.MaybeTopics(topics...).MaybeGroups(groups...).Operations(operations...))
-		for _, r := range results {
-			err = errors.Join(err, r.Err)
-		}
-		return err
-	})
+	return acl.MaybeTopics(topics...).MaybeGroups(groups...).Operations(operations...), nil
 }
 
 // Renew gives the expired listener a certificate that is valid, without a restart, as an operator does it.
@@ -100,4 +123,26 @@ func (b *Broker) Renew(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// Delete deletes a topic.
+func (b *Broker) Delete(ctx context.Context, topic string) error {
+	return b.asAdmin(func(admin *kadm.Client) error {
+		result, err := admin.DeleteTopic(ctx, topic)
+		return errors.Join(err, result.Err)
+	})
+}
+
+// Widen gives a topic more partitions and returns how many it has then.
+func (b *Broker) Widen(ctx context.Context, topic string, by int) (partitions int, err error) {
+	err = b.asAdmin(func(admin *kadm.Client) error {
+		there, err := admin.ListTopics(ctx, topic)
+		if err != nil {
+			return err
+		}
+		partitions = len(there[topic].Partitions) + by
+		results, err := admin.UpdatePartitions(ctx, partitions, topic)
+		return errors.Join(err, results.Error())
+	})
+	return partitions, err
 }

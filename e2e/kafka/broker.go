@@ -3,12 +3,14 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +25,10 @@ type Options struct {
 	Dir    string  // for configuration, data and log; must exist
 	HeapMB int     // 0: 512
 	Secure *Secure // nil: plaintext, and everybody may do everything
+
+	Data string   // folder of the records; "": in Dir
+	Wrap []string // a program with its arguments that runs the one behind them; nil: none
+	Env  []string // more of the environment
 }
 
 // Broker is one Kafka broker. It keeps its address and its data over Stop, Kill and Start.
@@ -82,21 +88,21 @@ func (b *Broker) path(name string) string { return filepath.Join(b.options.Dir, 
 // a start is a matter of seconds.
 func (b *Broker) properties() string {
 	var more []string
-	listeners, protocols := "", ""
+	listeners, advertised, protocols := "", "", ""
 	if b.security != nil {
 		more = b.security.properties(b)
-		listeners, protocols = b.security.listeners()
+		listeners, advertised, protocols = b.security.listeners()
 	}
 	return strings.Join(append([]string{
 		"process.roles=broker,controller",
 		"node.id=1",
 		"controller.quorum.voters=1@" + b.controller,
 		"listeners=PLAINTEXT://" + b.addr + ",CONTROLLER://" + b.controller + listeners,
-		"advertised.listeners=PLAINTEXT://" + b.addr + listeners,
+		"advertised.listeners=PLAINTEXT://" + b.addr + advertised,
 		"listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT" + protocols,
 		"controller.listener.names=CONTROLLER",
 		"inter.broker.listener.name=PLAINTEXT",
-		"log.dirs=" + b.path("data"),
+		"log.dirs=" + cmp.Or(b.options.Data, b.path("data")),
 		"auto.create.topics.enable=false",
 		"group.initial.rebalance.delay.ms=0",
 		"offsets.topic.num.partitions=3",
@@ -119,7 +125,8 @@ func (b *Broker) java(args ...string) proc.Options {
 	if b.security != nil {
 		jvm = append(jvm, b.security.jvm()...)
 	}
-	return proc.Options{Path: "java", Args: append(jvm, args...)}
+	command := slices.Concat(b.options.Wrap, []string{"java"}, jvm, args)
+	return proc.Options{Path: command[0], Args: command[1:], Env: b.options.Env}
 }
 
 // Start runs the broker and waits until it serves.
@@ -174,6 +181,9 @@ func (b *Broker) Pause() { b.process.Signal(syscall.SIGSTOP) }
 
 // Resume undoes Pause.
 func (b *Broker) Resume() { b.process.Signal(syscall.SIGCONT) }
+
+// Exited is closed when the broker has ended, however it came to that; Kill is due then all the same.
+func (b *Broker) Exited() <-chan struct{} { return b.process.Exited() }
 
 // Log returns what the broker has said since its last start.
 func (b *Broker) Log() string {

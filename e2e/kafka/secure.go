@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -17,6 +18,7 @@ import (
 type Secure struct {
 	Users  map[string]string // name → password, for PLAIN and both SCRAMs
 	Issuer *Issuer           // of the tokens for OAUTHBEARER; nil: the mechanism is not offered
+	Via    string            // address at which clients are told that the listener for log-ins is: of a relay before it; "": its own
 }
 
 // The listeners of a secured broker beside the plaintext one.
@@ -107,17 +109,22 @@ func (s *security) properties(b *Broker) []string {
 	return append(lines, "listener.name.sasl.sasl.enabled.mechanisms="+mechanisms)
 }
 
-// listeners are the protected listeners as Kafka's settings list them, and the protocol of each.
-func (s *security) listeners() (listeners, protocols string) {
+// listeners are the protected listeners as Kafka's settings list them, what clients are told, and the protocol of each.
+func (s *security) listeners() (listeners, advertised, protocols string) {
 	for _, name := range slices.Sorted(maps.Keys(s.addr)) {
 		protocol := "SSL"
 		if name == saslListener || name == narrowListener {
 			protocol = "SASL_SSL"
 		}
 		listeners += "," + name + "://" + s.addr[name]
+		told := s.addr[name]
+		if name == saslListener && s.Via != "" {
+			told = s.Via
+		}
+		advertised += "," + name + "://" + told
 		protocols += "," + name + ":" + protocol
 	}
-	return listeners, protocols
+	return listeners, advertised, protocols
 }
 
 // scram are the arguments with which storage is formatted, so that the users are there from the start.
@@ -172,5 +179,5 @@ func (b *Broker) PasswordFile(user string) string {
 func (b *Broker) Login(user string) []string {
 	return strings.Fields(fmt.Sprintf(
 		"--brokers %s --kafka-tls-ca %s --kafka-sasl-mechanism scram-sha-512 --kafka-sasl-user %s --kafka-sasl-password file:%s",
-		b.SASLAddr(), b.CA(), user, b.PasswordFile(user)))
+		cmp.Or(b.security.Via, b.SASLAddr()), b.CA(), user, b.PasswordFile(user)))
 }
