@@ -15,9 +15,14 @@ type trouble struct {
 	mu    sync.Mutex
 	since time.Time // zero: none
 	cause error
-	said  time.Time // when last; zero: not
-	cure  string    // as it was said
+	said  time.Time            // when last; zero: not
+	cure  string               // as it was said
+	cures map[string]time.Time // when each was said
 }
+
+// sayAgainAfter is how long a cure is not said again when causes take turns, as they do behind a balancer that hangs up
+// now this way, now that.
+const sayAgainAfter = time.Minute
 
 func (t *trouble) get() (time.Time, error) {
 	t.mu.Lock()
@@ -43,7 +48,13 @@ func (t *trouble) say(log *slog.Logger, now time.Time, what string) {
 	if t.since.IsZero() || !t.said.IsZero() && (t.cure == cure || !isExplained(t.cause) || now.Sub(t.said) < sayAfter) {
 		return
 	}
-	t.said, t.cure = now, cure
+	if before, ok := t.cures[cure]; ok && now.Sub(before) < sayAgainAfter {
+		return
+	}
+	if t.cures == nil {
+		t.cures = make(map[string]time.Time)
+	}
+	t.said, t.cure, t.cures[cure] = now, cure, now
 	log.Warn(what, "for", now.Sub(t.since).Round(time.Millisecond), "cause", t.cause, "try", cure)
 }
 
@@ -82,5 +93,5 @@ func (t *trouble) over(log *slog.Logger, now time.Time, what string) {
 	if !t.said.IsZero() {
 		log.Info(what, "after", now.Sub(t.since).Round(time.Millisecond))
 	}
-	t.since, t.cause, t.said, t.cure = time.Time{}, nil, time.Time{}, ""
+	t.since, t.cause, t.said, t.cure, t.cures = time.Time{}, nil, time.Time{}, "", nil
 }
