@@ -24,8 +24,10 @@ CASES    := ../shared/cases
 
 # For how long make fuzz tries each target.
 FUZZTIME ?= 60s
+# For how long make chaos has things befall a tap.
+CHAOS_TIME ?= 10m
 
-.PHONY: build demo unit e2e score test fuzz lint generate bench clean help images rootfs deploy-check
+.PHONY: build demo unit e2e score test chaos fuzz lint generate bench clean help images rootfs deploy-check
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +56,11 @@ test: unit e2e deploy-check ## unit, e2e and deploy-check
 	@left=; [ -d $(CASES) ] || left=" the cases of other projects, which are not in $(CASES);"; \
 	[ "$$(id -u)" = 0 ] || left="$$left running the container images, which takes root;"; \
 	echo "make test: all passed$${left:+; left out:}$${left:-, nothing left out}"
+
+chaos: build $(CACHE)/need.faketime $(CACHE)/kafka.stamp ## troubles at random for CHAOS_TIME (10m), every state of Kafka at 5,000 requests/s, 50 kills, 100 upgrades
+	REPRISE_BIN=$(CURDIR)/bin REPRISE_CHAOS=$(CHAOS_TIME) REPRISE_KILLS=50 go test -tags e2e -count 1 -v -timeout 0 \
+	  -run '^Test(ProductionDoesNotNoticeASickKafka|KilledTapsLoseNothingThatIsOnDisk|Chaos)$$' ./e2e/
+	REPRISE_UPGRADES=100 go test -count 1 -v -timeout 10m -run '^TestRollingUpgradesFailNoRequest$$' ./cmd/tap/
 
 fuzz: ## every fuzz target for FUZZTIME (60s), one after the other
 	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ { targets[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, targets[i]; n = 0 }' | \
@@ -148,6 +155,7 @@ package.haproxy := haproxy
 package.wrk     := wrk
 package.tshark  := tshark
 package.pcap-config := libpcap-dev
+package.faketime := faketime
 package.systemd-analyze := systemd
 
 # Not written when the command is there, so that nothing remembers what was there once.

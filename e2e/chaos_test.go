@@ -104,7 +104,7 @@ func startChaos(t *testing.T) *chaos {
 		c.setClock(t, 0)
 		env = []string{
 			"LD_PRELOAD=" + found[0], "FAKETIME_TIMESTAMP_FILE=" + c.clock, "FAKETIME_CACHE_DURATION=1",
-			"FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1", "FAKETIME_DISABLE_SHM=1",
+			"FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_FORCE_MONOTONIC_FIX=0", "FAKETIME_DISABLE_SHM=1", // only what it reads of the day
 		}
 	} else {
 		t.Log("LEFT OUT, a broker whose clock is wrong: there is no libfaketime")

@@ -1,11 +1,14 @@
 // Package disk makes a file system of a test's own: in memory, seen only by the programs that the test starts with it, full or
-// read-only from one moment to the next. It is gone when the test is.
+// immutable from one moment to the next. It is gone when the test is.
 package disk
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -22,7 +25,10 @@ type Disk struct {
 	holder *proc.Process
 }
 
-const timeout = 20 * time.Second
+const (
+	timeout   = 20 * time.Second
+	immutable = 0x10 // FS_IMMUTABLE_FL of the kernel
+)
 
 // New mounts a file system of at most so many bytes on dir, which exists. It is an error where no namespaces can be made.
 func New(ctx context.Context, dir string, bytes int64) (*Disk, error) {
@@ -75,11 +81,28 @@ func (d *Disk) Free(ctx context.Context) error {
 	return d.remount(ctx, fmt.Sprintf("size=%d", d.bytes))
 }
 
-// ReadOnly lets nobody write. It is an error while a file is open for that.
-func (d *Disk) ReadOnly(ctx context.Context) error { return d.remount(ctx, "ro") }
-
-// Writable undoes ReadOnly.
-func (d *Disk) Writable(ctx context.Context) error { return d.remount(ctx, "rw") }
+// Lock makes a folder of the disk, and all that is in it, immutable, as far as it goes for files that are open already: nothing can
+// be made, renamed or removed there, while those can still be written. (To mount it read-only is refused while they are open.)
+func (d *Disk) Lock(folder string, locked bool) error {
+	return filepath.WalkDir(d.Path(folder), func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		flags, err := unix.IoctlGetUint32(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+		if err != nil {
+			return err
+		}
+		if flags &^= immutable; locked {
+			flags |= immutable
+		}
+		return unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, int(flags))
+	})
+}
 
 func (d *Disk) remount(ctx context.Context, how string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestDiskIsFullAndReadOnlyWhenItIsTold(t *testing.T) {
+func TestDiskIsFullAndImmutableWhenItIsTold(t *testing.T) {
 	dir := t.TempDir()
 	d, err := New(t.Context(), dir, 8<<20)
 	if err != nil {
@@ -30,8 +30,9 @@ func TestDiskIsFullAndReadOnlyWhenItIsTold(t *testing.T) {
 	require.NoError(t, d.Free(t.Context()))
 	require.NoError(t, write("b"))
 
-	require.NoError(t, d.ReadOnly(t.Context()))
-	require.ErrorIs(t, write("c"), unix.EROFS)
-	require.NoError(t, d.Writable(t.Context()))
+	require.NoError(t, d.Lock(dir, true))
+	require.ErrorIs(t, write("c"), unix.EPERM)
+	require.ErrorIs(t, os.Remove(d.Path(filepath.Join(dir, "a"))), unix.EPERM)
+	require.NoError(t, d.Lock(dir, false))
 	require.NoError(t, write("c"))
 }
