@@ -165,6 +165,7 @@ func TestEnsureCreatesWithExplicitSettings(t *testing.T) {
 			"cleanup.policy": "delete", "retention.ms": "259200000", "retention.bytes": "10737418240",
 			"max.message.bytes": "1048588", "message.timestamp.type": "CreateTime", "min.insync.replicas": "2",
 			"segment.ms": "21600000", "segment.bytes": "268435456", "message.timestamp.before.max.ms": "9223372036854775807",
+			"message.timestamp.after.max.ms": "9223372036854775807",
 		}, explicit(t, adm, "p.exchanges"))
 		require.Equal(t, "compact", explicit(t, adm, "p.control")["cleanup.policy"])
 		require.Equal(t, "-1", explicit(t, adm, "p.control")["retention.ms"])
@@ -203,6 +204,7 @@ func TestEnsureWorksOnBrokersThatDoNotKnowASetting(t *testing.T) {
 		settings := explicit(t, adm, "p.results")
 		require.Equal(t, "delete", settings["cleanup.policy"])
 		require.NotContains(t, settings, timestampBefore)
+		require.NotContains(t, settings, timestampAfter)
 	})
 }
 

@@ -65,6 +65,7 @@ func (a *Admin) create(ctx context.Context, s Spec, brokers int) error {
 	err := a.createWith(ctx, s, replication, settings)
 	if _, given := settings[timestampBefore]; given && errors.Is(err, kerr.InvalidConfig) {
 		delete(settings, timestampBefore)
+		delete(settings, timestampAfter)
 		err = a.createWith(ctx, s, replication, settings)
 	}
 	switch {

@@ -24,9 +24,10 @@ const (
 	// a batch, compressed: ours hold at most defaultBatchMaxBytes before compression.
 	maxMessageBytes = 1_048_588
 
-	// timestampBefore is not known to brokers before 3.6, nor to the embedded one: it is left out for them, and means
-	// nothing there.
+	// timestampBefore and timestampAfter are not known to brokers before 3.6, nor to the embedded one: they are left out for
+	// them, and mean nothing there.
 	timestampBefore = "message.timestamp.before.max.ms"
+	timestampAfter  = "message.timestamp.after.max.ms" // Kafka's default is an hour: a broker whose clock is that late would refuse all
 )
 
 // ExchangesSpec is the topic of recorded exchanges. partitions 0: 12.
@@ -73,6 +74,7 @@ func records(name string, partitions int32) Spec {
 		"max.message.bytes":      strconv.Itoa(maxMessageBytes),
 		"message.timestamp.type": "CreateTime",                // the capture time, which windows are looked up by
 		timestampBefore:          strconv.Itoa(math.MaxInt64), // a spool may be hours late
+		timestampAfter:           strconv.Itoa(math.MaxInt64), // and a broker's clock wrong
 		// Only whole, closed segments are deleted: without these a quiet partition keeps a record for a week longer.
 		"segment.ms":    strconv.FormatInt((6 * time.Hour).Milliseconds(), 10),
 		"segment.bytes": strconv.Itoa(256 << 20),
