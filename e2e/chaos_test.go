@@ -38,16 +38,14 @@ const chaosMemory, chaosBody, chaosRate = 8 << 20, 4 << 20, 1500
 // when, only nearly.
 type chaos struct {
 	*ward
-	seed    uint64
-	random  *rand.Rand
-	spool   *disk.Disk
-	clock   string // file from which the broker has how wrong its clock is; "": it cannot be made wrong here
-	args    []string
-	crowd   *crowd.Crowd
-	replays int
+	seed   uint64
+	random *rand.Rand
+	spool  *disk.Disk
+	clock  string // file from which the broker has how wrong its clock is; "": it cannot be made wrong here
+	args   []string
+	crowd  *crowd.Crowd
 
 	requests int // that the tap must have seen
-	failed   int // answers that production gave not, or not right
 	history  []string
 }
 

@@ -161,7 +161,7 @@ type matrix struct {
 func TestProductionDoesNotNoticeASickKafka(t *testing.T) {
 	m := matrix{rate: 2000, up: 1500 * time.Millisecond, sick: 2500 * time.Millisecond}
 	if chaosTime(t) > 0 {
-		m = matrix{rate: 5000, up: 5 * time.Second, sick: 10 * time.Second}
+		m = matrix{rate: 5000, up: 3 * time.Second, sick: 6 * time.Second}
 	}
 	w := openWard(t)
 	w.tap = startTapWith(t, w.prefix, w.origin.Addr(), append(w.broker.Login(tapUser),

@@ -1,6 +1,7 @@
 package crowd
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -84,6 +85,7 @@ type flip struct {
 }
 
 func (f flip) Write(b []byte) (int, error) {
+	b = bytes.Clone(b)
 	b[min(f.at, len(b)-1)] ^= 1
 	return f.Writer.Write(b)
 }
