@@ -40,7 +40,8 @@ func (c *chaos) upload(client *http.Client, size int, seed uint64) error {
 	return err
 }
 
-// oversize: some bodies are larger than Kafka takes records. They are lost, one by one, and counted; what was captured beside them is not.
+// oversize: some bodies are larger than Kafka takes records. They are lost, one by one, and counted; and as the tap has little memory,
+// some of what was captured beside them is shed, and counted.
 func oversize(t *testing.T, c *chaos) {
 	before := c.tap.counts(t)
 	n := 5 + c.random.IntN(20)
