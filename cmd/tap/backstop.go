@@ -21,10 +21,10 @@ const spareProcs = 2
 
 // What the process may take beside what capture holds, before the garbage collector works harder.
 const (
-	besideCapture   = 64 << 20
+	besideCapture   = 36 << 20 // with the pages that the collector does not count, the process stays within 64 MiB
 	perConnection   = 32 << 10
-	fewConnections  = 1024 // are allowed for from the start
-	groupShare      = 0.8  // of the control group's memory: collecting comes before --max-rss, and that before the kernel
+	fewConnections  = 64  // are allowed for from the start
+	groupShare      = 0.8 // of the control group's memory: collecting comes before --max-rss, and that before the kernel
 	connectionsStep = 5 * time.Second
 )
 
@@ -53,8 +53,8 @@ func newBackstop(memoryMax int64, bounds meter.Bounds, log *slog.Logger) *backst
 		log.Info("GOMEMLIMIT is set: it is the limit of the garbage collector, not what follows from --memory-max", "GOMEMLIMIT", b.by,
 			"would_be", mebibytes(b.limit(fewConnections)))
 		if now := debug.SetMemoryLimit(-1); now < memoryMax+besideCapture {
-			log.Warn("GOMEMLIMIT is below --memory-max and 64 MiB: when capture holds much, collecting garbage takes the time that traffic needs",
-				"GOMEMLIMIT", b.by, "memory_max", mebibytes(memoryMax))
+			log.Warn("GOMEMLIMIT is below --memory-max and what a tap takes beside it: when capture holds much, collecting garbage takes the time that traffic needs",
+				"GOMEMLIMIT", b.by, "memory_max", mebibytes(memoryMax), "beside", mebibytes(besideCapture))
 		}
 		return b
 	}
