@@ -29,11 +29,11 @@ func TestTheBackstopIsAboveTheBudgetAndGrowsWithConnections(t *testing.T) {
 	t.Setenv("GOGC", "")
 	var log bytes.Buffer
 	b := newBackstop(64<<20, meter.Bounds{}, slog.New(slog.NewTextHandler(&log, nil)))
-	require.EqualValues(t, 64<<20+64<<20+1024*32<<10, debug.SetMemoryLimit(-1))
+	require.EqualValues(t, 64<<20+36<<20+64*32<<10, debug.SetMemoryLimit(-1))
 	b.allow(powerAbove(10_000))
-	require.EqualValues(t, 128<<20+16384*32<<10, debug.SetMemoryLimit(-1))
+	require.EqualValues(t, 100<<20+16384*32<<10, debug.SetMemoryLimit(-1))
 	b.allow(2048)
-	require.EqualValues(t, 128<<20+16384*32<<10, debug.SetMemoryLimit(-1), "it does not fall")
+	require.EqualValues(t, 100<<20+16384*32<<10, debug.SetMemoryLimit(-1), "it does not fall")
 	b.allow(powerAbove(1 << 62))
 	require.Positive(t, debug.SetMemoryLimit(-1))
 	require.Empty(t, log.String())
@@ -43,9 +43,9 @@ func TestTheBackstopStaysWithinTheControlGroup(t *testing.T) {
 	keepRuntime(t)
 	t.Setenv("GOMEMLIMIT", "")
 	var log bytes.Buffer
-	newBackstop(64<<20, meter.Bounds{Memory: 128 << 20}, slog.New(slog.NewTextHandler(&log, nil)))
-	require.Equal(t, int64(128<<20)*8/10, debug.SetMemoryLimit(-1))
-	require.Contains(t, log.String(), "--memory-max 38MiB, or a limit of 160MiB")
+	newBackstop(64<<20, meter.Bounds{Memory: 120 << 20}, slog.New(slog.NewTextHandler(&log, nil)))
+	require.Equal(t, int64(120<<20)*8/10, debug.SetMemoryLimit(-1))
+	require.Contains(t, log.String(), "--memory-max 66MiB, or a limit of 125MiB")
 }
 
 func TestGOMEMLIMITIsStronger(t *testing.T) {
