@@ -45,17 +45,17 @@ func TestTheBackstopStaysWithinTheControlGroup(t *testing.T) {
 	var log bytes.Buffer
 	newBackstop(64<<20, meter.Bounds{Memory: 120 << 20}, slog.New(slog.NewTextHandler(&log, nil)))
 	require.Equal(t, int64(120<<20)*8/10, debug.SetMemoryLimit(-1))
-	require.Contains(t, log.String(), "--memory-max 66MiB, or a limit of 125MiB")
+	require.Contains(t, log.String(), "--memory-max 60MiB, or a limit of 125MiB")
 }
 
 func TestGOMEMLIMITIsStronger(t *testing.T) {
 	keepRuntime(t)
-	t.Setenv("GOMEMLIMIT", "100MiB") // the runtime has read it when the process began
-	debug.SetMemoryLimit(100 << 20)
+	t.Setenv("GOMEMLIMIT", "90MiB") // the runtime has read it when the process began
+	debug.SetMemoryLimit(90 << 20)
 	var log bytes.Buffer
 	b := newBackstop(64<<20, meter.Bounds{}, slog.New(slog.NewTextHandler(&log, nil)))
 	b.allow(1 << 20)
-	require.EqualValues(t, 100<<20, debug.SetMemoryLimit(-1))
+	require.EqualValues(t, 90<<20, debug.SetMemoryLimit(-1))
 	require.Contains(t, log.String(), "GOMEMLIMIT is set")
 	require.Contains(t, log.String(), "GOMEMLIMIT is below --memory-max")
 }
