@@ -33,7 +33,7 @@ type item struct {
 	shot   *fire.Shot // nil in a plan
 	due    time.Time  // zero: as soon as possible
 	bytes  int
-	begun  bool   // counted by part as being fired: the pacing thread may have written it
+	begun  bool   // the pacing thread has written it; it is counted by part as being fired
 	conn   []byte // backs step.Connection
 }
 

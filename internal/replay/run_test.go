@@ -349,10 +349,8 @@ func TestRateLimitHoldsForCatchUpAndFullSpeed(t *testing.T) {
 	require.Less(t, r.Speed.PerSecond, 300.0)
 }
 
-// A target that stands still for a while puts the rest of the run off, and nothing is made up for.
-func TestLatePolicySlowPutsTheRestOff(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
-	all := s.some(900, 10*time.Millisecond)
+// standsStill makes the target answer nothing for two seconds, once a request for /items/1… has come.
+func (g *target) standsStill() {
 	stuck := make(chan struct{})
 	var once sync.Once
 	g.answers(func(_ http.ResponseWriter, r *http.Request) bool {
@@ -362,6 +360,25 @@ func TestLatePolicySlowPutsTheRestOff(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// What waits for a sender becomes late too, however punctual the pacing was.
+func TestLatePolicyDropCountsWaitingForASender(t *testing.T) {
+	s, g := newStand(t, 3), newTarget(t)
+	s.some(600, 10*time.Millisecond)
+	g.standsStill()
+	o := s.options(g)
+	o.Profile, o.Late, o.LateAfter, o.Concurrency, o.Order = schedule.ConstantSpeed(1), replay.DropLate, 300*time.Millisecond, 4, schedule.OrderNone
+	r := s.run(o)
+	require.Greater(t, r.Late, int64(20))
+	require.EqualValues(t, 600, r.Fired+r.Late)
+}
+
+// A target that stands still for a while puts the rest of the run off, and nothing is made up for.
+func TestLatePolicySlowPutsTheRestOff(t *testing.T) {
+	s, g := newStand(t, 3), newTarget(t)
+	all := s.some(900, 10*time.Millisecond)
+	g.standsStill()
 	o := s.options(g)
 	o.Profile, o.Late, o.LateAfter, o.Concurrency, o.Order = schedule.ConstantSpeed(1), replay.SlowLate, 300*time.Millisecond, 4, schedule.OrderNone
 	r := s.run(o)

@@ -122,8 +122,9 @@ func (v *volley) hand(it *item) {
 		return
 	}
 	if now.Sub(it.due) < writeItself && !v.stopping.Load() && !v.clock.shut.Load() && it.part.begin() {
-		it.begun = true
-		v.sender.Begin(it.shot)
+		if it.begun = v.sender.Begin(it.shot); !it.begun {
+			it.part.abandon(1)
+		}
 	}
 	v.queue <- it
 }
