@@ -74,9 +74,17 @@ func TestKilledTapsLoseNothingThatIsOnDisk(t *testing.T) {
 		case kill%25 == 12:
 			broker.Kill()
 			gone = true
-		case away > 0: // longer than it takes until all goes to the disk, or not
+		case away > 0 || kill == 0: // longer than it takes until all goes to the disk, or not
 			broker.Pause()
 			hung = true
+		}
+		if kill == 0 {
+			waitFor(t, 20*time.Second, func() error {
+				if c := tap.counts(t); c.spooled == 0 {
+					return fmt.Errorf("nothing is on the disk: %+v", c)
+				}
+				return nil
+			})
 		}
 		sleep(t, upTo(4*time.Second))
 		told := tap.counts(t)

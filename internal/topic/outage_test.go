@@ -61,6 +61,34 @@ func TestWriterLosesNothingInAnOutage(t *testing.T) {
 	}
 }
 
+// A Kafka that has just come back has the whole time of a flush, and not the second that one which is away is worth.
+func TestWriterFlushesToAKafkaThatIsJustBack(t *testing.T) {
+	for delay := time.Duration(0); delay < 2*time.Second; delay += 100 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			var n testNet
+			var back time.Time
+			c := n.cluster(t, kfake.SeedTopics(1, "x"))
+			c.ControlKey(0, refuse(kerr.NotLeaderForPartition, func() bool { // as while it reads what it has
+				c.KeepControl()
+				return !back.IsZero() && time.Since(back) < 3*time.Second
+			}))
+			b := newBook()
+			w, stop := runWriter(t, WriterConfig{Config: n.config(), Topic: "x", OnDone: b.done})
+			w.Put(numbered(0, 200))
+			time.Sleep(time.Second)
+			n.down()
+			w.Put(numbered(1, 200))
+			time.Sleep(20 * time.Second)
+			w.Put(numbered(2, 200))
+			n.up()
+			back = time.Now()
+			time.Sleep(delay)
+			stop()
+			require.Equal(t, 3, b.count(Acknowledged), "stopped %s after Kafka was back: %v", delay, b.counts)
+		})
+	}
+}
+
 // TestWriterGivesUpWhatOnePartitionNeverTakes: else a partition without a leader would fill the window, and with it stop all.
 func TestWriterGivesUpWhatOnePartitionNeverTakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

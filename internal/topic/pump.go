@@ -26,7 +26,7 @@ const (
 	probeTimeout = 3 * time.Second
 	// purgeEvery is the least time between two attempts to forget a topic that was made anew.
 	purgeEvery = 2 * time.Second
-	// lostCause is how long a flush is worth trying when Kafka was away before it.
+	// lostCause is how long a flush is worth trying when Kafka was away before it, and does not answer.
 	lostCause = time.Second
 
 	sayBegin = "kafka does not take records; they wait in memory"
@@ -65,6 +65,7 @@ type pump struct {
 	away       bool // Kafka did not answer when it was last asked
 
 	draining time.Time       // when to give up flushing; zero: not flushing
+	drainMax time.Time       // when to do so at the latest
 	flights  context.Context // ends when run does
 	lives    lifetimes
 	buf      []slot
@@ -209,6 +210,9 @@ func (p *pump) probe(ctx context.Context, purge, measure bool) (found finding) {
 // heard takes in what a probe found.
 func (p *pump) heard(now time.Time, found finding) {
 	p.away = found.away
+	if !p.draining.IsZero() && !found.away {
+		p.draining = p.drainMax // it is back
+	}
 	if found.purged {
 		p.heal, p.purged = false, now
 		p.log.Warn("kafka topic was deleted or made anew: writing to the new one")
@@ -373,7 +377,7 @@ func (p *pump) drain(now time.Time) {
 	if since, _ := p.w.trouble.get(); !since.IsZero() {
 		timeout = min(timeout, lostCause)
 	}
-	p.draining = now.Add(timeout)
+	p.draining, p.drainMax = now.Add(timeout), now.Add(p.w.cfg.FlushTimeout)
 	p.tries = 0
 	if !p.open {
 		p.nextProbe = now
