@@ -274,10 +274,3 @@ func (c *conductor) measure() {
 			"try", "time synchronisation on this machine and on the brokers")
 	}
 }
-
-// skew returns how far this machine's clock is ahead of the broker's; false: not known.
-func (c *conductor) skew() (by time.Duration, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ahead.by, c.ahead.ok
-}

@@ -39,7 +39,7 @@ func NewScreen(f *os.File) *Screen {
 func (s *Screen) Draw(lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.put(nil, lines)
+	_ = s.put(nil, lines) // a terminal that has gone: what is written next says so
 }
 
 // Write writes above the lines.
