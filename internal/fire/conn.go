@@ -20,7 +20,9 @@ var errHandshake = errors.New("TLS handshake failed")
 // conn is one connection to the target. One shot at a time has it.
 type conn struct {
 	net.Conn
-	raw        syscall.RawConn // nil with TLS
+	socket     net.Conn        // below TLS; else the same
+	raw        syscall.RawConn // of the socket
+	http2      bool            // agreed on in the TLS handshake
 	remote     netip.AddrPort
 	generation uint64 // of the production addresses it was checked against
 	answer     wire.Answer
@@ -32,19 +34,22 @@ type conn struct {
 }
 
 // dial connects, with TLS where the target wants it.
-func (s *Sender) dial(ctx context.Context, deadline time.Time) (*conn, error) {
+func (s *Sender) dial(ctx context.Context, deadline time.Time, way route) (*conn, error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	nc, err := s.cfg.Guard.Dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: nc}
+	c := &conn{Conn: nc, socket: nc, http2: s.tls == nil && way == viaHTTP2}
+	if t, ok := nc.(*net.TCPConn); ok {
+		c.raw, _ = t.SyscallConn()
+	}
 	if addr, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = addr.AddrPort()
 	}
 	if s.tls != nil {
-		secured := tls.Client(nc, s.tls)
+		secured := tls.Client(nc, s.tls[way])
 		if err := secured.HandshakeContext(ctx); err != nil {
 			nc.Close()
 			if timedOut(err) {
@@ -52,11 +57,7 @@ func (s *Sender) dial(ctx context.Context, deadline time.Time) (*conn, error) {
 			}
 			return nil, fmt.Errorf("%w: %w", errHandshake, err)
 		}
-		c.Conn = secured
-		return c, nil
-	}
-	if t, ok := nc.(*net.TCPConn); ok {
-		c.raw, _ = t.SyscallConn()
+		c.Conn, c.http2 = secured, secured.ConnectionState().NegotiatedProtocol == alpnHTTP2
 	}
 	return c, nil
 }
@@ -71,10 +72,11 @@ func (c *conn) extend(deadline time.Time, timeout time.Duration) error {
 	return c.SetDeadline(c.deadline)
 }
 
-// quiet reports whether a kept connection is still open and has nothing to read, without waiting.
+// quiet reports whether a kept connection is still open and has nothing to read, without waiting. What TLS has to say
+// between two answers counts as something: it is most often goodbye.
 func (c *conn) quiet() bool {
 	if c.raw == nil {
-		return true // cannot be told under TLS
+		return true // cannot be told
 	}
 	var quiet bool
 	err := c.raw.Control(func(fd uintptr) { quiet = nothingToRead(int(fd)) })
@@ -88,13 +90,10 @@ func (c *conn) tryWrite(b []byte) (n int, ok bool) {
 			return
 		}
 		var err error
-		n, err = syscall.Write(int(fd), b)
-		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
-			n, err = 0, nil
-		}
+		n, err = writeNow(int(fd), b)
 		ok = err == nil
 	})
-	return max(n, 0), ok && err == nil
+	return n, ok && err == nil
 }
 
 // nothingToRead reports whether a read would have to wait: anything else is the end, or bytes that nobody asked for.
@@ -102,4 +101,13 @@ func nothingToRead(fd int) bool {
 	var b [1]byte
 	_, _, err := syscall.Recvfrom(fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	return errors.Is(err, syscall.EAGAIN)
+}
+
+// writeNow writes what a socket takes without waiting.
+func writeNow(fd int, b []byte) (n int, err error) {
+	n, err = syscall.Write(fd, b)
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
+		return 0, nil
+	}
+	return max(n, 0), err
 }

@@ -37,12 +37,16 @@ func (s *Sender) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &f.response, nil
 }
 
-// Begin writes a shot's bytes now if that takes no waiting: a kept connection is idle and the socket takes them. Fire
-// then only waits for the answer. It is meant for the pacing thread, whose hand-over to another thread would otherwise
+// Begin writes a shot's bytes now if that takes no waiting: a kept connection is idle, or has room for another stream of
+// HTTP/2, and the socket takes them. Fire then only waits for the answer. It is meant for the pacing thread, whose hand-over to another thread would otherwise
 // be the larger part of the delay. After true, Fire or Recycle must follow.
 func (s *Sender) Begin(shot *Shot) bool {
-	if s.tls != nil || shot.conn != nil || len(shot.bytes) > writeAside {
+	if s.tls != nil || shot.conn != nil || shot.stream != nil || len(shot.bytes) > writeAside {
 		return false
+	}
+	if shot.route == viaHTTP2 {
+		shot.stream = s.h2.tryGet(shot)
+		return shot.stream != nil
 	}
 	c := s.pool.tryGet()
 	if c == nil {
@@ -74,6 +78,11 @@ func (s *Sender) admit(c *conn) bool {
 // with a fresh connection, once.
 func (s *Sender) attempt(f *flight) *failure {
 	deadline := time.Now().Add(s.cfg.Timeout)
+	if f.shot.route == viaHTTP2 || f.shot.route == viaEither && !s.noHTTP2.Load() {
+		if fail, declined := s.overHTTP2(f, deadline); !declined {
+			return fail
+		}
+	}
 	c, fail := s.connect(f, deadline)
 	if fail != nil {
 		return fail
@@ -129,7 +138,7 @@ func (s *Sender) connect(f *flight, deadline time.Time) (*conn, *failure) {
 // fresh dials on a place that is taken already.
 func (s *Sender) fresh(f *flight, deadline time.Time) (*conn, *failure) {
 	generation := s.cfg.Guard.generation()
-	c, err := s.dial(f.Context, deadline)
+	c, err := s.dial(f.Context, deadline, viaHTTP1)
 	if err != nil {
 		s.pool.leave(nil)
 		return nil, connectFailure(f.Context, err)

@@ -10,12 +10,14 @@ import (
 type fieldKind uint8
 
 const (
-	kept       fieldKind = iota
-	stripped             // hop-by-hop, or put there by a gateway on the way
-	hostField            // written anew
-	lengthMark           // Content-Length and Transfer-Encoding: the body's length is written there
-	trace                // of production's tracing: one fresh traceparent takes its place
-	ours                 // of an earlier replay
+	kept        fieldKind = iota
+	stripped              // hop-by-hop, or put there by a gateway on the way
+	hostField             // written anew
+	lengthMark            // Content-Length and Transfer-Encoding: the body's length is written there
+	trailerMark           // Trailer: only where trailers are sent
+	teMark                // TE: only "trailers", and only over HTTP/2
+	trace                 // of production's tracing: one fresh traceparent takes its place
+	ours                  // of an earlier replay
 )
 
 // kindOf classifies a field name. It runs for every field of every request, hence the switch on the first letter.
@@ -66,8 +68,10 @@ func kindOf(name []byte) fieldKind {
 		switch {
 		case is(name, "transfer-encoding"):
 			return lengthMark
-		case is(name, "te"), is(name, "trailer"):
-			return stripped
+		case is(name, "te"):
+			return teMark
+		case is(name, "trailer"):
+			return trailerMark
 		case is(name, "traceparent"), is(name, "tracestate"):
 			return trace
 		}

@@ -23,6 +23,7 @@ type flight struct {
 	request         *http.Request
 	response        http.Response
 	buf             []byte
+	timer           *time.Timer // for HTTP/2; nil: not used yet
 
 	shot     *Shot
 	watch    *watch
@@ -68,6 +69,9 @@ func (f *flight) end() {
 	f.Context, f.shot, f.watch, f.answer, f.failure = context.Background(), nil, nil, nil, nil
 	f.cut, f.fired, f.attempts, f.resent = false, time.Time{}, 0, 0
 	f.began, f.begun = time.Time{}, 0
+	if f.timer != nil {
+		f.timer.Stop()
+	}
 }
 
 // shots keeps the memory of shots. Large ones are left to the garbage collector.
@@ -83,7 +87,7 @@ func (s *shots) get() *Shot {
 }
 
 func (s *shots) put(shot *Shot) {
-	if cap(shot.bytes) <= largestKeptShot {
+	if shot.Size() <= largestKeptShot {
 		clear(shot.hop)
 		s.pool.Put(shot)
 	}

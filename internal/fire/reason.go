@@ -22,8 +22,8 @@ const (
 	TLSFailed      = "tls_failed"
 	Timeout        = "timeout"    // no whole answer within Timeout
 	Closed         = "closed"     // the target closed before a whole answer
-	Reset          = "reset"      // the connection was reset
-	BadAnswer      = "bad_answer" // what came is not HTTP/1.x, or its header block is too large
+	Reset          = "reset"      // the connection, or the stream, was reset
+	BadAnswer      = "bad_answer" // what came is not HTTP as spoken, or its header block is too large
 	Canceled       = "canceled"   // the context ended
 )
 
@@ -56,6 +56,8 @@ func connectFailure(ctx context.Context, err error) *failure {
 		return canceled(ctx)
 	case errors.Is(err, errProduction):
 		return &failure{TargetIsProduction, err}
+	case errors.Is(err, errNotHTTP2):
+		return exchangeFailure(ctx, err)
 	case errors.As(err, &record), errors.As(err, &alert), errors.As(err, &certificate), errors.Is(err, errHandshake):
 		return &failure{TLSFailed, err}
 	case errors.As(err, &dns):
@@ -69,15 +71,18 @@ func connectFailure(ctx context.Context, err error) *failure {
 }
 
 func exchangeFailure(ctx context.Context, err error) *failure {
+	reset, isReset := errors.AsType[*streamReset](err)
 	switch {
 	case ended(ctx):
 		return canceled(ctx)
-	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrIncomplete):
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, wire.ErrIncomplete), h2Malformed(err):
 		return &failure{BadAnswer, err}
 	case timedOut(err):
 		return &failure{Timeout, err}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return &failure{Closed, err}
+	case isReset:
+		return &failure{Reset, reset}
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return &failure{Reset, err}
 	}

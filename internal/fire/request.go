@@ -2,42 +2,49 @@ package fire
 
 import (
 	"bytes"
-	"encoding/hex"
-	"math/rand/v2"
-	"strconv"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
-// captureTimeFormat is RFC 3339 with all nanoseconds.
-const captureTimeFormat = "2006-01-02T15:04:05.000000000Z07:00"
-
-// Mark tells the copies of one exchange apart.
-type Mark struct{ Loop, Clone uint32 }
-
 // Shot is one request, ready to be written.
 type Shot struct {
-	bytes      []byte
+	bytes      []byte // the request as HTTP/1.1 has it
 	method     string
 	idempotent bool
+	route      route
+	chunked    bool
+	bodyFrom   int // where the body stands in bytes
+	bodyTo     int
+	block      []byte // the header block and the trailers' one as HTTP/2 has them; empty: none, or never over HTTP/2
+	trailers   []byte
 
 	conn    *conn // on which Begin has written, and when and how much
 	began   time.Time
 	written int
+	stream  *stream // that Begin has opened instead
 
-	kinds []fieldKind // scratch of Prepare
-	hop   [][]byte
-	set   []bool
+	kinds     []fieldKind // scratch of Prepare
+	hop       [][]byte
+	set       []bool
+	host      []byte
+	teAt      int  // where "te: trailers" stood; 0: nowhere
+	hadLength bool // a Content-Length was recorded
 }
 
-// Bytes returns the request as it is written.
+// Bytes returns the request as HTTP/1.1 writes it.
 func (shot *Shot) Bytes() []byte { return shot.bytes }
+
+// Size returns the bytes of memory it takes.
+func (shot *Shot) Size() int { return cap(shot.bytes) + cap(shot.block) + cap(shot.trailers) }
+
+func (shot *Shot) body() []byte { return shot.bytes[shot.bodyFrom:shot.bodyTo] }
 
 // Prepare builds the bytes of a request: its line with the target in origin form, Host, the recorded fields in their
 // order, case and number without those of single hops, gateways, tracing and earlier replays, the changes that were
-// asked for, the marks, and the body behind a Content-Length. shot is nil and reason set when that would not be the one
-// request that was recorded. The shot does not alias x.
+// asked for, the marks, and the body: behind a Content-Length, or in one chunk where chunks or trailers were recorded. For
+// HTTP/2 the same is made a header block. shot is nil and reason set when that would not be the one request that was
+// recorded. The shot does not alias x.
 func (s *Sender) Prepare(x *traffic.Exchange, m Mark) (shot *Shot, reason string) {
 	r := &x.Request
 	if x.Flags.Unreplayable() != 0 || len(r.Body) == 0 && r.BodySize > 0 {
@@ -48,7 +55,7 @@ func (s *Sender) Prepare(x *traffic.Exchange, m Mark) (shot *Shot, reason string
 		return nil, reason
 	}
 	shot = s.shots.get()
-	shot.method = methodName(r.Method)
+	shot.method, shot.route, shot.host = methodName(r.Method), s.route(r), host
 	shot.idempotent = idempotent(shot.method)
 	if shot.bytes, reason = appendStartLine(shot.bytes[:0], r); reason == "" {
 		if !s.appendFields(shot, r, host) {
@@ -68,7 +75,11 @@ func (s *Sender) Prepare(x *traffic.Exchange, m Mark) (shot *Shot, reason string
 		}
 	}
 	shot.bytes = append(shot.bytes, "\r\n"...)
-	shot.bytes = append(shot.bytes, r.Body...)
+	if shot.route != viaHTTP1 {
+		shot.appendBlock(s.cfg.Target.Scheme)
+	}
+	s.appendBody(shot, r)
+	shot.host = nil
 	return shot, ""
 }
 
@@ -127,16 +138,30 @@ func appendStartLine(b []byte, r *traffic.Request) (_ []byte, reason string) {
 // appendFields appends the recorded fields and those that the body needs. false: a field is no field, or more than one.
 func (s *Sender) appendFields(shot *Shot, r *traffic.Request, host []byte) bool {
 	shot.kinds, shot.hop, shot.set = shot.kinds[:0], shot.hop[:0], append(shot.set[:0], s.unset...)
-	hasHost, perConnection := false, false
+	hasHost, perConnection, coded := false, false, false
+	shot.hadLength, shot.teAt = false, 0
 	for i := range r.Headers {
-		kind := kindOf(r.Headers[i].Name)
+		f := &r.Headers[i]
+		kind := kindOf(f.Name)
 		shot.kinds = append(shot.kinds, kind)
-		hasHost = hasHost || kind == hostField
-		perConnection = perConnection || kind == stripped
+		switch kind {
+		case hostField:
+			hasHost = true
+		case stripped:
+			perConnection = true
+		case lengthMark:
+			length := is(f.Name, "content-length")
+			shot.hadLength, coded = shot.hadLength || length, coded || !length && is(f.Value, "chunked")
+		}
 	}
 	if perConnection {
 		shot.hop = perHop(shot.hop, r.Headers)
 	}
+	trailing, safe := s.trailing(shot, r)
+	if !safe {
+		return false
+	}
+	shot.chunked = trailing || coded && !shot.hadLength
 	b := shot.bytes
 	if !hasHost {
 		b = appendField(b, []byte("Host"), host)
@@ -152,10 +177,12 @@ func (s *Sender) appendFields(shot *Shot, r *traffic.Request, host []byte) bool 
 		case kind == hostField && !hostDone:
 			b, hostDone = appendField(b, f.Name, host), true
 		case kind == lengthMark && !lengthDone:
-			b, lengthDone = appendLength(b, f.Name, len(r.Body)), true
+			b, lengthDone = shot.appendFraming(b, f.Name, len(r.Body)), true
+		case kind == teMark && shot.teAt == 0 && is(f.Value, "trailers"):
+			shot.teAt = len(b)
 		case kind == trace && !traceDone:
 			b, traceDone = appendTrace(b), true
-		case kind == kept && (len(shot.hop) == 0 || !named(shot.hop, f.Name)):
+		case (kind == kept || kind == trailerMark && trailing) && (len(shot.hop) == 0 || !named(shot.hop, f.Name)):
 			if !token(f.Name) || !fieldValue(f.Value) {
 				return false
 			}
@@ -167,8 +194,8 @@ func (s *Sender) appendFields(shot *Shot, r *traffic.Request, host []byte) bool 
 			}
 		}
 	}
-	if !lengthDone && len(r.Body) > 0 {
-		b = appendLength(b, nil, len(r.Body))
+	if !lengthDone && (len(r.Body) > 0 || shot.chunked) {
+		b = shot.appendFraming(b, nil, len(r.Body))
 	}
 	shot.bytes = b
 	return true
@@ -206,57 +233,6 @@ func appendCookies(b []byte, fields []traffic.Field) []byte {
 		}
 	}
 	return append(b, "\r\n"...)
-}
-
-func appendLength(b, name []byte, n int) []byte {
-	if is(name, "content-length") {
-		b = append(b, name...)
-	} else {
-		b = append(b, "Content-Length"...)
-	}
-	b = append(b, ": "...)
-	b = strconv.AppendInt(b, int64(n), 10)
-	return append(b, "\r\n"...)
-}
-
-// appendTrace appends a traceparent of its own, unsampled: what the target does must not show up in production's traces.
-func appendTrace(b []byte) []byte {
-	var id [24]byte
-	for i := 0; i < len(id); i += 8 {
-		for n, j := rand.Uint64(), 0; j < 8; n, j = n>>8, j+1 {
-			id[i+j] = byte(n)
-		}
-	}
-	id[0] |= 1 // neither of the two may be all zeros
-	id[16] |= 1
-	b = append(b, "traceparent: 00-"...)
-	b = hex.AppendEncode(b, id[:16])
-	b = append(b, '-')
-	b = hex.AppendEncode(b, id[16:])
-	return append(b, "-00\r\n"...)
-}
-
-// appendMarks says to everybody who sees the request that it is a replay, and of what.
-func (s *Sender) appendMarks(shot *Shot, x *traffic.Exchange, m Mark) bool {
-	b := append(shot.bytes, s.mark...)
-	b = strconv.AppendUint(b, uint64(m.Loop), 10)
-	b = append(b, ";clone="...)
-	b = strconv.AppendUint(b, uint64(m.Clone), 10)
-	b = append(b, "\r\nReprise-Exchange-Id: "...)
-	b = hex.AppendEncode(b, x.ID[:])
-	b = append(b, "\r\nReprise-Capture-Time: "...)
-	b = x.CaptureTime.UTC().AppendFormat(b, captureTimeFormat)
-	b = append(b, "\r\n"...)
-	if authority := recordedAuthority(&x.Request); len(authority) > 0 {
-		if !fieldValue(authority) {
-			return false
-		}
-		b = append(b, "Reprise-Original-Host: "...)
-		b = append(b, authority...)
-		b = append(b, "\r\n"...)
-	}
-	shot.bytes = b
-	return true
 }
 
 // methodName returns the method without allocating for the usual ones.

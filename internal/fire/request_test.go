@@ -71,8 +71,13 @@ func TestPrepareWritesTheRecordedFieldsAsTheyStood(t *testing.T) {
 			"POST / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\ncontent-length: 5\r\nA: 1\r\n", "s",
 		},
 		{
-			"chunked becomes a length, in its place",
-			"POST /\nHost: s\nTransfer-Encoding: chunked\nA: 1", "hello",
+			"a length beside chunks is a length, in its place",
+			"POST /\nHost: s\nTransfer-Encoding: chunked\nA: 1\ncontent-length: 5", "hello",
+			"POST / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Length: 5\r\nA: 1\r\n", "s",
+		},
+		{
+			"and so is what was coded otherwise",
+			"POST /\nHost: s\nTransfer-Encoding: gzip, chunked\nA: 1", "hello",
 			"POST / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Length: 5\r\nA: 1\r\n", "s",
 		},
 		{
@@ -112,6 +117,55 @@ func TestPrepareWritesTheRecordedFieldsAsTheyStood(t *testing.T) {
 
 var freshTrace = regexp.MustCompile(`traceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-00\r\n`)
 
+func TestChunksAndTrailersAreSentAsRecorded(t *testing.T) {
+	trailers := []traffic.Field{
+		{Name: []byte("X-Sum"), Value: []byte("abc")},
+		{Name: []byte("Host"), Value: []byte("evil")},
+		{Name: []byte("content-length"), Value: []byte("9")},
+		{Name: []byte("X-HTTP-Method-Override"), Value: []byte("DELETE")},
+		{Name: []byte("cookie"), Value: []byte("a=1")},
+		{Name: []byte("X-Forwarded-For"), Value: []byte("10.0.0.1")},
+		{Name: []byte("reprise-replay"), Value: []byte("x")},
+		{Name: []byte("x-removed"), Value: []byte("x")},
+		{Name: []byte("X-SET"), Value: []byte("old")},
+		{Name: []byte("x-sum"), Value: []byte("2")},
+	}
+	const start, original = "POST / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n", "Reprise-Original-Host: s\r\nX-Set: new\r\n\r\n"
+	for _, row := range []struct {
+		name, head, body string
+		trailers         []traffic.Field
+		want             string
+	}{
+		{"in chunks", "Transfer-Encoding: chunked\nA: 1", "hello", nil, "Transfer-Encoding: chunked\r\nA: 1\r\n" + marks + original + "5\r\nhello\r\n0\r\n\r\n"},
+		{"no chunk", "transfer-encoding: Chunked", "", nil, "transfer-encoding: chunked\r\n" + marks + original + "0\r\n\r\n"},
+		{
+			"trailers, without those that must not be any", "Trailer: X-Sum\nTransfer-Encoding: chunked", "0123456789abcdef", trailers,
+			"Trailer: X-Sum\r\nTransfer-Encoding: chunked\r\n" + marks + original + "10\r\n0123456789abcdef\r\n0\r\nX-Sum: abc\r\nx-sum: 2\r\n\r\n",
+		},
+		{"no trailer is left", "Trailer: host\nContent-Length: 1", "x", trailers[1:5], "Content-Length: 1\r\n" + marks + original + "x"},
+		{"trailers behind a length", "Content-Length: 1", "x", trailers[:1], "Transfer-Encoding: chunked\r\n" + marks + original + "1\r\nx\r\n0\r\nX-Sum: abc\r\n\r\n"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := shop(t, func(cfg *fire.SenderConfig) {
+				cfg.RemoveHeaders = []string{"X-Removed"}
+				cfg.SetHeaders = []traffic.Field{{Name: []byte("X-Set"), Value: []byte("new")}}
+			})
+			x := exchange("POST /\nHost: s\n"+row.head, row.body)
+			x.Request.Trailers = row.trailers
+			shot, reason := s.Prepare(x, fire.Mark{Loop: 3, Clone: 2})
+			require.Empty(t, reason)
+			require.Equal(t, start+row.want, string(shot.Bytes()))
+			mustBeOne(t, shot.Bytes())
+			_, body := mustParse(t, shot.Bytes())
+			require.Equal(t, row.body, string(body))
+		})
+	}
+	x := exchange("POST /\nHost: s", "x")
+	x.Request.Trailers = []traffic.Field{{Name: []byte("a"), Value: []byte("1\r\n\r\nDELETE / HTTP/1.1\r\n")}}
+	_, reason := shop(t, nil).Prepare(x, fire.Mark{})
+	require.Equal(t, fire.UnsafeBytes, reason)
+}
+
 func TestTracesAreFresh(t *testing.T) {
 	s := shop(t, nil)
 	seen := map[string]bool{}
@@ -124,14 +178,14 @@ func TestTracesAreFresh(t *testing.T) {
 	}
 }
 
-func TestPrepareWritesHTTP2AsHTTP11(t *testing.T) {
+func TestHTTP2CanBeWrittenAsHTTP11(t *testing.T) {
 	x := exchange("POST /shop.Cart/Add\nContent-Type: application/grpc\nte: trailers\ncookie: a=1\nx: y\ncookie: b=2", "\x00\x00\x00\x00\x01m")
 	x.Request.Protocol, x.Request.Authority = []byte("HTTP/2.0"), []byte("shop.example")
 	x.Request.Trailers = []traffic.Field{{Name: []byte("sum"), Value: []byte("1")}}
 	shot, reason := shop(t, nil).Prepare(x, fire.Mark{Loop: 3, Clone: 2})
 	require.Empty(t, reason)
-	require.Equal(t, "POST /shop.Cart/Add HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/grpc\r\ncookie: a=1; b=2\r\nx: y\r\nContent-Length: 6\r\n"+
-		marks+"Reprise-Original-Host: shop.example\r\n\r\n\x00\x00\x00\x00\x01m", string(shot.Bytes()))
+	require.Equal(t, "POST /shop.Cart/Add HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nContent-Type: application/grpc\r\ncookie: a=1; b=2\r\nx: y\r\n"+
+		"Transfer-Encoding: chunked\r\n"+marks+"Reprise-Original-Host: shop.example\r\n\r\n6\r\n\x00\x00\x00\x00\x01m\r\n0\r\nsum: 1\r\n\r\n", string(shot.Bytes()))
 	mustBeOne(t, shot.Bytes())
 
 	for value, want := range map[string]string{"a=1\r\nX: y": fire.UnsafeBytes, "a=1": ""} {
@@ -347,6 +401,10 @@ func FuzzPrepare(f *testing.F) {
 		r.Headers = []traffic.Field{
 			{Name: []byte(name1), Value: []byte(value1)}, {Name: []byte(name2), Value: []byte(value2)},
 		}
+		r.Protocol = []byte("HTTP/1.1")
+		if len(body)%3 == 2 {
+			r.Trailers = r.Headers[1:]
+		}
 		shot, reason := s.Prepare(x, fire.Mark{})
 		if shot == nil {
 			require.NotEmpty(t, reason)
@@ -356,10 +414,14 @@ func FuzzPrepare(f *testing.F) {
 		raw := shot.Bytes()
 		head, rest, found := bytes.Cut(raw, []byte("\r\n\r\n"))
 		require.True(t, found)
-		require.Equal(t, string(body), string(rest))
-		require.Equal(t, 1, strings.Count(strings.ToLower("\n"+string(head)), "\nhost:"))
-		require.LessOrEqual(t, strings.Count(strings.ToLower(string(head)), "\ncontent-length:"), 1)
-		require.NotContains(t, strings.ToLower(string(head)), "\ntransfer-encoding")
+		lower := strings.ToLower("\n" + string(head))
+		require.Equal(t, 1, strings.Count(lower, "\nhost:"))
+		lengths, codings := strings.Count(lower, "\ncontent-length:"), strings.Count(lower, "\ntransfer-encoding: chunked\r\n")
+		require.LessOrEqual(t, lengths+codings, 1)
+		require.Equal(t, codings, strings.Count(lower, "\ntransfer-encoding"))
+		if codings == 0 {
+			require.Equal(t, string(body), string(rest))
+		}
 		require.Equal(t, 1, strings.Count(string(head), "\nReprise-Replay: test;loop=0;clone=0\r\n"))
 		require.Equal(t, 1, strings.Count(string(head), "\nA: set"))
 		if oddTarget(raw) {

@@ -32,11 +32,12 @@ type SenderConfig struct {
 	SetHeaders    []traffic.Field
 	RemoveHeaders []string
 	Timeout       time.Duration // of one attempt, connecting included. 0: 30 s
-	Concurrency   int           // most connections; further shots wait. 0: 256
+	Concurrency   int           // most connections, and most streams of HTTP/2; further shots wait. 0: 256
 	Retries       int           // by policy, after the first attempt
 	RetryStatus   bool          // try 429 and 503 again as well
 	BodyMax       int           // bytes of an answer's body that are kept; the rest is read and counted. 0: 256 KiB
 	TLS           *tls.Config   // for https; nil: the system's roots
+	Protocol      Protocol      // "": AsRecorded
 }
 
 // Answer is what became of a shot.
@@ -58,13 +59,15 @@ type Stats struct {
 	Idle   int    // of them
 }
 
-// Sender fires shots over kept connections. It is safe for concurrent use and starts no goroutine of its own, save one
-// to write a large body while the answer is read.
+// Sender fires shots over kept connections. It is safe for concurrent use. It starts a goroutine to write a large body
+// while the answer is read, and for each connection of HTTP/2 one that reads; Close waits for those.
 type Sender struct {
 	cfg       SenderConfig
 	client    *retryablehttp.Client
-	tls       *tls.Config // nil: plain
+	tls       map[route]*tls.Config // nil: plain
 	pool      *pool
+	h2        *h2Pool
+	noHTTP2   atomic.Bool // the target has chosen HTTP/1.1
 	watches   watches
 	flights   sync.Pool
 	shots     shots
@@ -114,21 +117,35 @@ func NewSender(cfg SenderConfig) (*Sender, error) {
 	for _, name := range cfg.RemoveHeaders {
 		s.remove = append(s.remove, []byte(name))
 	}
-	if cfg.Target.Scheme == "https" {
-		s.tls = &tls.Config{MinVersion: tls.VersionTLS12}
-		if cfg.TLS != nil {
-			s.tls = cfg.TLS.Clone()
-		}
-		if s.tls.ServerName == "" {
-			s.tls.ServerName = target.host
-		}
-		s.tls.NextProtos = []string{"http/1.1"}
+	if s.cfg.Protocol, err = ParseProtocol(string(cfg.Protocol)); err != nil {
+		return nil, err
 	}
+	if cfg.Target.Scheme == "https" {
+		s.tls = tlsConfigs(cfg.TLS, target.host)
+	}
+	s.h2 = newH2Pool(s)
 	s.watches.conns = s.pool
 	s.client = s.newClient()
 	base := &url.URL{Scheme: cfg.Target.Scheme, Host: cfg.Target.Host} // no path: it ends up in net/http's errors
 	s.flights.New = func() any { return newFlight(base) }
 	return s, nil
+}
+
+// tlsConfigs returns what is said in the handshake for each route.
+func tlsConfigs(base *tls.Config, host string) map[route]*tls.Config {
+	configs := make(map[route]*tls.Config)
+	for _, way := range []route{viaHTTP1, viaHTTP2, viaEither} {
+		c := &tls.Config{MinVersion: tls.VersionTLS12}
+		if base != nil {
+			c = base.Clone()
+		}
+		if c.ServerName == "" {
+			c.ServerName = host
+		}
+		c.NextProtos = way.alpn()
+		configs[way] = c
+	}
+	return configs
 }
 
 // checkHeaders refuses changes that would break the framing, hide the marks or speak for Host.
@@ -208,8 +225,13 @@ func (s *Sender) Fire(ctx context.Context, shot *Shot) Answer {
 }
 
 // Recycle gives the memory of a shot back; the shot must not be used again. One that Begin has written and Fire was not
-// called for costs its connection.
+// called for costs its connection, or its stream.
 func (s *Sender) Recycle(shot *Shot) {
+	if st := shot.stream; st != nil {
+		shot.stream = nil
+		st.conn.cancel(st, false)
+		s.h2.put(st)
+	}
 	if c := shot.conn; c != nil {
 		shot.conn = nil
 		s.pool.leave(c)
@@ -220,13 +242,16 @@ func (s *Sender) Recycle(shot *Shot) {
 // Stats returns the counters.
 func (s *Sender) Stats() Stats {
 	open, idle := s.pool.counts()
+	open2, idle2 := s.h2.counts()
+	open, idle = open+open2, idle+idle2
 	return Stats{Dialed: s.dialed.Load(), Resent: s.resent.Load(), Open: open, Idle: idle}
 }
 
-// Close closes the kept connections. Shots that are still on their way end as they would.
+// Close closes the kept connections. Shots that are still on their way end as they would; those over HTTP/2 it waits for.
 func (s *Sender) Close() error {
 	s.watches.close()
 	s.pool.close()
+	s.h2.close()
 	return nil
 }
 

@@ -55,10 +55,10 @@ func listen(t testing.TB, serve func(c net.Conn, n int)) *url.URL {
 	return &url.URL{Scheme: "http", Host: l.Addr().String()}
 }
 
-// readRequest reads one request as it stands on the wire, its body by Content-Length.
+// readRequest reads one request as it stands on the wire, its body by Content-Length or in chunks.
 func readRequest(r *bufio.Reader) (string, error) {
 	var raw strings.Builder
-	length := 0
+	length, chunked := 0, false
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -67,15 +67,39 @@ func readRequest(r *bufio.Reader) (string, error) {
 		raw.WriteString(line)
 		if name, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "content-length") {
 			length, _ = strconv.Atoi(strings.TrimSpace(value))
+		} else if ok && strings.EqualFold(name, "transfer-encoding") {
+			chunked = true
 		}
 		if line == "\r\n" {
 			break
 		}
 	}
-	body := make([]byte, length)
-	_, err := io.ReadFull(r, body)
-	raw.Write(body)
-	return raw.String(), err
+	if !chunked {
+		_, err := io.CopyN(&raw, r, int64(length))
+		return raw.String(), err
+	}
+	for size := int64(-1); size != 0; {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return raw.String(), err
+		}
+		raw.WriteString(line)
+		if size, err = strconv.ParseInt(strings.TrimSpace(line), 16, 64); err != nil {
+			return raw.String(), err
+		}
+		if size > 0 {
+			if _, err := io.CopyN(&raw, r, size+2); err != nil {
+				return raw.String(), err
+			}
+		}
+	}
+	for { // trailers
+		line, err := r.ReadString('\n')
+		raw.WriteString(line)
+		if err != nil || line == "\r\n" {
+			return raw.String(), err
+		}
+	}
 }
 
 // answering answers every request with the same bytes.

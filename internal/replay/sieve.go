@@ -192,7 +192,7 @@ func (s *sieve) safe(it *item) judgement {
 			return judgement{result: traffic.Refused, reason: reason}
 		}
 		it.shot = shot
-		it.bytes += cap(shot.Bytes())
+		it.bytes += shot.Size()
 	}
 	it.prepareStep()
 	return judgement{}

@@ -119,9 +119,9 @@ func hidesFraming(value []byte) bool {
 	}
 }
 
-// forbidsAsTrailer reports whether a request's field decides where the message ends or goes, who sent it or what its body
+// ForbidsAsTrailer reports whether a request's field decides where the message ends or goes, who sent it or what its body
 // is (RFC 9110 6.5.1): whoever joins trailers with the header reads another request then.
-func forbidsAsTrailer(name []byte) bool {
+func ForbidsAsTrailer(name []byte) bool {
 	if isFraming(name) {
 		return true
 	}
@@ -138,7 +138,7 @@ func forbidsAsTrailer(name []byte) bool {
 
 // hasForbiddenTrailer looks through a request's trailers.
 func (h *Head) hasForbiddenTrailer() bool {
-	return slices.ContainsFunc(h.Fields, func(f FieldSpan) bool { return forbidsAsTrailer(f.Name.Of(h.Block)) })
+	return slices.ContainsFunc(h.Fields, func(f FieldSpan) bool { return ForbidsAsTrailer(f.Name.Of(h.Block)) })
 }
 
 // settleRequest decides how a request's body is framed.
