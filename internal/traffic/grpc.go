@@ -48,15 +48,20 @@ func (x *Exchange) GRPCMethod() ([]byte, bool) {
 	return method, true
 }
 
-// GRPCStatus returns the status that a call ended with (0: well), and whether one was seen: in the trailers, or in the
-// header of an answer that has nothing else.
+// GRPCStatus returns the status that a call ended with (0: well), and whether one was seen.
 func (x *Exchange) GRPCStatus() (int, bool) {
 	if x.Response == nil {
 		return 0, false
 	}
-	status, ok := Get(x.Response.Trailers, "grpc-status")
+	return x.Response.GRPCStatus()
+}
+
+// GRPCStatus returns the status that a call ended with (0: well), and whether there is one: in the trailers, or in the
+// header of an answer that has nothing else.
+func (r *Response) GRPCStatus() (int, bool) {
+	status, ok := Get(r.Trailers, "grpc-status")
 	if !ok {
-		status, ok = Get(x.Response.Headers, "grpc-status")
+		status, ok = Get(r.Headers, "grpc-status")
 	}
 	if !ok {
 		return 0, false
