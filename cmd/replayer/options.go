@@ -11,6 +11,7 @@ import (
 
 	"github.com/reprise-io/reprise/cmd/internal/cli"
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/tap"
@@ -24,6 +25,8 @@ type options struct {
 
 	run                       string
 	target                    string
+	protocol                  string
+	tls                       fire.TLS
 	allowTarget               []string
 	notProduction             []string
 	allowWrites               []string
@@ -54,7 +57,14 @@ func (o *options) addTarget(fs *pflag.FlagSet) {
 	o.AddKafka(fs)
 	o.AddRedactKey(fs)
 	o.AddLog(fs)
-	fs.StringVar(&o.target, "target", "", "where to send the requests: http://HOST:PORT")
+	fs.StringVar(&o.target, "target", "", "where to send the requests: http://HOST:PORT or https://HOST:PORT")
+	fs.StringVar(&o.protocol, "target-protocol", string(fire.AsRecorded),
+		"http1, h2, or auto: HTTP/2 for what was recorded so, if an https target agrees; to http targets that is gRPC only")
+	fs.StringVar(&o.tls.CA, "target-tls-ca", "", "PEM `FILE` with the authorities to trust; default: the system's")
+	fs.StringVar(&o.tls.Cert, "target-tls-cert", "", "PEM `FILE` with our certificate, for a target that wants one; read again for each connection")
+	fs.StringVar(&o.tls.Key, "target-tls-key", "", "PEM `FILE` with its private key")
+	fs.StringVar(&o.tls.ServerName, "target-tls-server-name", "", "`NAME` to expect in the target's certificate; default: the host of --target")
+	fs.BoolVar(&o.tls.Insecure, "target-tls-insecure", false, "do not check the target's certificate: for a try only")
 	fs.StringArrayVar(&o.allowTarget, "allow-target", nil, "a target that may be fired at: HOST[:PORT], or *.preprod.internal (repeatable)")
 	fs.StringArrayVar(&o.notProduction, "not-production", nil, "an address HOST:PORT in the recording that is the target and yet not production (repeatable)")
 	fs.StringArrayVar(&o.allowWrites, "allow-writes", nil, "send these too, beside GET, HEAD and OPTIONS: 'POST /api/**' (repeatable)")
@@ -113,6 +123,15 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 	}
 	if r.Target, err = parseTarget(o.target); err != nil {
 		return r, err
+	}
+	if r.Protocol, err = fire.ParseProtocol(o.protocol); err != nil {
+		return r, err
+	}
+	if r.TLS, err = o.tls.Config(r.Target.Scheme == "https"); err != nil {
+		return r, err
+	}
+	if o.tls.Insecure {
+		r.Logger.Error("THE TARGET'S CERTIFICATE IS NOT CHECKED: anybody on the way can read and answer", "flag", "--target-tls-insecure")
 	}
 	if o.from != "" {
 		if r.From, err = cli.ParseTime(o.from, now); err != nil {

@@ -1,5 +1,5 @@
-// Package compare judges a target's answer against the recorded one: status first, then the body, JSON by path and
-// everything else by content. Header fields are not compared: dates, cookies and server names differ by nature.
+// Package compare judges a target's answer against the recorded one: status first, gRPC's too, then the body, JSON by path
+// and everything else by content. Header fields are not compared: dates, cookies and server names differ by nature.
 //
 // The work for one exchange is bounded: bodies are cut by the tap and by the sender, decoding stops at maxDecoded
 // bytes, nesting is followed to maxDepth and at most maxDifferences places are told apart.
@@ -47,6 +47,9 @@ func (c Comparer) Compare(x *traffic.Exchange, got *traffic.Response) (traffic.V
 			Recorded: strconv.AppendInt(nil, int64(want.Status), 10), Got: strconv.AppendInt(nil, int64(got.Status), 10),
 		}}
 	}
+	if d, changed := grpcStatus(want, got); changed {
+		return traffic.StatusChanged, []traffic.Difference{d}
+	}
 	if bodyless(x.Request.Method, want.Status) {
 		return traffic.Same, nil
 	}
@@ -85,6 +88,21 @@ func (c Comparer) Compare(x *traffic.Exchange, got *traffic.Response) (traffic.V
 		return traffic.Same, nil
 	}
 	return traffic.BodyChanged, differences
+}
+
+// grpcStatus compares what gRPC calls ended with. One that was not recorded, as trailers are not by every source, is no
+// baseline.
+func grpcStatus(want, got *traffic.Response) (d traffic.Difference, changed bool) {
+	recorded, ok := want.GRPCStatus()
+	if !ok || len(got.Headers)+len(got.Trailers) == 0 { // not known, or removed because it could not be redacted
+		return d, false
+	}
+	d = traffic.Difference{Path: "grpc-status", Kind: traffic.Missing, Recorded: strconv.AppendInt(nil, int64(recorded), 10)}
+	now, ok := got.GRPCStatus()
+	if ok {
+		d.Kind, d.Got = traffic.ValueDiffers, strconv.AppendInt(nil, int64(now), 10)
+	}
+	return d, !ok || now != recorded
 }
 
 // bodyless reports whether such an answer has no body of its own.

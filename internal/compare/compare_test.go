@@ -133,6 +133,41 @@ func TestDifferencesSayWhereAndWhat(t *testing.T) {
 	}
 }
 
+func TestGRPCStatusIsAStatus(t *testing.T) {
+	const kind = "Content-Type: application/grpc"
+	call := func(code string) *traffic.Response {
+		r := answer(200, "", kind)
+		if code != "" {
+			r.Trailers = []traffic.Field{{Name: []byte("grpc-status"), Value: []byte(code)}}
+		}
+		return r
+	}
+	for _, row := range []struct {
+		name      string
+		want, got *traffic.Response
+		verdict   traffic.Verdict
+		change    string
+	}{
+		{"the same", call("0"), call("0"), traffic.Same, ""},
+		{"changed", call("0"), call("14"), traffic.StatusChanged, "value 0 14"},
+		{"in the header", call("5"), answer(200, "", kind, "grpc-status: 7"), traffic.StatusChanged, "value 5 7"},
+		{"missing", call("0"), call(""), traffic.StatusChanged, "missing 0 "},
+		{"none recorded", call(""), call("2"), traffic.Same, ""},
+		{"the answer could not be redacted", call("0"), answer(200, ""), traffic.Same, ""},
+	} {
+		verdict, differences := compare.Compare(recorded(row.want, 0), row.got)
+		require.Equal(t, row.verdict, verdict, row.name)
+		if row.change == "" {
+			require.Empty(t, differences, row.name)
+			continue
+		}
+		require.Len(t, differences, 1)
+		d := differences[0]
+		require.Equal(t, "grpc-status", d.Path)
+		require.Equal(t, row.change, fmt.Sprintf("%s %s %s", d.Kind, d.Recorded, d.Got), row.name)
+	}
+}
+
 func TestNumbersAreComparedByValue(t *testing.T) {
 	for _, c := range []struct {
 		a, b  string

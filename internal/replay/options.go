@@ -8,6 +8,7 @@
 package replay
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -72,7 +74,9 @@ type Options struct {
 	Restart bool
 
 	Target        *url.URL // http or https; required
-	AllowTarget   []string // required
+	Protocol      fire.Protocol
+	TLS           *tls.Config // for https; nil: the system's roots
+	AllowTarget   []string    // required
 	NotProduction []string
 	HostID        string   // of this machine, as taps report theirs
 	AllowWrites   []string // filters

@@ -61,12 +61,18 @@ func (c *outcomes) answered(it *item, a *fire.Answer) {
 // judge compares the answer with the recorded one, redacting it first in place unless they are equal as they are:
 // then there is nothing in it that the record does not hold already.
 func (c *outcomes) judge(x *traffic.Exchange, res *traffic.Response) (traffic.Verdict, []traffic.Difference) {
-	if was := x.Response; was != nil && (was.Status != res.Status || !bytes.Equal(was.Body, res.Body)) {
+	if was := x.Response; was != nil && (was.Status != res.Status || !bytes.Equal(was.Body, res.Body) || grpcDiffers(was, res)) {
 		if _, err := c.redactor.Response(res); err != nil {
 			res.Headers, res.Trailers, res.Body = nil, nil, nil // its size stays: the status alone is compared
 		}
 	}
 	return c.comparer.Compare(x, res)
+}
+
+func grpcDiffers(was, is *traffic.Response) bool {
+	before, known := was.GRPCStatus()
+	now, alsoKnown := is.GRPCStatus()
+	return before != now || known != alsoKnown
 }
 
 // leftOut takes an exchange that is not fired and has an outcome of its own. firing is 1 when it had been begun.

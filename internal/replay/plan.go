@@ -164,6 +164,7 @@ func (p *planner) guard(ctx context.Context, o *Options, s *sieve, production []
 	s.guard = g
 	s.sender, err = fire.NewSender(fire.SenderConfig{
 		Target: o.Target, Guard: g, Run: o.Run, Host: o.Host, SetHeaders: o.SetHeaders, RemoveHeaders: o.RemoveHeaders,
+		Protocol: o.Protocol,
 	})
 	return err
 }

@@ -149,7 +149,7 @@ func (r *run) build() (err error) {
 	o := r.opts
 	r.sender, err = fire.NewSender(fire.SenderConfig{
 		Target: o.Target, Guard: r.guard, Run: o.Run, Host: o.Host, SetHeaders: o.SetHeaders, RemoveHeaders: o.RemoveHeaders,
-		Timeout: o.Timeout, Concurrency: o.Concurrency, Retries: o.Retries,
+		Timeout: o.Timeout, Concurrency: o.Concurrency, Retries: o.Retries, Protocol: o.Protocol, TLS: o.TLS,
 	})
 	if err != nil {
 		return err
