@@ -3,9 +3,12 @@ package fire_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -92,6 +95,29 @@ func TestAConnectionThatClosedWhileIdleIsNotUsed(t *testing.T) {
 		closed <- struct{}{}
 	})
 	s := sender(t, target, nil)
+	for range 3 {
+		a := fireOne(t, s, post()) // would not be sent again
+		require.Empty(t, a.Reason, "%v", a.Err)
+		require.Zero(t, a.Resent)
+		<-closed
+		time.Sleep(60 * time.Millisecond) // longer than a connection is trusted unseen
+	}
+	require.EqualValues(t, 3, served.Load())
+}
+
+func TestAConnectionThatClosedWhileIdleIsNotUsedUnderTLSEither(t *testing.T) {
+	var served atomic.Int64
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))
+	closed := make(chan struct{}, 10)
+	srv.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	srv.Config.IdleTimeout = time.Millisecond
+	srv.StartTLS()
+	defer srv.Close()
+	s := sender(t, parseURL(t, srv.URL), func(cfg *fire.SenderConfig) { cfg.TLS = &tls.Config{InsecureSkipVerify: true} })
 	for range 3 {
 		a := fireOne(t, s, post()) // would not be sent again
 		require.Empty(t, a.Reason, "%v", a.Err)

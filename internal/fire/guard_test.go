@@ -278,6 +278,7 @@ func TestNothingReachesProductionWhenTheNameIsReboundToIt(t *testing.T) {
 		cfg.Production = []fire.Address{{HostPort: production.Host, HostID: "here", Origin: "production"}}
 	})
 	s := sender(t, target, func(cfg *fire.SenderConfig) { cfg.Guard = g })
+	http2 := sender(t, target, func(cfg *fire.SenderConfig) { cfg.Guard, cfg.Protocol = g, fire.OnlyHTTP2 })
 	for i, addrs := range [][]string{
 		{"127.0.0.1"},
 		{"192.0.2.1", "127.0.0.1"},
@@ -288,8 +289,12 @@ func TestNothingReachesProductionWhenTheNameIsReboundToIt(t *testing.T) {
 		{"::ffff:127.0.0.1"},
 	} {
 		names.set("preprod.internal", addrs...)
-		for range 20 {
-			a := fireOne(t, s, get())
+		for n := range 20 {
+			by := s
+			if n%2 == 1 {
+				by = http2
+			}
+			a := fireOne(t, by, get())
 			require.Equal(t, fire.TargetIsProduction, a.Reason, "%d: %v", i, a.Err)
 			require.Nil(t, a.Response)
 		}

@@ -490,6 +490,53 @@ func TestBeginOpensAStreamAtOnce(t *testing.T) {
 	require.EqualValues(t, 1, s.Stats().Dialed)
 }
 
+func TestNothingReachesProductionOverAKeptHTTP2Connection(t *testing.T) {
+	var asked atomic.Int64
+	production := h2Listen(t, func(p *h2Peer, _ int) {
+		for {
+			r, err := p.request()
+			if err != nil {
+				return
+			}
+			asked.Add(1)
+			p.answer(r.id)
+		}
+	})
+	g := guard(t, production, nil)
+	s := sender(t, production, func(cfg *fire.SenderConfig) {
+		overH2(cfg)
+		cfg.Guard = g
+	})
+	require.Empty(t, fireOne(t, s, get()).Reason, "nobody has said yet that it is production")
+	require.Error(t, g.SetProduction(t.Context(), []fire.Address{{HostPort: production.Host, HostID: "here"}}))
+	shot, _ := s.Prepare(get(), fire.Mark{})
+	require.False(t, s.Begin(shot), "not over the kept connection either")
+	require.Equal(t, fire.TargetIsProduction, s.Fire(t.Context(), shot).Reason)
+	require.EqualValues(t, 1, asked.Load())
+	require.Zero(t, s.Stats().Open, "the connection to it is closed")
+	require.NoError(t, g.SetProduction(t.Context(), nil))
+	require.Empty(t, s.Fire(t.Context(), shot).Reason)
+}
+
+// A peer that asks for replies and reads none must not make us keep them, nor wait for it.
+func TestAFloodOfPingsEndsTheConnection(t *testing.T) {
+	target := h2Listen(t, func(p *h2Peer, _ int) {
+		if _, err := p.request(); err != nil {
+			return
+		}
+		for p.WritePing(false, [8]byte{}) == nil { // and never reads
+		}
+	})
+	s := sender(t, target, func(cfg *fire.SenderConfig) {
+		overH2(cfg)
+		cfg.Timeout = time.Minute
+	})
+	a := fireOne(t, s, get())
+	require.Equal(t, fire.BadAnswer, a.Reason, "%v", a.Err)
+	require.ErrorContains(t, a.Err, "does not read")
+	require.NoError(t, s.Close())
+}
+
 func TestTimeoutsAndCancelsEndStreamsOnly(t *testing.T) {
 	target := h2Listen(t, func(p *h2Peer, _ int) {
 		for {

@@ -72,16 +72,33 @@ func BenchmarkFire(b *testing.B) {
 }
 
 func BenchmarkPrepare(b *testing.B) {
-	s := benchSender(b, &url.URL{Scheme: "http", Host: "127.0.0.1:1"}, 1)
-	x := benchExchange()
-	b.ReportAllocs()
-	for b.Loop() {
-		shot, reason := s.Prepare(x, fire.Mark{Loop: 1})
-		if reason != "" {
-			b.Fatal(reason)
-		}
-		s.Recycle(shot)
+	for _, protocol := range []fire.Protocol{fire.OnlyHTTP1, fire.OnlyHTTP2} {
+		b.Run(string(protocol), func(b *testing.B) {
+			target := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
+			s := sender(b, target, func(cfg *fire.SenderConfig) { cfg.Protocol = protocol })
+			x := benchExchange()
+			b.ReportAllocs()
+			for b.Loop() {
+				shot, reason := s.Prepare(x, fire.Mark{Loop: 1})
+				if reason != "" {
+					b.Fatal(reason)
+				}
+				s.Recycle(shot)
+			}
+		})
 	}
+}
+
+// BenchmarkFireHTTP2 is with net/http as the target, in the same process: its allocations are among those shown.
+func BenchmarkFireHTTP2(b *testing.B) {
+	target := h2Server(b, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	s := sender(b, target, overH2)
+	shot, reason := s.Prepare(benchExchange(), fire.Mark{})
+	require.Empty(b, reason)
+	perSecond(b, 64, func(ctx context.Context) bool {
+		a := s.Fire(ctx, shot)
+		return a.Response != nil && a.Response.Status == http.StatusOK
+	})
 }
 
 func benchSender(b *testing.B, target *url.URL, workers int) *fire.Sender {
