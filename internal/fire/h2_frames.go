@@ -51,12 +51,13 @@ func (c *h2Conn) take(frame http2.Frame) error {
 	return nil
 }
 
-// streamOf returns the stream of a frame; nil when it is over already. One that was never opened is an error.
+// streamOf returns the stream of a frame; nil when it is over already. One of which the peer cannot know is an error.
 func (c *h2Conn) streamOf(id uint32) (*stream, error) {
-	if st := c.streams[id]; st != nil {
+	st := c.streams[id]
+	if st != nil && !st.start.IsZero() {
 		return st, nil
 	}
-	if id%2 == 0 || id >= c.nextID {
+	if st != nil || id%2 == 0 || id >= c.nextID {
 		return nil, http2.ConnectionError(http2.ErrCodeProtocol)
 	}
 	return nil, nil

@@ -36,6 +36,9 @@ func newH2Pool(s *Sender) *h2Pool {
 
 // get opens a stream for a shot, dialling when no connection has room. errNoHTTP2: the target wants HTTP/1.1.
 func (p *h2Pool) get(f *flight, deadline time.Time) (*stream, error) {
+	if err := f.Err(); err != nil {
+		return nil, err
+	}
 	f.setTimer(deadline)
 	select {
 	case p.places <- struct{}{}:

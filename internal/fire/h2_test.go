@@ -538,12 +538,14 @@ func TestAFloodOfPingsEndsTheConnection(t *testing.T) {
 }
 
 func TestTimeoutsAndCancelsEndStreamsOnly(t *testing.T) {
+	var asked atomic.Int64
 	target := h2Listen(t, func(p *h2Peer, _ int) {
 		for {
 			r, err := p.request()
 			if err != nil {
 				return
 			}
+			asked.Add(1)
 			if r.fields[3] == ":path=/" {
 				p.answer(r.id)
 			}
@@ -559,7 +561,10 @@ func TestTimeoutsAndCancelsEndStreamsOnly(t *testing.T) {
 	defer cancel()
 	shot, _ := s.Prepare(exchange("GET /slow\nHost: s", ""), fire.Mark{})
 	require.Equal(t, fire.Canceled, s.Fire(ctx, shot).Reason)
+	before := asked.Load()
+	require.Equal(t, fire.Canceled, s.Fire(ctx, shot).Reason)
 	require.NoError(t, s.Close())
+	require.Equal(t, before, asked.Load(), "nothing is sent under an ended context")
 }
 
 func TestManyWorkersMixEverythingOverHTTP2(t *testing.T) {
