@@ -8,17 +8,17 @@ import (
 )
 
 // trailing reports whether there are trailers to send, and whether they are nothing but that.
-func (s *Sender) trailing(shot *Shot, r *traffic.Request) (any, safe bool) {
+func (s *Sender) trailing(shot *Shot, r *traffic.Request) (some, safe bool) {
 	for i := range r.Trailers {
 		f := &r.Trailers[i]
 		if s.isTrailer(shot, f.Name) {
 			if !token(f.Name) || !fieldValue(f.Value) {
 				return false, false
 			}
-			any = true
+			some = true
 		}
 	}
-	return any, true
+	return some, true
 }
 
 // isTrailer reports whether a trailer is sent: not what would be left out of the header or was set or removed there, and

@@ -1,6 +1,7 @@
 package fire
 
 import (
+	"errors"
 	"os"
 	"time"
 )
@@ -15,7 +16,7 @@ func (s *Sender) overHTTP2(f *flight, deadline time.Time) (fail *failure, declin
 		if st == nil {
 			var err error
 			if st, err = s.h2.get(f, deadline); err != nil {
-				return connectFailure(f.Context, err), err == errNoHTTP2 //nolint:errorlint // never wrapped
+				return connectFailure(f.Context, err), errors.Is(err, errNoHTTP2)
 			}
 		}
 		err := s.await(f, st, deadline)
@@ -50,7 +51,7 @@ func (s *Sender) await(f *flight, st *stream, deadline time.Time) error {
 			break
 		}
 		if err := f.awaitNews(st.news); err != nil {
-			c.cancel(st, err == os.ErrDeadlineExceeded) //nolint:errorlint // ours
+			c.cancel(st, errors.Is(err, os.ErrDeadlineExceeded))
 			f.note(st.start)
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -94,11 +95,11 @@ func TestOnlyWhatWasRecordedOverHTTP2GoesSo(t *testing.T) {
 	both := new(http.Protocols)
 	both.SetHTTP1(true)
 	both.SetUnencryptedHTTP2(true)
-	clear := httptest.NewUnstartedServer(handler)
-	clear.Config.Protocols = both
-	clear.Start()
-	defer clear.Close()
-	target := parseURL(t, clear.URL)
+	plain := httptest.NewUnstartedServer(handler)
+	plain.Config.Protocols = both
+	plain.Start()
+	defer plain.Close()
+	target := parseURL(t, plain.URL)
 	require.Equal(t, "HTTP/1.1 HTTP/1.1 HTTP/2.0", seen(target, nil))
 	require.Equal(t, "HTTP/1.1 HTTP/1.1 HTTP/1.1", seen(target, protocol(fire.OnlyHTTP1)))
 	require.Equal(t, "HTTP/2.0 HTTP/2.0 HTTP/2.0", seen(target, protocol(fire.OnlyHTTP2)))
@@ -137,7 +138,7 @@ func TestGRPCServersAnswer(t *testing.T) {
 		Streams: []grpc.StreamDesc{{StreamName: "Echo", ClientStreams: true, ServerStreams: true, Handler: func(_ any, stream grpc.ServerStream) error {
 			for {
 				var m wrapperspb.BytesValue
-				if err := stream.RecvMsg(&m); err == io.EOF {
+				if err := stream.RecvMsg(&m); errors.Is(err, io.EOF) {
 					return status.Error(codes.ResourceExhausted, "no more")
 				} else if err != nil {
 					return err
