@@ -236,34 +236,49 @@ func TestAFloodOfPingsEndsTheConnection(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-func TestTimeoutsAndCancelsEndStreamsOnly(t *testing.T) {
-	var asked atomic.Int64
-	target := h2Listen(t, func(p *h2Peer, _ int) {
-		for {
-			r, err := p.request()
-			if err != nil {
-				return
+func TestTimeoutsAndCancelsEndStreams(t *testing.T) {
+	serve := func(arrived chan<- string) func(*h2Peer, int) {
+		return func(p *h2Peer, _ int) {
+			for {
+				r, err := p.request()
+				if err != nil {
+					return
+				}
+				arrived <- r.fields[3]
+				if r.fields[3] == ":path=/" {
+					p.answer(r.id)
+				}
 			}
-			asked.Add(1)
-			if r.fields[3] == ":path=/" {
-				p.answer(r.id)
-			}
-			_ = p.WritePing(false, [8]byte{})
 		}
-	})
-	s := sender(t, target, func(cfg *fire.SenderConfig) {
+	}
+	slow := exchange("GET /slow\nHost: s", "")
+	s := sender(t, h2Listen(t, serve(make(chan string, 1<<16))), func(cfg *fire.SenderConfig) {
 		overH2(cfg)
 		cfg.Timeout = 300 * time.Millisecond
 	})
-	require.Equal(t, fire.Timeout, fireOne(t, s, exchange("GET /slow\nHost: s", "")).Reason)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	shot, _ := s.Prepare(exchange("GET /slow\nHost: s", ""), fire.Mark{})
-	require.Equal(t, fire.Canceled, s.Fire(ctx, shot).Reason)
-	before := asked.Load()
-	require.Equal(t, fire.Canceled, s.Fire(ctx, shot).Reason)
+	require.Eventually(t, func() bool { return fireOne(t, s, get()).Reason == "" }, 20*time.Second, time.Millisecond)
+	require.Equal(t, fire.Timeout, fireOne(t, s, slow).Reason)
 	require.NoError(t, s.Close())
-	require.Equal(t, before, asked.Load(), "nothing is sent under an ended context")
+
+	arrived := make(chan string, 10)
+	patient := sender(t, h2Listen(t, serve(arrived)), overH2)
+	require.Empty(t, fireOne(t, patient, get()).Reason)
+	require.Equal(t, ":path=/", <-arrived)
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := make(chan fire.Answer)
+	go func() {
+		shot, _ := patient.Prepare(slow, fire.Mark{})
+		answer <- patient.Fire(ctx, shot)
+	}()
+	require.Equal(t, ":path=/slow", <-arrived)
+	cancel()
+	require.Equal(t, fire.Canceled, (<-answer).Reason)
+	shot, _ := patient.Prepare(get(), fire.Mark{})
+	require.Equal(t, fire.Canceled, patient.Fire(ctx, shot).Reason)
+	require.Empty(t, patient.Fire(t.Context(), shot).Reason)
+	require.Equal(t, ":path=/", <-arrived)
+	require.Empty(t, arrived, "nothing is sent under an ended context")
+	require.EqualValues(t, 1, patient.Stats().Dialed, "the others of the connection went on")
 }
 
 // Whatever the target writes, a shot ends, and so does the sender.
