@@ -225,7 +225,8 @@ func (p *pass) list(redactions []traffic.Redaction) {
 }
 
 // claim decides about one value at the current scope: false when it is a listed pseudonym, or when the exchange has too
-// many. Otherwise the redaction is recorded and the caller replaces the value.
+// many. Otherwise the redaction is recorded and the caller replaces the value. A Rekeyer's pass is the other way round:
+// what is listed is replaced, beside identities, and nothing is recorded.
 func (p *pass) claim(rule, mark string, offset int) bool {
 	if p.err != nil {
 		return false
@@ -238,6 +239,10 @@ func (p *pass) claim(rule, mark string, offset int) bool {
 		pl = p.at()
 	}
 	pl.seen, pl.again = p.number, 0
+	if p.r.rekey {
+		p.identity = pl.listed != p.number && rule == identityRule
+		return p.identity || pl.listed == p.number
+	}
 	if pl.listed == p.number {
 		return false
 	}

@@ -50,6 +50,9 @@ type pass struct {
 	cookies    int // of the current message
 	codecs     codecs
 	err        error
+
+	identity bool // a Rekeyer's: what is being replaced is no pseudonym
+	swaps    []Swap
 }
 
 func newPass(r *Redactor) *pass {
@@ -130,6 +133,9 @@ func (p *pass) pop() { p.scopes = p.scopes[:len(p.scopes)-1] }
 func (p *pass) replace(kind Kind, v []byte, from, to, base int) {
 	with := p.take(to - from)
 	p.write(with, kind, v[from:to])
+	if p.identity {
+		p.swap(v[from:to], with)
+	}
 	p.edits = append(p.edits, edit{base + from, base + to, with, kind})
 }
 
@@ -257,6 +263,7 @@ func (p *pass) ownName(name *[]byte, hashed *bool, base int) {
 		return
 	}
 	v, mark := *name, len(p.edits)
+	p.identity = false
 	var stored []byte
 	for i := 0; ; {
 		s, ok := p.r.detect.next(v, i)
@@ -265,7 +272,7 @@ func (p *pass) ownName(name *[]byte, hashed *bool, base int) {
 		}
 		i = s.to
 		p.locate("~name", s.from)
-		if p.at().listed == p.number {
+		if (p.at().listed == p.number) != p.r.rekey {
 			continue
 		}
 		if stored == nil {
@@ -274,7 +281,7 @@ func (p *pass) ownName(name *[]byte, hashed *bool, base int) {
 		p.replace(s.kind, v, s.from, s.to, base)
 		copy(stored[s.from:s.to], p.edits[len(p.edits)-1].with)
 	}
-	if stored == nil {
+	if stored == nil || p.r.rekey { // the list has the name as it was
 		return
 	}
 	*name, *hashed = stored, false

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"hash"
 	"hash/maphash"
@@ -22,14 +23,16 @@ type pseudonyms struct {
 	seeded bool
 	seeds  [2]maphash.Seed
 	cache  []remembered
+	clone  uint32 // whose pseudonyms; 0: nobody's
 }
 
 // remembered keeps a pseudonym by keyed hashes of its value, never the value: cookies and tokens repeat with every
 // request of a client.
 type remembered struct {
-	a, b uint64
-	kind Kind
-	text []byte
+	a, b  uint64
+	kind  Kind
+	clone uint32
+	text  []byte
 }
 
 const (
@@ -52,14 +55,14 @@ func (p *pseudonyms) write(dst []byte, kind Kind, value []byte) {
 		return
 	}
 	a := maphash.Bytes(p.seeds[0], value)
-	slot := &p.cache[(a^uint64(kind))%cacheSize]
+	slot := &p.cache[(a^uint64(kind)^uint64(p.clone))%cacheSize]
 	b := maphash.Bytes(p.seeds[1], value)
-	if slot.a == a && slot.b == b && slot.kind == kind && len(slot.text) == len(value) {
+	if slot.a == a && slot.b == b && slot.kind == kind && slot.clone == p.clone && len(slot.text) == len(value) {
 		copy(dst, slot.text)
 		return
 	}
 	p.make(dst, kind, value)
-	slot.a, slot.b, slot.kind, slot.text = a, b, kind, append(slot.text[:0], dst...)
+	slot.a, slot.b, slot.kind, slot.clone, slot.text = a, b, kind, p.clone, append(slot.text[:0], dst...)
 }
 
 // make never gives the value itself back: it tries again with another attempt number.
@@ -94,7 +97,11 @@ func (p *pseudonyms) make(dst []byte, kind Kind, value []byte) {
 
 // start begins the stream of bytes for a value.
 func (p *pseudonyms) start(domain string, value []byte, attempt byte) {
-	p.msg = append(append(append(p.msg[:0], domain...), 0, attempt), value...)
+	p.msg = append(append(p.msg[:0], domain...), 0, attempt)
+	if p.clone > 0 {
+		p.msg = binary.BigEndian.AppendUint32(p.msg, p.clone)
+	}
+	p.msg = append(p.msg, value...)
 	p.mac.Reset()
 	p.mac.Write(p.msg)
 	p.mac.Sum(p.sum[:0])

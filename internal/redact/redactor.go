@@ -39,6 +39,7 @@ type Redactor struct {
 	headers map[string]headerAction
 	detect  detector
 	passes  sync.Pool
+	rekey   bool // it is a Rekeyer's
 }
 
 // New compiles a rule set. Without a key it takes a random one.

@@ -160,7 +160,7 @@ func (p *pass) params(v []byte, base int, kind scopeKind, separator byte) {
 
 func (p *pass) param(pair []byte, base int, kind scopeKind, n int, plus bool) {
 	rawName, raw, _ := bytes.Cut(pair, []byte("="))
-	if len(pair) < 5 { // pin=1
+	if len(pair) < 5 && !p.r.rekey { // pin=1
 		return
 	}
 	name, changed := p.decoded(rawName, plus)

@@ -1,0 +1,126 @@
+package redact
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// Identity names a value that tells one user from another and is no secret, so that redaction leaves it. One of the two is
+// set.
+type Identity struct {
+	Header string // the whole value of that field
+	// Field is a query parameter, form field or JSON member of that name, with everything inside it; case, separators and
+	// digits in names do not count: user_id is userId.
+	Field string
+}
+
+// Swap is one such value and what stands in its place.
+type Swap struct{ Was, Is []byte }
+
+// identityRule is what stands for identities where rules have names.
+const identityRule = "identity"
+
+// once are the fields that tell a request from all others: a copy with the same value would be taken for the same request.
+func once() []string {
+	return []string{
+		"idempotency-key", "x-idempotency-key", "idempotence-key", "x-idempotence-key", "idempotency-token", "x-idempotency-token",
+		"request-id", "correlation-id", "x-correlation-id", "x-request-token", "paypal-request-id", "x-client-request-id",
+		"client-request-id",
+	}
+}
+
+// Rekeyer makes another user of the one that a redacted request comes from: every pseudonym in it, each identity that it
+// was told of, and idempotency keys become others of the same type, shape and length. Within one clone equal values stay
+// equal, and no value is the recorded one. It is safe for concurrent use.
+type Rekeyer struct{ r *Redactor }
+
+// NewRekeyer returns one whose pseudonyms depend on the key alone.
+func NewRekeyer(key []byte, identities []Identity) (*Rekeyer, error) {
+	rules := DefaultRules()
+	own := KeyRule{Name: identityRule, Kind: Secret}
+	headers := HeaderRule{Name: identityRule, Action: Credential, Names: once()}
+	for _, id := range identities {
+		if id.Header != "" {
+			name := strings.ToLower(id.Header)
+			for _, h := range rules.Headers {
+				for _, known := range h.Names {
+					if known == name {
+						return nil, fmt.Errorf("header %q is none that names a user: credentials and cookies are made anew as they are, "+
+							"and the rest belongs to the message", id.Header)
+					}
+				}
+			}
+			headers.Names = append(headers.Names, name)
+			continue
+		}
+		name := keyName(id.Field)
+		if name == "" {
+			return nil, fmt.Errorf("field name %q has no letter", id.Field)
+		}
+		own.Exact = append(own.Exact, name)
+	}
+	rules.Keys = append(rules.Keys, own) // last: what another rule knows keeps its kind
+	rules.Headers = append(rules.Headers, headers)
+	r, err := New(Options{Key: key, Rules: rules})
+	if err != nil {
+		return nil, err
+	}
+	r.rekey = true
+	return &Rekeyer{r}, nil
+}
+
+var errBody = errors.New("redact: the body cannot be read again")
+
+// keyName is a name as rules have it: letters only, in lower case; one with foreign letters as it is.
+func keyName(name string) string {
+	lower := strings.ToLower(name)
+	var b strings.Builder
+	for i := range len(lower) {
+		switch c := lower[i]; {
+		case c >= 0x80:
+			return lower
+		case isLetter(c):
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// Request makes x's request that of a clone, in place: it replaces slices and never writes into them. What it did is found
+// by x's list of redactions, so x must have gone through Redactor.Exchange. The swaps are those of identities: nothing in the
+// record says where these stand in an answer. With an error the request must not be sent.
+func (k *Rekeyer) Request(x *traffic.Exchange, clone uint32) (swaps []Swap, err error) {
+	err = k.r.run(func(p *pass) error {
+		p.clone, p.swaps = clone, nil
+		p.list(x.Redactions)
+		p.message = "request"
+		q := &x.Request
+		p.authority(q.Authority, 0)
+		q.Authority = p.apply(q.Authority)
+		p.target(q.Target, string(q.Method) == "CONNECT")
+		q.Target = p.apply(q.Target)
+		p.fields(q.Headers, inHeader)
+		p.fields(q.Trailers, inTrailer)
+		body, ok := p.body(q.Body, q.Headers)
+		if !ok {
+			return errBody
+		}
+		q.Body, swaps = body, p.swaps
+		return p.err
+	})
+	return swaps, err
+}
+
+// swap notes the replacement of an identity.
+func (p *pass) swap(was, is []byte) {
+	for _, s := range p.swaps {
+		if bytes.Equal(s.Was, was) {
+			return
+		}
+	}
+	p.swaps = append(p.swaps, Swap{bytes.Clone(was), bytes.Clone(is)})
+}
