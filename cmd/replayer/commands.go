@@ -32,6 +32,7 @@ What a crash repeats was in flight or sent in the last 200 ms, and carries the s
 		Example: `  replayer run --target http://preprod:8080 --allow-target preprod:8080
   replayer run --run build-481 --target http://preprod:8080 --allow-target preprod:8080 --from yesterday --speed 2
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --speed max --filter 'GET /api/**'
+  replayer run --target http://preprod:8080 --allow-target preprod:8080 --clone 5 --clone-id header:X-User-Id
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --allow-writes 'POST /cart' --results diff`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -46,6 +46,9 @@ type options struct {
 
 	from, to, speed string
 	gapMax          time.Duration
+	clones          int
+	cloneJitter     time.Duration
+	cloneIDs        []string
 	waitReplicas    int
 	restart         bool
 
@@ -102,6 +105,9 @@ func (o *options) addWindow(fs *pflag.FlagSet) {
 	fs.StringVar(&o.to, "to", "", "last capture time; default: now")
 	fs.StringVar(&o.speed, "speed", "1", "0.5, 1, 2, 5 times the recorded speed, or max; 1..5/10m grows within that time, 1/5m,1..5/10m,2 is one after the other")
 	fs.DurationVar(&o.gapMax, "gap-max", 0, "shorten the times in which nothing was captured to this; 0: not. The whole window is read for it first")
+	fs.IntVar(&o.clones, "clone", 1, "send each exchange so many times: once as recorded, the others as other users, with cookies, credentials and personal data of their own")
+	fs.DurationVar(&o.cloneJitter, "clone-jitter", replay.DefaultCloneJitter, "how much captured time the other users come later at most; each session of each always by the same")
+	fs.StringArrayVar(&o.cloneIDs, "clone-id", nil, "what else names a user: header:X-User-Id, or field:userId, a query parameter, form field or JSON member (repeatable)")
 	fs.IntVar(&o.waitReplicas, "wait-replicas", 1, "begin when so many processes work on the run")
 }
 
@@ -111,7 +117,7 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 	r = replay.Options{
 		Prefix: o.TopicPrefix, Run: o.run, Restart: o.restart,
 		AllowTarget: o.allowTarget, NotProduction: o.notProduction, AllowWrites: o.allowWrites, HostID: tap.HostID(),
-		AskedFrom: o.from, AskedTo: o.to, GapMax: o.gapMax, WaitReplicas: o.waitReplicas,
+		AskedFrom: o.from, AskedTo: o.to, GapMax: o.gapMax, Clones: o.clones, CloneJitter: o.cloneJitter, WaitReplicas: o.waitReplicas,
 		Lag: o.lag, MaxStale: o.maxStale, Duration: o.duration,
 		Filter: o.filter, Include: o.include, Exclude: o.exclude, RemoveHeaders: o.removeHeaders, Host: o.host,
 		OrderWait: o.orderWait, Late: replay.LatePolicy(o.late), LateAfter: o.lateAfter, RateLimit: o.rateLimit, Concurrency: o.concurrency,
@@ -152,6 +158,13 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 		if r.Order, err = schedule.ParseOrder(o.order); err != nil {
 			return r, err
 		}
+	}
+	for _, s := range o.cloneIDs {
+		id, err := replay.ParseCloneID(s)
+		if err != nil {
+			return r, err
+		}
+		r.CloneIDs = append(r.CloneIDs, id)
 	}
 	for _, h := range o.setHeaders {
 		name, value, ok := strings.Cut(h, ":")

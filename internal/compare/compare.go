@@ -26,6 +26,8 @@ type Comparer struct {
 	// KeyID is the key with which the answers were redacted. Values that the record says were redacted with another
 	// one cannot be equal, and are left out of the comparison.
 	KeyID string
+	// OtherUser: the request was that of another user than the recorded one, so that no redacted value can be equal.
+	OtherUser bool
 }
 
 // Compare compares with a zero Comparer.
@@ -184,7 +186,7 @@ func (c Comparer) ignored(x *traffic.Exchange) redacted {
 	var r redacted
 	for i := range x.Redactions {
 		place := x.Redactions[i].Location
-		if x.Redactions[i].KeyID == c.KeyID || !strings.HasPrefix(place, responseLocation) ||
+		if x.Redactions[i].KeyID == c.KeyID && !c.OtherUser || !strings.HasPrefix(place, responseLocation) ||
 			strings.HasPrefix(place, headerLocation) || strings.HasPrefix(place, trailerLocation) {
 			continue
 		}

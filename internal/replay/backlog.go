@@ -26,6 +26,7 @@ type backlog struct {
 	reader gates // set before await is called
 	high   int64 // bytes of one partition above which its fetching is stopped while others starve
 	limit  int64 // bytes of all above which nothing is fetched while nobody starves
+	most   int   // records that are sifted in one go
 
 	gating sync.Mutex // taken before mu
 
@@ -51,8 +52,9 @@ type lane struct {
 	paused bool // its fetching is stopped
 }
 
-func newBacklog(lookAhead int64, partitions int) *backlog {
-	b := &backlog{limit: lookAhead / 8, parts: make(map[int32]*lane)}
+// newBacklog returns an empty one. copies is how many entries of the look-ahead a record becomes.
+func newBacklog(lookAhead int64, partitions, copies int) *backlog {
+	b := &backlog{limit: lookAhead / 8, most: max(1, siftRecords/copies), parts: make(map[int32]*lane)}
 	b.high = max(b.limit/int64(max(partitions, 1)), 64<<10)
 	b.changed, b.ready = sync.NewCond(&b.mu), sync.NewCond(&b.mu)
 	return b
@@ -147,7 +149,7 @@ func (b *backlog) take() (*lane, []topic.Record) {
 				continue
 			}
 			l.busy = true
-			return l, l.cut()
+			return l, l.cut(b.most)
 		}
 		b.ready.Wait()
 	}
@@ -155,9 +157,9 @@ func (b *backlog) take() (*lane, []topic.Record) {
 }
 
 // cut takes the next records out of a lane.
-func (l *lane) cut() []topic.Record {
+func (l *lane) cut(most int) []topic.Record {
 	first := l.chunks[0]
-	n := min(len(first), siftRecords)
+	n := min(len(first), most)
 	if n == len(first) {
 		l.chunks[0] = nil
 		l.chunks = l.chunks[1:]

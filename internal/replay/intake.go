@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,7 +115,8 @@ func (t *intake) enter(p *partition, records []topic.Record, d *traffic.Decoder)
 	fit := make([]*pending, 0, len(todo))
 	left := leftOvers{out: t.out}
 	it := t.items.get()
-	it.part = p
+	it.part, it.copies = p, int(t.sieve.clones.n)
+	var shifts []time.Duration
 	for i := range todo {
 		r := &todo[i]
 		it.offset = r.Offset
@@ -126,7 +128,13 @@ func (t *intake) enter(p *partition, records []topic.Record, d *traffic.Decoder)
 			left.add(it, j)
 			continue
 		}
-		fit = append(fit, &pending{p, r.Offset, g.capture, g.id, r.Value})
+		shifts = t.sieve.clones.shifts(shifts[:0], r.Key, g.id)
+		latest := fit
+		for clone, shift := range shifts {
+			one := &pending{p, r.Offset, g.capture.Add(shift), g.id, r.Value, uint32(clone), pendingOverhead}
+			fit = append(fit, one)
+		}
+		longest(fit[len(latest):]).bytes += len(r.Value) // which is held until that one has left
 	}
 	t.items.put(it)
 	left.count()
@@ -137,14 +145,24 @@ func (t *intake) enter(p *partition, records []topic.Record, d *traffic.Decoder)
 	return ended
 }
 
+// longest returns the one that leaves last.
+func longest(copies []*pending) *pending {
+	return slices.MaxFunc(copies, func(a, b *pending) int { return a.place.Compare(b.place) })
+}
+
 // leftOvers are exchanges of one batch that are not fired.
 type leftOvers struct {
 	out     *outcomes
 	counted map[judgement]int64
 }
 
-// add takes one: refused and bad ones have an outcome of their own, the others are counted.
+// add takes one: refused and bad ones have an outcome of their own, the others are counted, each clone. That a record is bad
+// is said once.
 func (l *leftOvers) add(it *item, j judgement) {
+	if j.result == traffic.BadRecord && it.clone > 0 {
+		it.part.done(0, it.copies, it.offset)
+		return
+	}
 	if j.result == traffic.Refused || j.result == traffic.BadRecord {
 		if it.part.begin() {
 			l.out.leftOut(it, j, 1)
@@ -154,8 +172,8 @@ func (l *leftOvers) add(it *item, j judgement) {
 	if l.counted == nil {
 		l.counted = make(map[judgement]int64)
 	}
-	l.counted[j]++
-	it.part.done(0, it.offset)
+	l.counted[j] += int64(it.copies)
+	it.part.done(0, it.copies, it.offset)
 }
 
 func (l *leftOvers) count() {
@@ -175,7 +193,7 @@ func (t *intake) onAssigned(_ context.Context, parts map[int32]topic.Position) {
 		default:
 			window = topic.Range{Start: at.Offset, End: at.Offset} // no part of the run
 		}
-		p, err := newPartition(id, window, at)
+		p, err := newPartition(id, window, at, int(t.sieve.clones.n))
 		if err != nil {
 			t.log.Warn("the committed metadata cannot be read: some exchanges may be fired again", "partition", id, "error", err)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/reprise-io/reprise/internal/fire"
+	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -14,11 +15,13 @@ const itemOverhead = 1 << 10
 
 // pending is a record that waits in the look-ahead: a third of what it takes once it is an item.
 type pending struct {
-	part    *partition
-	offset  int64
-	capture time.Time
-	id      traffic.ID
-	value   []byte // aliases the fetched batch
+	part   *partition
+	offset int64
+	place  time.Time // in captured time, where the look-ahead has it; a clone's is later than that of what was recorded
+	id     traffic.ID
+	value  []byte // aliases the fetched batch
+	clone  uint32
+	bytes  int // that it counts
 }
 
 // pendingOverhead is what a pending record costs beside its value, in bytes.
@@ -30,11 +33,15 @@ type item struct {
 	x      traffic.Exchange     // aliases the fetched batch
 	part   *partition
 	offset int64
+	clone  uint32
+	copies int        // of the offset that it stands for: all of them until they are told apart
 	shot   *fire.Shot // nil in a plan
 	due    time.Time  // zero: as soon as possible
 	bytes  int
-	begun  bool   // the pacing thread has written it; it is counted by part as being fired
-	conn   []byte // backs step.Connection
+	begun  bool          // the pacing thread has written it; it is counted by part as being fired
+	swaps  []redact.Swap // that made the clone's identity
+	conn   []byte        // backs step.Connection
+	user   []byte        // backs step.Session of a clone
 }
 
 // items keeps used items, with the slices they hold, for the next ones. The zero value is ready.
@@ -50,7 +57,7 @@ func (p *items) get() *item {
 }
 
 func (p *items) put(it *item) {
-	it.part, it.shot, it.due, it.begun = nil, nil, time.Time{}, false
+	it.part, it.shot, it.due, it.begun, it.clone, it.copies, it.swaps = nil, nil, time.Time{}, false, 0, 0, nil
 	p.pool.Put(it)
 }
 
@@ -62,6 +69,16 @@ func (it *item) prepareStep() {
 		// Connections are numbered by each tap.
 		it.conn = append(append(it.conn[:0], x.ID[:16]...), x.Connection.ID...)
 		it.step.Connection = it.conn
+	}
+	if it.clone > 0 { // a user of its own, who waits for nobody else
+		if len(x.Session) > 0 {
+			it.user = cloneKey(it.user, x.Session, it.clone)
+			it.step.Session = it.user
+		}
+		if len(it.step.Connection) > 0 {
+			it.conn = cloneKey(it.conn, it.conn, it.clone)
+			it.step.Connection = it.conn
+		}
 	}
 	if x.Response != nil && x.Response.Duration > 0 {
 		it.step.End = x.CaptureTime.Add(x.Response.Duration)

@@ -40,7 +40,11 @@ func (l *lookAhead) add(p *partition, all []*pending, upTo time.Time, ended bool
 		return
 	}
 	for _, r := range all {
-		l.merge.Push(p.id, r.capture, len(r.value)+pendingOverhead, r)
+		if r.clone == 0 {
+			l.merge.Push(p.id, r.place, r.bytes, r)
+		} else {
+			l.merge.Place(p.id, r.place, r.bytes, r)
+		}
 	}
 	if !upTo.IsZero() {
 		l.merge.Advance(p.id, upTo)

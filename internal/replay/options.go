@@ -24,6 +24,7 @@ import (
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/fire"
+	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -86,6 +87,11 @@ type Options struct {
 	AskedFrom, AskedTo string
 	Profile            schedule.Profile // how fast; nil: as recorded; live: not used
 	GapMax             time.Duration    // captured time in which nothing was captured takes no longer than that; 0: as long as it took
+	// Clones is how many copies of each exchange are sent, the recorded one among them; 0: 1. The others come up to CloneJitter of
+	// captured time later, each with an identity of its own, to which CloneIDs belong.
+	Clones      int
+	CloneJitter time.Duration
+	CloneIDs    []redact.Identity
 	// WaitReplicas is how many processes must be there before the run begins; 0: this one.
 	WaitReplicas int
 
@@ -171,6 +177,9 @@ func (o *Options) check() error {
 	if o.GapMax < 0 {
 		return fault.BadUsage(fmt.Sprintf("bad --gap-max %s", o.GapMax), "want a time above 0", "--gap-max 10s")
 	}
+	if err := o.checkClones(); err != nil {
+		return err
+	}
 	switch {
 	case o.Late != SendLate && o.Late != DropLate && o.Late != SlowLate:
 		return fault.BadUsage("bad --late "+strconv.Quote(string(o.Late)), "want send, drop or slow", "--late send")
@@ -221,6 +230,11 @@ func (o *Options) canonical() string {
 	put("late", string(o.Late))
 	if o.GapMax > 0 {
 		put("gap-max", o.GapMax.String())
+	}
+	if o.Clones > 1 {
+		put("clone", strconv.Itoa(o.Clones))
+		put("clone-jitter", o.CloneJitter.String())
+		put("clone-id", o.cloneOptions()...)
 	}
 	return b.String()
 }

@@ -47,7 +47,7 @@ func (c *outcomes) answered(it *item, a *fire.Answer) {
 	}
 	res := a.Response
 	o.Result, o.Status, o.BodySize, o.TTFB, o.Duration = traffic.Fired, res.Status, res.BodySize, res.TTFB, res.Duration
-	o.Verdict, o.Differences = c.judge(&it.x, res)
+	o.Verdict, o.Differences = c.judge(it, res)
 	if o.Verdict == traffic.StatusChanged || o.Verdict == traffic.BodyChanged {
 		if len(res.Body) > maxAnswerBody {
 			res.Body = res.Body[:maxAnswerBody]
@@ -60,13 +60,31 @@ func (c *outcomes) answered(it *item, a *fire.Answer) {
 
 // judge compares the answer with the recorded one, redacting it first in place unless they are equal as they are:
 // then there is nothing in it that the record does not hold already.
-func (c *outcomes) judge(x *traffic.Exchange, res *traffic.Response) (traffic.Verdict, []traffic.Difference) {
+//
+// A clone is another user than the one whose answer was recorded: what was redacted there cannot be equal, and neither can
+// the identities that were swapped.
+func (c *outcomes) judge(it *item, res *traffic.Response) (traffic.Verdict, []traffic.Difference) {
+	x := &it.x
 	if was := x.Response; was != nil && (was.Status != res.Status || !bytes.Equal(was.Body, res.Body) || grpcDiffers(was, res)) {
 		if _, err := c.redactor.Response(res); err != nil {
 			res.Headers, res.Trailers, res.Body = nil, nil, nil // its size stays: the status alone is compared
 		}
 	}
-	return c.comparer.Compare(x, res)
+	if it.clone == 0 {
+		return c.comparer.Compare(x, res)
+	}
+	verdict, differences := compare.Comparer{OtherUser: true}.Compare(x, res)
+	if verdict != traffic.BodyChanged {
+		return verdict, differences
+	}
+	left, unsure := ownValues(differences, it.swaps)
+	switch {
+	case len(left) > 0:
+		return verdict, left
+	case unsure:
+		return traffic.NoBaseline, nil
+	}
+	return traffic.Same, nil
 }
 
 func grpcDiffers(was, is *traffic.Response) bool {
@@ -92,7 +110,7 @@ func (c *outcomes) counted(result traffic.Result, reason string, n int64) {
 func (c *outcomes) outcome(it *item) traffic.Outcome {
 	x := &it.x
 	o := traffic.Outcome{
-		Run: c.run, ExchangeID: x.ID, Attempt: 1, Partition: it.part.id, Offset: it.offset,
+		Run: c.run, Clone: it.clone, ExchangeID: x.ID, Attempt: 1, Partition: it.part.id, Offset: it.offset,
 		CaptureTime: x.CaptureTime, DueTime: it.due, Method: x.Request.Method,
 	}
 	if x.Response != nil {
@@ -108,10 +126,10 @@ func (c *outcomes) finish(it *item, o *traffic.Outcome, firing int) {
 	}
 	c.summary.Add(o)
 	if c.results == nil || !c.wanted(o) {
-		it.part.done(firing, it.offset)
+		it.part.done(firing, it.copies, it.offset)
 		return
 	}
-	c.results.put(it.part, firing, o)
+	c.results.put(ticket{it.part, it.offset, firing, it.copies}, o)
 }
 
 // wanted reports whether the policy wants an outcome stored.

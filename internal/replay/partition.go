@@ -10,6 +10,7 @@ import (
 type partition struct {
 	id         int32
 	start, end int64 // [start, end) belongs to the run; end -1: no end
+	copies     int   // of each exchange, all of which must be done
 
 	mu        sync.Mutex
 	ledger    *topic.Ledger
@@ -21,12 +22,13 @@ type partition struct {
 	firing    int  // begun and not done
 	idle      chan struct{}
 	committed topic.Position
+	some      map[int64]int // how many copies of an offset are done, where that is not all or none
 }
 
-func newPartition(id int32, window topic.Range, at topic.Position) (*partition, error) {
+func newPartition(id int32, window topic.Range, at topic.Position, copies int) (*partition, error) {
 	before, err := topic.ParseRanges(at.Metadata)
 	p := &partition{
-		id: id, start: window.Start, end: window.End, before: before,
+		id: id, start: window.Start, end: window.End, before: before, copies: copies, some: make(map[int64]int),
 		ledger: topic.NewLedger(at.Offset), next: at.Offset, committed: at,
 	}
 	p.ended = p.end >= 0 && at.Offset >= p.end
@@ -77,12 +79,15 @@ func (p *partition) begin() bool {
 	return true
 }
 
-// done notes offsets as finished; firing says how many of them had been begun.
-func (p *partition) done(firing int, offsets ...int64) {
+// done notes copies of an offset as finished, which it is when all are; firing says how many of them had been begun.
+func (p *partition) done(firing, copies int, offset int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, o := range offsets {
-		p.ledger.Done(o)
+	if n := p.some[offset] + copies; n >= p.copies {
+		delete(p.some, offset)
+		p.ledger.Done(offset)
+	} else {
+		p.some[offset] = n
 	}
 	p.release(firing)
 }

@@ -31,6 +31,7 @@ type Plan struct {
 	Refusal string `json:"refusal,omitempty"` // why not
 	Try     string `json:"try,omitempty"`
 
+	Clones     int                `json:"clones"` // copies of each exchange; every copy counts below
 	Read       int64              `json:"read"`
 	Fire       int64              `json:"fire"`
 	Skipped    map[string]int64   `json:"skipped"`
@@ -46,6 +47,7 @@ type Plan struct {
 	Profile  string        `json:"profile,omitempty"` // how the speed would change
 	Curve    []PlanRate    `json:"curve"`             // how fast it would be, in at most 60 steps of equal length
 	profile  schedule.Profile
+	jitter   time.Duration
 	Routes   []PlanRoute   `json:"routes"`   // most first
 	Examples []PlanExample `json:"examples"` // the first that would be sent
 }
@@ -121,7 +123,7 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	}
 	p := &planner{
 		plan: &Plan{
-			Target: o.address(), Speed: o.Profile[0].From, profile: o.Profile, Skipped: map[string]int64{}, Refused: map[string]int64{},
+			Clones: max(1, o.Clones), jitter: o.CloneJitter, Target: o.address(), Speed: o.Profile[0].From, profile: o.Profile, Skipped: map[string]int64{}, Refused: map[string]int64{},
 			BadRecords: []report.BadRecord{}, Routes: []PlanRoute{}, Examples: []PlanExample{}, Curve: []PlanRate{},
 			Window: report.Window{Partitions: len(window)},
 		},
@@ -210,11 +212,11 @@ func (p *planner) add(r *topic.Record, x *traffic.Exchange, j judgement) {
 	case 0:
 		p.fire(x)
 	case traffic.Skipped:
-		p.plan.Skipped[j.reason]++
+		p.plan.Skipped[j.reason] += int64(p.plan.Clones)
 	case traffic.Refused:
-		p.plan.Refused[j.reason]++
+		p.plan.Refused[j.reason] += int64(p.plan.Clones)
 		route := p.route(x)
-		route.Refused++
+		route.Refused += int64(p.plan.Clones)
 		if route.Reason == "" {
 			route.Reason = j.reason
 		}
@@ -227,8 +229,8 @@ func (p *planner) add(r *topic.Record, x *traffic.Exchange, j judgement) {
 }
 
 func (p *planner) fire(x *traffic.Exchange) {
-	p.plan.Fire++
-	p.route(x).Fire++
+	p.plan.Fire += int64(p.plan.Clones)
+	p.route(x).Fire += int64(p.plan.Clones)
 	w := &p.plan.Window
 	if w.From.IsZero() || x.CaptureTime.Before(w.From) {
 		w.From = x.CaptureTime
@@ -241,7 +243,7 @@ func (p *planner) fire(x *traffic.Exchange) {
 	}
 	second := x.CaptureTime.Unix()
 	if _, known := p.seconds[second]; known || len(p.seconds) < maxPlanSeconds {
-		p.seconds[second]++
+		p.seconds[second] += int64(p.plan.Clones) // those of clones are spread by their jitter
 	}
 	// The first ones by capture time; partitions come one after the other.
 	e := PlanExample{x.CaptureTime, string(x.Request.Method), string(x.Request.Target), x.ID.String()}
@@ -301,7 +303,11 @@ func (p *planner) rates() {
 		at, _ := timeline.Due(gaps.Squeeze(captured))
 		return at.Sub(start).Seconds()
 	}
-	plan.Seconds = after(plan.Window.To)
+	last := plan.Window.To
+	if plan.Clones > 1 {
+		last = last.Add(plan.jitter)
+	}
+	plan.Seconds = after(last)
 	plan.PerSec = float64(plan.Fire) / plan.Seconds
 	plan.Peak = plan.PerSec
 	step := max(1, plan.Seconds/curveSteps)
@@ -364,6 +370,9 @@ func (p *Plan) Text(w io.Writer) error {
 		}
 	}
 	line("records", "%s in %d partitions", report.Number(p.Read), p.Window.Partitions)
+	if p.Clones > 1 {
+		line("clones", "%d users for each one recorded, up to %s later", p.Clones, p.jitter)
+	}
 	line("fire", "%s   skip %s   refuse %s", report.Number(p.Fire), reasonText(p.Skipped), reasonText(p.Refused))
 	if p.Fire > 0 {
 		line("captured", "%s – %s UTC", p.Window.From.UTC().Format(time.DateTime), p.Window.To.UTC().Format(time.DateTime))

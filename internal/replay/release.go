@@ -177,7 +177,7 @@ func (r *releaser) siftSome(some []leaving, d *traffic.Decoder) {
 	for i := range some {
 		l := &some[i]
 		it := r.items.get()
-		it.part, it.offset, it.due = l.part, l.offset, l.due
+		it.part, it.offset, it.due, it.clone, it.copies = l.part, l.offset, l.due, l.clone, 1
 		l.item = it
 		if l.judgement.result != 0 {
 			continue

@@ -44,6 +44,7 @@ type ticket struct {
 	part   *partition
 	offset int64
 	firing int
+	copies int
 }
 
 func newResults(cfg topic.Config, names topic.Names, log *slog.Logger) (*results, error) {
@@ -60,7 +61,7 @@ func newResults(cfg topic.Config, names topic.Names, log *slog.Logger) (*results
 }
 
 // put stores an outcome. It keeps nothing of o.
-func (r *results) put(p *partition, firing int, o *traffic.Outcome) {
+func (r *results) put(t ticket, o *traffic.Outcome) {
 	at := o.FireTime
 	if at.IsZero() {
 		at = time.Now()
@@ -72,7 +73,7 @@ func (r *results) put(p *partition, firing int, o *traffic.Outcome) {
 	}
 	r.bytes.Add(size(rec))
 	r.mu.Lock()
-	r.waiting[rec] = ticket{p, o.Offset, firing}
+	r.waiting[rec] = t
 	r.mu.Unlock()
 	r.writer.Put(rec)
 }
@@ -97,10 +98,10 @@ func (r *results) done(rec *topic.Record, res topic.Result) {
 	r.mu.Unlock()
 	switch {
 	case stored:
-		t.part.done(t.firing, t.offset)
+		t.part.done(t.firing, t.copies, t.offset)
 	case lost:
 		r.log.Warn("an outcome is too large for its topic and is not stored", "partition", t.part.id, "offset", t.offset)
-		t.part.done(t.firing, t.offset)
+		t.part.done(t.firing, t.copies, t.offset)
 	case closing:
 		t.part.abandon(t.firing)
 	default:

@@ -15,7 +15,7 @@ func stalled(t *testing.T) (*results, *partition) {
 	t.Helper()
 	r, err := newResults(topic.Config{Brokers: []string{"127.0.0.1:1"}}, topic.NamesOf("x"), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	p, err := newPartition(0, topic.Range{Start: 0, End: 9}, topic.Position{})
+	p, err := newPartition(0, topic.Range{Start: 0, End: 9}, topic.Position{}, 1)
 	require.NoError(t, err)
 	p.take(records(0, 3, 1))
 	return r, p
@@ -33,7 +33,7 @@ func (r *results) only(t *testing.T) *topic.Record {
 func TestOffsetIsDoneWhenItsOutcomeIsStored(t *testing.T) {
 	r, p := stalled(t)
 	require.True(t, p.begin())
-	r.put(p, 1, &traffic.Outcome{Run: "r", Offset: 0, Result: traffic.Fired})
+	r.put(ticket{p, 0, 1, 1}, &traffic.Outcome{Run: "r", Offset: 0, Result: traffic.Fired})
 	rec := r.only(t)
 	require.Positive(t, r.bytes.Load())
 
@@ -55,7 +55,7 @@ func TestOffsetIsDoneWhenItsOutcomeIsStored(t *testing.T) {
 func TestOutcomeThatIsNotStoredAtTheEndIsFiredAgain(t *testing.T) {
 	r, p := stalled(t)
 	require.True(t, p.begin())
-	r.put(p, 1, &traffic.Outcome{Run: "r", Offset: 0, Result: traffic.Fired})
+	r.put(ticket{p, 0, 1, 1}, &traffic.Outcome{Run: "r", Offset: 0, Result: traffic.Fired})
 	r.done(r.only(t), topic.Result{State: topic.Dropped, Reason: topic.Shutdown})
 	at, _ := p.position()
 	require.Zero(t, at.Offset)
@@ -65,7 +65,7 @@ func TestOutcomeThatIsNotStoredAtTheEndIsFiredAgain(t *testing.T) {
 func TestOutcomeThatNoTopicTakesBlocksNothing(t *testing.T) {
 	r, p := stalled(t)
 	require.True(t, p.begin())
-	r.put(p, 1, &traffic.Outcome{Run: "r", Offset: 0, Result: traffic.Fired})
+	r.put(ticket{p, 0, 1, 1}, &traffic.Outcome{Run: "r", Offset: 0, Result: traffic.Fired})
 	r.done(r.only(t), topic.Result{State: topic.Dropped, Reason: topic.TooLarge})
 	at, _ := p.position()
 	require.EqualValues(t, 1, at.Offset)

@@ -141,6 +141,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	// The times of the run's record are the ones that count when a run is resumed.
 	o.From, o.To = fromNano(r.generation.Spec.GetFromUnixNano()), fromNano(r.generation.Spec.GetToUnixNano())
 	r.sieve.from, r.sieve.to = o.From, o.To
+	if r.sieve.clones, err = newClones(o, r.generation.Spec.GetSeed()); err != nil {
+		return err
+	}
 	return r.build()
 }
 
@@ -160,7 +163,7 @@ func (r *run) build() (err error) {
 	r.metrics = newMetrics(o.Registerer)
 	r.summary = report.NewSummary(report.Run{
 		Name: o.Run, Generation: r.generation.Number, Live: o.Live, Target: o.address(), Speed: spec.GetSpeed(), Profile: spec.GetProfile(),
-		Partitions: len(spec.GetPartitions()), SentLateAfter: o.LateAfter,
+		Partitions: len(spec.GetPartitions()), SentLateAfter: o.LateAfter, Clones: o.Clones,
 	}, r.started)
 	out := &outcomes{
 		run: o.Run, policy: o.Results, summary: r.summary, metrics: r.metrics, redactor: r.sieve.redactor,
@@ -172,7 +175,7 @@ func (r *run) build() (err error) {
 		}
 		out.results = r.results
 	}
-	backlog := newBacklog(o.LookAhead, len(spec.GetPartitions()))
+	backlog := newBacklog(o.LookAhead, len(spec.GetPartitions()), int(r.sieve.clones.n))
 	r.ahead = newLookAhead(schedule.MergeConfig{
 		Window: r.registry.responseWait() + tapSlack, MaxBytes: o.LookAhead / 4 * 3, Live: o.Live,
 	}, backlog.hold)

@@ -18,6 +18,7 @@ const (
 	filtered        = "filter"           // by --filter, --include, --exclude
 	filterFailed    = "filter_error"     // an expression could not be evaluated for it
 	redactionFailed = "redaction_failed" // its header block could not be redacted
+	identityFailed  = "identity_failed"  // a clone could not be made another user
 	corrupt         = "corrupt"
 	noCaptureTime   = "no_capture_time"
 	stale           = "stale" // live: older than --max-stale
@@ -35,6 +36,7 @@ type sieve struct {
 	digest   []byte
 	guard    *fire.Guard  // nil: not asked
 	sender   *fire.Sender // nil: nothing is prepared
+	clones   clones
 }
 
 // newSieve compiles the filters.
@@ -62,6 +64,9 @@ func newSieve(o *Options) (*sieve, error) {
 		return nil, err
 	}
 	s.redactor, s.digest = r, r.Digest()
+	if s.clones, err = newClones(o, nil); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -180,6 +185,9 @@ func (s *sieve) safe(it *item) judgement {
 			return judgement{result: traffic.Skipped, reason: flagReason(bad)}
 		}
 	}
+	if err := s.clones.become(it); err != nil {
+		return judgement{result: traffic.Refused, reason: identityFailed, detail: err.Error()}
+	}
 	if s.guard != nil {
 		if reason, ok := s.guard.Admit(x); !ok {
 			return judgement{result: traffic.Refused, reason: reason}
@@ -187,7 +195,7 @@ func (s *sieve) safe(it *item) judgement {
 	}
 	it.bytes = x.Size() + itemOverhead
 	if s.sender != nil {
-		shot, reason := s.sender.Prepare(x, fire.Mark{})
+		shot, reason := s.sender.Prepare(x, fire.Mark{Clone: it.clone})
 		if shot == nil {
 			return judgement{result: traffic.Refused, reason: reason}
 		}

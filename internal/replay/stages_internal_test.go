@@ -20,7 +20,7 @@ func records(from, to int64, bytes int) []topic.Record {
 }
 
 func TestPartitionCommitsTheLowestUnfinished(t *testing.T) {
-	p, err := newPartition(0, topic.Range{Start: 10, End: 20}, topic.Position{Offset: 10})
+	p, err := newPartition(0, topic.Range{Start: 10, End: 20}, topic.Position{Offset: 10}, 1)
 	require.NoError(t, err)
 	todo, resumed, ended := p.take(records(10, 16, 1))
 	require.Len(t, todo, 6)
@@ -29,7 +29,8 @@ func TestPartitionCommitsTheLowestUnfinished(t *testing.T) {
 	for range 4 {
 		require.True(t, p.begin())
 	}
-	p.done(2, 12, 10)
+	p.done(1, 1, 12)
+	p.done(1, 1, 10)
 	at, news := p.position()
 	require.True(t, news)
 	require.EqualValues(t, 11, at.Offset)
@@ -39,13 +40,14 @@ func TestPartitionCommitsTheLowestUnfinished(t *testing.T) {
 	require.False(t, news)
 
 	// A second start knows what was finished, and is told its end by an offset beyond it.
-	again, err := newPartition(0, topic.Range{Start: 10, End: 14}, at)
+	again, err := newPartition(0, topic.Range{Start: 10, End: 14}, at, 1)
 	require.NoError(t, err)
 	todo, resumed, ended = again.take(records(11, 16, 1))
 	require.EqualValues(t, 1, resumed)
 	require.True(t, ended)
 	require.Equal(t, []int64{11, 13}, []int64{todo[0].Offset, todo[1].Offset})
-	again.done(0, 11, 13)
+	again.done(0, 1, 11)
+	again.done(0, 1, 13)
 	at, _ = again.position()
 	require.EqualValues(t, 14, at.Offset)
 	require.False(t, again.complete(), "not committed yet")
@@ -54,7 +56,7 @@ func TestPartitionCommitsTheLowestUnfinished(t *testing.T) {
 }
 
 func TestPartitionThatWasTakenAwayFiresNothingMore(t *testing.T) {
-	p, err := newPartition(0, topic.Range{Start: 0, End: -1}, topic.Position{})
+	p, err := newPartition(0, topic.Range{Start: 0, End: -1}, topic.Position{}, 1)
 	require.NoError(t, err)
 	p.take(records(0, 3, 1))
 	require.True(t, p.begin())
@@ -65,14 +67,14 @@ func TestPartitionThatWasTakenAwayFiresNothingMore(t *testing.T) {
 		t.Fatal("one is still being fired")
 	default:
 	}
-	p.done(1, 0)
+	p.done(1, 1, 0)
 	<-idle
 	todo, _, _ := p.take(records(3, 5, 1))
 	require.Empty(t, todo)
 }
 
 func TestUnreadableMetadataRepeatsRatherThanMisses(t *testing.T) {
-	p, err := newPartition(0, topic.Range{Start: 0, End: 9}, topic.Position{Offset: 4, Metadata: "what is this"})
+	p, err := newPartition(0, topic.Range{Start: 0, End: 9}, topic.Position{Offset: 4, Metadata: "what is this"}, 1)
 	if err == nil {
 		require.Empty(t, p.before)
 	}
@@ -101,10 +103,10 @@ func (g *recordedGates) set(stopped bool, parts []int32) {
 func TestBacklogStopsTheFullOnesOnlyWhileOthersStarve(t *testing.T) {
 	const limit = 1 << 20
 	g := &recordedGates{stopped: map[int32]bool{}}
-	b := newBacklog(8*limit, 2)
+	b := newBacklog(8*limit, 2, 1)
 	b.reader = g
 	for id := range int32(2) {
-		p, err := newPartition(id, topic.Range{Start: 0, End: 1 << 30}, topic.Position{})
+		p, err := newPartition(id, topic.Range{Start: 0, End: 1 << 30}, topic.Position{}, 1)
 		require.NoError(t, err)
 		b.open(p)
 	}
@@ -147,10 +149,10 @@ func TestBacklogStopsTheFullOnesOnlyWhileOthersStarve(t *testing.T) {
 
 func TestBacklogGoesOnWithAStoppedPartitionThoughNothingIsFetched(t *testing.T) {
 	g := &recordedGates{stopped: map[int32]bool{}}
-	b := newBacklog(4<<20, 2)
+	b := newBacklog(4<<20, 2, 1)
 	b.reader = g
 	for id := range int32(2) {
-		p, err := newPartition(id, topic.Range{Start: 0, End: 1 << 30}, topic.Position{})
+		p, err := newPartition(id, topic.Range{Start: 0, End: 1 << 30}, topic.Position{}, 1)
 		require.NoError(t, err)
 		b.open(p)
 	}

@@ -24,6 +24,8 @@ type Report struct {
 	Ended      time.Time `json:"ended"`
 	Window     Window    `json:"window"`
 
+	Clones     int              `json:"clones,omitempty"`  // copies of each exchange that were sent; every copy counts below
+	Loops      int              `json:"loops,omitempty"`   // times that the window was begun
 	Read       int64            `json:"read"`              // records, whatever became of them
 	Fired      int64            `json:"fired"`             // a whole answer came, whatever its status
 	Skipped    map[string]int64 `json:"skipped"`           // left out by a rule
@@ -135,6 +137,7 @@ type End struct {
 	Time      time.Time
 	Asked     float64 // the speed that the schedule asked for in the mean; 0: the run's
 	Commands  []Command
+	Loops     int           // that were begun, where there can be several
 	Shortened time.Duration // captured time that the schedule left out, between what was sent
 }
 
@@ -146,6 +149,7 @@ func (s *Summary) Report(end End) *Report {
 	r := &Report{
 		Run: s.run.Name, Generation: s.run.Generation, Live: s.run.Live, State: end.State, Target: s.run.Target,
 		Started: s.started.UTC(), Ended: end.Time.UTC(),
+		Clones: s.clones(), Loops: end.Loops,
 		Window: Window{s.captured.first.UTC(), s.captured.last.UTC(), s.run.Partitions},
 		Read:   end.Read, Fired: s.results[traffic.Fired],
 		Skipped: s.why(traffic.Skipped), Refused: s.why(traffic.Refused), Failed: s.why(traffic.Failed),
@@ -190,6 +194,13 @@ func (s *Summary) Report(end End) *Report {
 	return r
 }
 
+func (s *Summary) clones() int {
+	if s.run.Clones == 1 {
+		return 0
+	}
+	return s.run.Clones
+}
+
 // why returns the counts by reason; what has none counts as "other".
 func (s *Summary) why(result traffic.Result) map[string]int64 {
 	m := make(map[string]int64, len(s.reasons[result]))
@@ -206,12 +217,12 @@ func (s *Summary) why(result traffic.Result) map[string]int64 {
 
 func (s *Summary) speed(shortened time.Duration) Speed {
 	speed := Speed{Asked: s.run.Speed}
-	wall := s.fired.length().Seconds()
-	if wall <= 0 {
-		return speed
+	if wall := s.fired.length().Seconds(); wall > 0 {
+		speed.PerSecond = float64(s.results[traffic.Fired]+s.results[traffic.Failed]) / wall
 	}
-	speed.Achieved = (s.captured.length() - shortened).Seconds() / wall
-	speed.PerSecond = float64(s.results[traffic.Fired]+s.results[traffic.Failed]) / wall
+	if wall := s.pace.fired.length().Seconds(); wall > 0 {
+		speed.Achieved = (s.pace.captured.length() - shortened).Seconds() / wall
+	}
 	return speed
 }
 

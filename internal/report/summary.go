@@ -36,6 +36,7 @@ type Run struct {
 	Speed      float64 // asked; 0: as fast as it can
 	Profile    string  // how it is to change; empty: not at all
 	Partitions int
+	Clones     int // copies of each exchange; 0: 1
 	// SentLateAfter is how much after its due time a request counts as sent late. 0: 1 s.
 	SentLateAfter time.Duration
 }
@@ -54,6 +55,7 @@ type Summary struct {
 	bad      []BadRecord
 
 	captured, fired    span
+	pace               pace
 	sentLate           int64
 	lateness, intended *hdrhistogram.Histogram
 	service, recorded  *hdrhistogram.Histogram
@@ -75,6 +77,23 @@ func (s *span) add(t time.Time) {
 	if t.After(s.last) {
 		s.last = t
 	}
+}
+
+// pace is how fast the loop under way goes by what was recorded: clones come later by their jitter.
+type pace struct {
+	loop            uint32
+	captured, fired span
+}
+
+func (p *pace) add(o *traffic.Outcome) {
+	if o.Clone > 0 || o.Loop < p.loop {
+		return
+	}
+	if o.Loop > p.loop {
+		*p = pace{loop: o.Loop}
+	}
+	p.captured.add(o.CaptureTime)
+	p.fired.add(o.FireTime)
 }
 
 func (s span) length() time.Duration { return s.last.Sub(s.first) }
@@ -174,6 +193,7 @@ func (s *Summary) add(o *traffic.Outcome) {
 	}
 	s.captured.add(o.CaptureTime)
 	s.fired.add(o.FireTime)
+	s.pace.add(o)
 	r := s.route(o)
 	late := o.Lateness()
 	if !o.DueTime.IsZero() && !o.FireTime.IsZero() {
@@ -346,7 +366,7 @@ func (s *Summary) Counts() Counts {
 func (s *Summary) Captured() (first, last time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.captured.first, s.captured.last
+	return s.pace.captured.first, s.pace.captured.last
 }
 
 // Achieved returns the speed so far: captured time, without what was shortened of it, to the time it took. 0: too few

@@ -30,6 +30,9 @@ func (r *Report) Text(w io.Writer) error {
 	if !r.Window.From.IsZero() {
 		line("window", "%s, %s", window(r.Window.From, r.Window.To), plural(int64(r.Window.Partitions), "partition"))
 	}
+	if load := r.load(); load != "" {
+		line("load", "%s", load)
+	}
 	line("fired", "%s   skipped %s   refused %s   failed %s", Number(r.Fired), counted(r.Skipped), counted(r.Refused), counted(r.Failed))
 	if r.Resumed > 0 {
 		line("resumed", "%s were finished before this start", Number(r.Resumed))
@@ -56,6 +59,18 @@ func (r *Report) Text(w io.Writer) error {
 	r.differLines(line)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// load says what made it more than the recording.
+func (r *Report) load() string {
+	var all []string
+	if r.Clones > 1 {
+		all = append(all, fmt.Sprintf("%d users for each one recorded", r.Clones))
+	}
+	if r.Loops > 0 {
+		all = append(all, plural(int64(r.Loops), "loop"))
+	}
+	return strings.Join(all, "   ")
 }
 
 type liner func(label, format string, args ...any)

@@ -102,6 +102,15 @@ func (m *Merge[T]) Push(partition int32, capture time.Time, bytes int, v T) {
 	p := m.part(partition)
 	at := capture.UnixNano()
 	m.advance(p, at)
+	m.place(p, at, bytes, v)
+}
+
+// Place adds a value at a moment that is not that of its record, and so says nothing about how far the partition was read.
+func (m *Merge[T]) Place(partition int32, at time.Time, bytes int, v T) {
+	m.place(m.part(partition), at.UnixNano(), bytes, v)
+}
+
+func (m *Merge[T]) place(p *part, at int64, bytes int, v T) {
 	m.seq++
 	m.entries.push(entry[T]{capture: at, seq: m.seq, partition: p, bytes: bytes, value: v})
 	p.bytes += int64(bytes)
