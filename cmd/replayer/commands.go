@@ -33,6 +33,7 @@ What a crash repeats was in flight or sent in the last 200 ms, and carries the s
   replayer run --run build-481 --target http://preprod:8080 --allow-target preprod:8080 --from yesterday --speed 2
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --speed max --filter 'GET /api/**'
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --clone 5 --clone-id header:X-User-Id
+  replayer run --target http://preprod:8080 --allow-target preprod:8080 --from now-10m --loop 6
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --allow-writes 'POST /cart' --results diff`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -71,7 +72,7 @@ worked off at twice the recorded speed, never in a storm.`,
 	fs.DurationVar(&o.duration, "duration", 0, "end by itself after that; 0: never")
 	o.addFiring(fs)
 	fs.Lookup("run").DefValue = "live"
-	o.run = "live"
+	o.run, o.loops = "live", 1
 	return c
 }
 

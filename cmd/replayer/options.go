@@ -49,6 +49,7 @@ type options struct {
 	clones          int
 	cloneJitter     time.Duration
 	cloneIDs        []string
+	loops           int
 	waitReplicas    int
 	restart         bool
 
@@ -108,6 +109,7 @@ func (o *options) addWindow(fs *pflag.FlagSet) {
 	fs.IntVar(&o.clones, "clone", 1, "send each exchange so many times: once as recorded, the others as other users, with cookies, credentials and personal data of their own")
 	fs.DurationVar(&o.cloneJitter, "clone-jitter", replay.DefaultCloneJitter, "how much captured time the other users come later at most; each session of each always by the same")
 	fs.StringArrayVar(&o.cloneIDs, "clone-id", nil, "what else names a user: header:X-User-Id, or field:userId, a query parameter, form field or JSON member (repeatable)")
+	fs.IntVar(&o.loops, "loop", 1, "replay the window so many times, one after the other; 0: until the run is stopped")
 	fs.IntVar(&o.waitReplicas, "wait-replicas", 1, "begin when so many processes work on the run")
 }
 
@@ -159,6 +161,9 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 			return r, err
 		}
 	}
+	if r.Loops, err = parseLoops(o.loops); err != nil {
+		return r, err
+	}
 	for _, s := range o.cloneIDs {
 		id, err := replay.ParseCloneID(s)
 		if err != nil {
@@ -178,6 +183,17 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 	}
 	r.Kafka = o.Topic("replayer", r.Logger)
 	return r, nil
+}
+
+// parseLoops reads the value of --loop.
+func parseLoops(n int) (int, error) {
+	switch {
+	case n < 0:
+		return 0, fault.BadUsage(fmt.Sprintf("bad --loop %d", n), "want a number of times", "--loop 3, or 0 for until the run is stopped")
+	case n == 0:
+		return replay.Forever, nil
+	}
+	return n, nil
 }
 
 func parseTarget(s string) (*url.URL, error) {

@@ -17,8 +17,11 @@ func TapKey(tapID []byte) Key { return Key("tap/" + hex.EncodeToString(tapID)) }
 // replaces another one.
 func SpecKey(run, writer string) Key { return Key("run/" + run + "/spec/" + writer) }
 
-// BaseKey is where one writer proposes the time base of one generation of a run.
-func BaseKey(run string, generation uint32, writer string) Key {
+// BaseKey is where one writer proposes the time base of one loop of one generation of a run.
+func BaseKey(run string, generation, loop uint32, writer string) Key {
+	if loop > 0 {
+		return Key("run/" + run + "/base/" + number(generation) + "/" + number(loop) + "/" + writer)
+	}
 	return Key("run/" + run + "/base/" + number(generation) + "/" + writer)
 }
 

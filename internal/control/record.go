@@ -37,7 +37,7 @@ func (a Author) Spec(s *reprisev1.RunSpec) Record {
 
 // Base is the proposal of a run's time base.
 func (a Author) Base(b *reprisev1.TimeBase) Record {
-	return a.record(BaseKey(b.GetRun(), b.GetGeneration(), a.Writer),
+	return a.record(BaseKey(b.GetRun(), b.GetGeneration(), b.GetLoop(), a.Writer),
 		&reprisev1.Control{Kind: &reprisev1.Control_TimeBase{TimeBase: b}})
 }
 

@@ -43,7 +43,7 @@ type Run struct {
 type Generation struct {
 	Number uint32
 	Spec   *reprisev1.RunSpec  // nil: only other records of it were seen
-	Base   *reprisev1.TimeBase // nil: not decided yet
+	Base   *reprisev1.TimeBase // of the newest loop; nil: not decided yet
 	End    *reprisev1.RunEnd   // nil: not ended
 
 	// Writers of the winning proposals.
@@ -51,6 +51,9 @@ type Generation struct {
 	specOffset, baseOffset     int64
 	endOffset                  int64
 	specTime, baseTime, ending time.Time
+
+	before       *reprisev1.TimeBase // of the loop before that
+	beforeOffset int64
 
 	orders   []Order
 	replicas map[string]*Replica
@@ -94,8 +97,8 @@ func (s *State) Apply(offset int64, stamp time.Time, key, value []byte) {
 		}
 	case *reprisev1.Control_TimeBase:
 		g := s.generation(offset, k.TimeBase.GetRun(), k.TimeBase.GetGeneration())
-		if g != nil && (g.Base == nil || offset < g.baseOffset) {
-			g.Base, g.baseOffset, g.BaseWriter, g.baseTime = k.TimeBase, offset, c.GetWriter(), at
+		if g != nil {
+			g.base(offset, k.TimeBase, c.GetWriter(), at)
 		}
 	case *reprisev1.Control_RunEnd:
 		g := s.generation(offset, k.RunEnd.GetRun(), k.RunEnd.GetGeneration())
@@ -157,6 +160,39 @@ func (s *State) generation(offset int64, name string, number uint32) *Generation
 		r.generations[number] = g
 	}
 	return g
+}
+
+// base takes a proposal. Of those for the newest loop and the one before it, for which replicas may still be at work, the
+// lowest offset wins.
+func (g *Generation) base(offset int64, b *reprisev1.TimeBase, writer string, at time.Time) {
+	newest := g.Loop()
+	switch loop := b.GetLoop(); {
+	case g.Base == nil, loop > newest, loop == newest && offset < g.baseOffset:
+		if g.Base != nil && loop > newest {
+			g.before, g.beforeOffset = nil, 0
+			if loop == newest+1 {
+				g.before, g.beforeOffset = g.Base, g.baseOffset
+			}
+		}
+		g.Base, g.baseOffset, g.BaseWriter, g.baseTime = b, offset, writer, at
+	case loop+1 == newest && (g.before == nil || offset < g.beforeOffset):
+		g.before, g.beforeOffset = b, offset
+	}
+}
+
+// Loop returns the newest loop whose time base is decided, from 0.
+func (g *Generation) Loop() uint32 { return g.Base.GetLoop() }
+
+// BaseOf returns the time base of a loop, nil when it is not decided yet or is more than one behind the newest.
+func (g *Generation) BaseOf(loop uint32) *reprisev1.TimeBase {
+	switch {
+	case g == nil:
+	case g.Base != nil && g.Base.GetLoop() == loop:
+		return g.Base
+	case g.before != nil && g.before.GetLoop() == loop:
+		return g.before
+	}
+	return nil
 }
 
 func (s *State) reject(offset int64, reason string) {

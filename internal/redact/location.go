@@ -240,8 +240,7 @@ func (p *pass) claim(rule, mark string, offset int) bool {
 	}
 	pl.seen, pl.again = p.number, 0
 	if p.r.rekey {
-		p.identity = pl.listed != p.number && rule == identityRule
-		return p.identity || pl.listed == p.number
+		return p.anew(rule, pl.listed == p.number)
 	}
 	if pl.listed == p.number {
 		return false

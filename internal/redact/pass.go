@@ -51,8 +51,10 @@ type pass struct {
 	codecs     codecs
 	err        error
 
-	identity bool // a Rekeyer's: what is being replaced is no pseudonym
-	swaps    []Swap
+	// A Rekeyer's.
+	who, request uint64 // the clone, and the clone in its loop
+	identity     bool   // what is being replaced is no pseudonym
+	swaps        []Swap
 }
 
 func newPass(r *Redactor) *pass {
@@ -263,7 +265,7 @@ func (p *pass) ownName(name *[]byte, hashed *bool, base int) {
 		return
 	}
 	v, mark := *name, len(p.edits)
-	p.identity = false
+	p.identity, p.clone = false, p.who
 	var stored []byte
 	for i := 0; ; {
 		s, ok := p.r.detect.next(v, i)
@@ -272,7 +274,7 @@ func (p *pass) ownName(name *[]byte, hashed *bool, base int) {
 		}
 		i = s.to
 		p.locate("~name", s.from)
-		if (p.at().listed == p.number) != p.r.rekey {
+		if (p.at().listed == p.number) != p.r.rekey || p.r.rekey && p.who == 0 {
 			continue
 		}
 		if stored == nil {

@@ -23,7 +23,7 @@ type pseudonyms struct {
 	seeded bool
 	seeds  [2]maphash.Seed
 	cache  []remembered
-	clone  uint32 // whose pseudonyms; 0: nobody's
+	clone  uint64 // whose pseudonyms; 0: nobody's
 }
 
 // remembered keeps a pseudonym by keyed hashes of its value, never the value: cookies and tokens repeat with every
@@ -31,7 +31,7 @@ type pseudonyms struct {
 type remembered struct {
 	a, b  uint64
 	kind  Kind
-	clone uint32
+	clone uint64
 	text  []byte
 }
 
@@ -55,7 +55,7 @@ func (p *pseudonyms) write(dst []byte, kind Kind, value []byte) {
 		return
 	}
 	a := maphash.Bytes(p.seeds[0], value)
-	slot := &p.cache[(a^uint64(kind)^uint64(p.clone))%cacheSize]
+	slot := &p.cache[(a^uint64(kind)^p.clone)%cacheSize]
 	b := maphash.Bytes(p.seeds[1], value)
 	if slot.a == a && slot.b == b && slot.kind == kind && slot.clone == p.clone && len(slot.text) == len(value) {
 		copy(dst, slot.text)
@@ -99,7 +99,7 @@ func (p *pseudonyms) make(dst []byte, kind Kind, value []byte) {
 func (p *pseudonyms) start(domain string, value []byte, attempt byte) {
 	p.msg = append(append(p.msg[:0], domain...), 0, attempt)
 	if p.clone > 0 {
-		p.msg = binary.BigEndian.AppendUint32(p.msg, p.clone)
+		p.msg = binary.BigEndian.AppendUint64(p.msg, p.clone)
 	}
 	p.msg = append(p.msg, value...)
 	p.mac.Reset()

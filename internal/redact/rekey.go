@@ -21,8 +21,11 @@ type Identity struct {
 // Swap is one such value and what stands in its place.
 type Swap struct{ Was, Is []byte }
 
-// identityRule is what stands for identities where rules have names.
-const identityRule = "identity"
+// What stands for identities, and for fields that name one request, where rules have names.
+const (
+	identityRule = "identity"
+	onceRule     = "once"
+)
 
 // once are the fields that tell a request from all others: a copy with the same value would be taken for the same request.
 func once() []string {
@@ -35,14 +38,15 @@ func once() []string {
 
 // Rekeyer makes another user of the one that a redacted request comes from: every pseudonym in it, each identity that it
 // was told of, and idempotency keys become others of the same type, shape and length. Within one clone equal values stay
-// equal, and no value is the recorded one. It is safe for concurrent use.
+// equal, in each loop the same, and no value is the recorded one; idempotency keys are others in each loop, those of clone 0
+// too, which is else as recorded. It is safe for concurrent use.
 type Rekeyer struct{ r *Redactor }
 
 // NewRekeyer returns one whose pseudonyms depend on the key alone.
 func NewRekeyer(key []byte, identities []Identity) (*Rekeyer, error) {
 	rules := DefaultRules()
 	own := KeyRule{Name: identityRule, Kind: Secret}
-	headers := HeaderRule{Name: identityRule, Action: Credential, Names: once()}
+	headers := HeaderRule{Name: identityRule, Action: Credential}
 	for _, id := range identities {
 		if id.Header != "" {
 			name := strings.ToLower(id.Header)
@@ -64,7 +68,7 @@ func NewRekeyer(key []byte, identities []Identity) (*Rekeyer, error) {
 		own.Exact = append(own.Exact, name)
 	}
 	rules.Keys = append(rules.Keys, own) // last: what another rule knows keeps its kind
-	rules.Headers = append(rules.Headers, headers)
+	rules.Headers = append(rules.Headers, HeaderRule{Name: onceRule, Action: Credential, Names: once()}, headers)
 	r, err := New(Options{Key: key, Rules: rules})
 	if err != nil {
 		return nil, err
@@ -90,12 +94,12 @@ func keyName(name string) string {
 	return b.String()
 }
 
-// Request makes x's request that of a clone, in place: it replaces slices and never writes into them. What it did is found
+// Request makes x's request that of a clone, in a loop, both from 0, in place: it replaces slices and never writes into them. What it did is found
 // by x's list of redactions, so x must have gone through Redactor.Exchange. The swaps are those of identities: nothing in the
 // record says where these stand in an answer. With an error the request must not be sent.
-func (k *Rekeyer) Request(x *traffic.Exchange, clone uint32) (swaps []Swap, err error) {
+func (k *Rekeyer) Request(x *traffic.Exchange, clone, loop uint32) (swaps []Swap, err error) {
 	err = k.r.run(func(p *pass) error {
-		p.clone, p.swaps = clone, nil
+		p.who, p.request, p.swaps = uint64(clone), uint64(loop)<<32|uint64(clone), nil
 		p.list(x.Redactions)
 		p.message = "request"
 		q := &x.Request
@@ -113,6 +117,19 @@ func (k *Rekeyer) Request(x *traffic.Exchange, clone uint32) (swaps []Swap, err 
 		return p.err
 	})
 	return swaps, err
+}
+
+// anew decides for a Rekeyer about the value that claim is at, and whose pseudonym it gets.
+func (p *pass) anew(rule string, listed bool) bool {
+	p.clone, p.identity = p.who, !listed && rule == identityRule
+	switch {
+	case rule == onceRule:
+		p.clone = p.request
+		return true
+	case p.who == 0:
+		return false
+	}
+	return p.identity || listed
 }
 
 // swap notes the replacement of an identity.

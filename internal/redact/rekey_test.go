@@ -58,7 +58,7 @@ func TestEveryCloneIsAnotherUserOfTheSameShape(t *testing.T) {
 	for clone := range uint32(20) {
 		clone++
 		c := copied(x)
-		swaps, err := rekeyer(t, "seed").Request(c, clone)
+		swaps, err := rekeyer(t, "seed").Request(c, clone, 0)
 		require.NoError(t, err)
 		q, was := &c.Request, &x.Request
 		require.Len(t, q.Body, len(was.Body))
@@ -92,11 +92,17 @@ func TestEveryCloneIsAnotherUserOfTheSameShape(t *testing.T) {
 		require.Contains(t, swaps, Swap{[]byte("400007"), []byte(user)})
 
 		again := copied(x)
-		_, err = rekeyer(t, "seed").Request(again, clone)
+		_, err = rekeyer(t, "seed").Request(again, clone, 3)
 		require.NoError(t, err)
-		require.Equal(t, c.Request, again.Request, "the same in another process")
+		for i := range again.Request.Headers {
+			if name := string(again.Request.Headers[i].Name); name == "Idempotency-Key" {
+				require.NotEqual(t, header(c, name), header(again, name))
+				again.Request.Headers[i] = field(name, header(c, name))
+			}
+		}
+		require.Equal(t, c.Request, again.Request, "the same in another process and in every loop, but for what names one request")
 		other := copied(x)
-		_, err = rekeyer(t, "another run").Request(other, clone)
+		_, err = rekeyer(t, "another run").Request(other, clone, 0)
 		require.NoError(t, err)
 		require.NotEqual(t, header(c, "Cookie"), header(other, "Cookie"))
 	}
@@ -111,7 +117,7 @@ func TestClonesNeverShareAValueWithEachOtherOrTheRecorded(t *testing.T) {
 		for clone := range uint32(8) {
 			c := copied(x)
 			if clone > 0 {
-				_, err := k.Request(c, clone)
+				_, err := k.Request(c, clone, 0)
 				require.NoError(t, err)
 			}
 			who := fmt.Sprintf("user %d clone %d", user, clone)
@@ -148,7 +154,7 @@ func TestAClonesBodyIsMadeAnewWhereverPseudonymsStand(t *testing.T) {
 		require.NotEmpty(t, x.Redactions)
 		stored := string(x.Request.Body)
 		one := copied(x)
-		_, err := rekeyer(t, "seed").Request(one, 1)
+		_, err := rekeyer(t, "seed").Request(one, 1, 0)
 		require.NoError(t, err)
 		require.NotEqual(t, stored, string(one.Request.Body), c.body)
 		if c.coding == "" {
@@ -156,6 +162,25 @@ func TestAClonesBodyIsMadeAnewWhereverPseudonymsStand(t *testing.T) {
 		}
 		require.NoError(t, fixed(t).Exchange(one))
 		require.Len(t, one.Redactions, len(x.Redactions), "everything stands where the list says, and nothing else is to be redacted: %s", one.Request.Body)
+	}
+}
+
+func TestTheNextLoopIsAsRecordedButForWhatNamesOneRequest(t *testing.T) {
+	x := redactedRequest(t, 7, "application/json", `{"password":"Secret-00000001-word"}`)
+	seen := map[string]bool{header(x, "Idempotency-Key"): true}
+	for loop := uint32(1); loop < 5; loop++ {
+		c := copied(x)
+		_, err := rekeyer(t, "seed").Request(c, 0, loop)
+		require.NoError(t, err)
+		key := header(c, "Idempotency-Key")
+		require.False(t, seen[key])
+		seen[key] = true
+		require.Regexp(t, `^[a-z]{5}-\d{8}$`, key)
+		require.Equal(t, x.Request.Target, c.Request.Target)
+		require.Equal(t, x.Request.Body, c.Request.Body)
+		for _, name := range []string{"Cookie", "Authorization", "X-User-Id"} {
+			require.Equal(t, header(x, name), header(c, name))
+		}
 	}
 }
 
@@ -181,7 +206,7 @@ func FuzzRekey(f *testing.F) {
 		k, err := NewRekeyer([]byte("seed"), []Identity{{Field: "user_id"}})
 		require.NoError(t, err)
 		c := copied(x)
-		if _, err := k.Request(c, 1+rand.Uint32N(9)); err != nil {
+		if _, err := k.Request(c, 1+rand.Uint32N(9), rand.Uint32N(3)); err != nil {
 			return
 		}
 		require.Len(t, c.Request.Target, len(x.Request.Target))

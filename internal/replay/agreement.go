@@ -166,9 +166,13 @@ func windows(s *reprisev1.RunSpec) map[int32]topic.Range {
 	return all
 }
 
-// group is the consumer group of one generation of a run. "~" is in no run's name.
-func group(prefix, run string, generation uint32) string {
+// group is the consumer group of one loop of one generation of a run: each loop has positions of its own. "~" is in no run's
+// name.
+func group(prefix, run string, generation, loop uint32) string {
 	id := prefix + "." + run
+	if loop > 0 {
+		return id + fmt.Sprintf("~%d~%d", generation, loop)
+	}
 	if generation > 1 {
 		id += fmt.Sprintf("~%d", generation)
 	}

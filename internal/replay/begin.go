@@ -6,25 +6,30 @@ import (
 	"time"
 
 	"github.com/reprise-io/reprise/internal/control"
-	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/schedule"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
 // conduct makes the conductor; nothing runs yet.
 func (r *run) conduct(stop context.CancelCauseFunc) {
+	before := r.lead
 	r.lead = &conductor{
 		cfg: r.opts.Kafka, registry: r.registry, run: r.opts.Run, number: r.generation.Number, clock: r.clock, log: r.opts.Logger,
 		started: r.started, wake: r.ahead.poke, stop: func(err error) { stop(err) }, figures: r.figures, begun: r.begun,
 		news: make(chan struct{}, 1), heard: make(chan struct{}, 1), late: make(chan time.Duration, 1),
 	}
 	r.volley.behind = r.lead.slow
+	if before != nil { // the loop before: commands that came meanwhile are news
+		r.lead.known, r.lead.orders, r.lead.warned = before.known, before.orders, before.warned
+		return
+	}
 	r.registry.view(func(*control.State) { r.lead.known = r.registry.next })
 }
 
 // figures says how it goes in this process.
 func (r *run) figures(to *reprisev1.ReplicaReport) {
 	c := r.summary.Counts()
+	to.Loop = r.loop
 	to.Partitions, to.Sent = uint32(len(r.intake.all())), uint64(c.Fired+c.Failed)
 	to.LatenessP50Nano, to.LatenessP99Nano = uint64(c.LatenessP50), uint64(c.LatenessP99)
 }
@@ -39,7 +44,7 @@ func (r *run) rate() float64 {
 func (r *run) settleBase(ctx context.Context) error {
 	o := r.opts
 	var found beginning
-	if r.generation.Base == nil && !o.Live && !o.Profile.IsMax() {
+	if !r.decided() && r.loop == 0 && !o.Live && !o.Profile.IsMax() {
 		var err error
 		window := r.registry.responseWait() + tapSlack
 		if found, err = survey(ctx, o, r.names.Exchanges, r.intake.windows, r.sieve, window); err != nil {
@@ -79,19 +84,19 @@ func (r *run) goOn(ctx context.Context) error {
 // decideBase proposes a time base that begins soon, unless there is one.
 func (r *run) decideBase(ctx context.Context, found beginning) error {
 	o := r.opts
+	if r.loop > 0 {
+		if base, known := r.nextBase(); known && !r.decided() {
+			return r.propose(ctx, base)
+		}
+		return nil
+	}
 	if err := r.awaitReplicas(ctx); err != nil {
 		return err
 	}
-	if g := r.registry.generation(o.Run, r.generation.Number); g != nil && g.Base != nil {
+	if r.decided() {
 		return nil
 	}
-	wall := time.Now()
-	if !o.Profile.IsMax() {
-		wall = wall.Add(headStart)
-	}
-	base := &reprisev1.TimeBase{
-		Run: o.Run, Generation: r.generation.Number, WallUnixNano: uint64(wall.UnixNano()), Speed: r.generation.Spec.GetSpeed(),
-	}
+	base := &reprisev1.TimeBase{Run: o.Run, Generation: r.generation.Number, Speed: r.generation.Spec.GetSpeed()}
 	if !found.first.IsZero() {
 		base.CaptureUnixNano = uint64(found.first.UnixNano())
 	}
@@ -100,13 +105,7 @@ func (r *run) decideBase(ctx context.Context, found beginning) error {
 			base.Gaps = append(base.Gaps, &reprisev1.CaptureGap{FromUnixNano: uint64(gap.From.UnixNano()), ToUnixNano: uint64(gap.To.UnixNano())})
 		}
 	}
-	if err := r.registry.propose(ctx, r.registry.author().Base(base)); err != nil {
-		return err
-	}
-	if g := r.registry.generation(o.Run, r.generation.Number); g == nil || g.Base == nil {
-		return fault.New(fmt.Sprintf("run %q: its time base was written but is not there", o.Run), "", "look at the topic "+r.registry.name)
-	}
-	return nil
+	return r.propose(ctx, base)
 }
 
 // awaitReplicas waits until --wait-replicas processes work on the run, or until the schedule stands.
@@ -119,8 +118,7 @@ func (r *run) awaitReplicas(ctx context.Context) error {
 	defer look.Stop()
 	r.lead.tell()
 	for {
-		g := r.registry.generation(r.opts.Run, r.generation.Number)
-		if g != nil && g.Base != nil {
+		if r.decided() {
 			return nil
 		}
 		there := 0
@@ -154,22 +152,24 @@ func (r *run) begun() (begun, bool) {
 		return begun{}, false
 	}
 	g := r.registry.generation(r.opts.Run, r.generation.Number)
-	return begunOf(g)
+	return begunOf(g, r.loop)
 }
 
-func begunOf(g *control.Generation) (b begun, ok bool) {
-	if g == nil || g.Base == nil || g.Spec == nil {
+func begunOf(g *control.Generation, loop uint32) (b begun, ok bool) {
+	base := g.BaseOf(loop)
+	if base == nil || g.Spec == nil {
 		return b, false
 	}
+	b.loop = loop
 	b.base = schedule.Base{
-		Capture: time.Unix(0, int64(g.Base.GetCaptureUnixNano())).UTC(),
-		Wall:    time.Unix(0, int64(g.Base.GetWallUnixNano())),
-		Speed:   g.Base.GetSpeed(),
+		Capture: time.Unix(0, int64(base.GetCaptureUnixNano())).UTC(),
+		Wall:    time.Unix(0, int64(base.GetWallUnixNano())),
+		Speed:   base.GetSpeed(),
 	}
 	b.profile = profileOf(g.Spec)
-	if longest := g.Base.GetGapMaxNano(); longest > 0 {
-		gaps := make([]schedule.Gap, 0, len(g.Base.GetGaps()))
-		for _, one := range g.Base.GetGaps() {
+	if longest := base.GetGapMaxNano(); longest > 0 {
+		gaps := make([]schedule.Gap, 0, len(base.GetGaps()))
+		for _, one := range base.GetGaps() {
 			gaps = append(gaps, schedule.Gap{From: fromNano(one.GetFromUnixNano()), To: fromNano(one.GetToUnixNano())})
 		}
 		b.gaps = schedule.NewGaps(time.Duration(longest), gaps)

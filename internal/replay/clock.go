@@ -44,6 +44,7 @@ func (c *clock) due(capture time.Time) (time.Time, schedule.Standing) {
 
 // begun is what a schedule begins with.
 type begun struct {
+	loop    uint32
 	base    schedule.Base
 	profile schedule.Profile
 	gaps    schedule.Gaps
@@ -51,12 +52,15 @@ type begun struct {
 
 // set takes that, and every command that is known.
 func (c *clock) set(b begun, orders []control.Order) {
+	began := b.base.Wall
 	b.base.Wall = c.at(b.base.Wall)
 	b.base.Capture = b.gaps.Squeeze(b.base.Capture)
 	c.gaps.Store(&b.gaps)
 	t := schedule.NewTimeline(b.base, b.profile)
 	for _, o := range orders {
-		t = c.obey(t, o)
+		if b.loop == 0 || carries(&o, began) {
+			t = c.obey(t, o)
+		}
 	}
 	c.now.Store(&t)
 	c.turn(time.Now())

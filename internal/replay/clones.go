@@ -28,12 +28,13 @@ type clones struct {
 	jitter  time.Duration
 	seed    []byte
 	order   schedule.OrderMode
-	rekeyer *redact.Rekeyer // nil: there is only clone 0
+	rekeyer *redact.Rekeyer // nil: there is only clone 0, and one loop
+	loop    uint32          // under way
 }
 
 func newClones(o *Options, seed []byte) (c clones, err error) {
 	c = clones{n: uint32(max(1, o.Clones)), jitter: o.CloneJitter, seed: seed, order: o.Order}
-	if c.n == 1 {
+	if c.n == 1 && o.loops() == 1 {
 		return c, nil
 	}
 	c.rekeyer, err = redact.NewRekeyer(append([]byte("clones of "), seed...), o.CloneIDs)
@@ -72,12 +73,12 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// become makes the exchange in it that of its clone.
+// become makes the exchange in it that of its clone, in this loop.
 func (c *clones) become(it *item) (err error) {
-	if it.clone == 0 || c.rekeyer == nil {
+	if it.clone == 0 && c.loop == 0 {
 		return nil
 	}
-	it.swaps, err = c.rekeyer.Request(&it.x, it.clone)
+	it.swaps, err = c.rekeyer.Request(&it.x, it.clone, c.loop)
 	return err
 }
 

@@ -92,6 +92,8 @@ type Options struct {
 	Clones      int
 	CloneJitter time.Duration
 	CloneIDs    []redact.Identity
+	// Loops is how often the window is replayed, one time after the other; 0: once, Forever: until the run is stopped.
+	Loops int
 	// WaitReplicas is how many processes must be there before the run begins; 0: this one.
 	WaitReplicas int
 
@@ -180,6 +182,9 @@ func (o *Options) check() error {
 	if err := o.checkClones(); err != nil {
 		return err
 	}
+	if err := o.checkLoops(); err != nil {
+		return err
+	}
 	switch {
 	case o.Late != SendLate && o.Late != DropLate && o.Late != SlowLate:
 		return fault.BadUsage("bad --late "+strconv.Quote(string(o.Late)), "want send, drop or slow", "--late send")
@@ -235,6 +240,9 @@ func (o *Options) canonical() string {
 		put("clone", strconv.Itoa(o.Clones))
 		put("clone-jitter", o.CloneJitter.String())
 		put("clone-id", o.cloneOptions()...)
+	}
+	if o.loops() != 1 {
+		put("loop", strconv.Itoa(o.loops()))
 	}
 	return b.String()
 }

@@ -161,7 +161,7 @@ func (g *giving) possible(current *control.Generation) error {
 		return fault.New(fmt.Sprintf("run %q has not begun yet", g.Run), "its replicas wait for each other", "the same in a moment")
 	}
 	c := newClock()
-	if b, ok := begunOf(current); ok {
+	if b, ok := begunOf(current, current.Loop()); ok {
 		c.set(b, current.Orders())
 	}
 	if c.timeline().IsMax() {

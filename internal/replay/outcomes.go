@@ -21,6 +21,7 @@ const (
 // is so. It is safe for concurrent use.
 type outcomes struct {
 	run      string
+	loop     uint32
 	policy   ResultsPolicy
 	summary  *report.Summary
 	metrics  *metrics
@@ -110,7 +111,7 @@ func (c *outcomes) counted(result traffic.Result, reason string, n int64) {
 func (c *outcomes) outcome(it *item) traffic.Outcome {
 	x := &it.x
 	o := traffic.Outcome{
-		Run: c.run, Clone: it.clone, ExchangeID: x.ID, Attempt: 1, Partition: it.part.id, Offset: it.offset,
+		Run: c.run, Loop: c.loop, Clone: it.clone, ExchangeID: x.ID, Attempt: 1, Partition: it.part.id, Offset: it.offset,
 		CaptureTime: x.CaptureTime, DueTime: it.due, Method: x.Request.Method,
 	}
 	if x.Response != nil {

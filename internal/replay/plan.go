@@ -32,6 +32,7 @@ type Plan struct {
 	Try     string `json:"try,omitempty"`
 
 	Clones     int                `json:"clones"` // copies of each exchange; every copy counts below
+	Loops      int                `json:"loops"`  // times that the window would be replayed; -1: until the run is stopped. All below is of one
 	Read       int64              `json:"read"`
 	Fire       int64              `json:"fire"`
 	Skipped    map[string]int64   `json:"skipped"`
@@ -42,6 +43,7 @@ type Plan struct {
 	Window   report.Window `json:"window"`            // capture times of what would be sent
 	Speed    float64       `json:"speed"`             // 0: as fast as it can
 	Seconds  float64       `json:"seconds"`           // how long it would take; 0 at full speed
+	Total    float64       `json:"total_seconds"`     // all loops, with what is between them; 0 at full speed, or for ever
 	PerSec   float64       `json:"per_second"`        // on average, at that speed
 	Peak     float64       `json:"peak_per_second"`   // in the busiest captured second
 	Profile  string        `json:"profile,omitempty"` // how the speed would change
@@ -123,7 +125,7 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	}
 	p := &planner{
 		plan: &Plan{
-			Clones: max(1, o.Clones), jitter: o.CloneJitter, Target: o.address(), Speed: o.Profile[0].From, profile: o.Profile, Skipped: map[string]int64{}, Refused: map[string]int64{},
+			Clones: max(1, o.Clones), Loops: o.loops(), jitter: o.CloneJitter, Target: o.address(), Speed: o.Profile[0].From, profile: o.Profile, Skipped: map[string]int64{}, Refused: map[string]int64{},
 			BadRecords: []report.BadRecord{}, Routes: []PlanRoute{}, Examples: []PlanExample{}, Curve: []PlanRate{},
 			Window: report.Window{Partitions: len(window)},
 		},
@@ -308,6 +310,9 @@ func (p *planner) rates() {
 		last = last.Add(plan.jitter)
 	}
 	plan.Seconds = after(last)
+	if plan.Loops > 0 {
+		plan.Total = float64(plan.Loops)*plan.Seconds + float64(plan.Loops-1)*headStart.Seconds()
+	}
 	plan.PerSec = float64(plan.Fire) / plan.Seconds
 	plan.Peak = plan.PerSec
 	step := max(1, plan.Seconds/curveSteps)
@@ -383,6 +388,12 @@ func (p *Plan) Text(w io.Writer) error {
 	case p.Seconds > 0:
 		line("speed", "%s   %s   %.0f/s on average, %.0f/s in the busiest second", p.profile,
 			time.Duration(p.Seconds*float64(time.Second)).Round(100*time.Millisecond), p.PerSec, p.Peak)
+		switch {
+		case p.Loops == Forever:
+			line("loops", "of that until the run is stopped, %s between two", headStart)
+		case p.Loops > 1:
+			line("loops", "%d of that, %s between two: %s", p.Loops, headStart, time.Duration(p.Total*float64(time.Second)).Round(100*time.Millisecond))
+		}
 		line("rate", "%s   0 to %.0f/s", p.bars(), p.peakStep())
 	}
 	if p.BadTotal > 0 {

@@ -46,6 +46,27 @@ func TestPlanTellsWhatARunWouldDoAndDoesNothing(t *testing.T) {
 	require.Empty(t, s.state().Runs())
 }
 
+func TestPlanTellsWhatClonesAndLoopsMakeOfIt(t *testing.T) {
+	s, g := newStand(t, 2), newTarget(t)
+	s.some(101, 100*time.Millisecond)
+	o := s.options(g)
+	o.Profile, o.Clones, o.CloneJitter, o.Loops = schedule.ConstantSpeed(2), 3, time.Second, 4
+	plan, err := replay.MakePlan(t.Context(), o)
+	require.NoError(t, err)
+	require.EqualValues(t, 303, plan.Fire)
+	require.InDelta(t, 5.5, plan.Seconds, 0.01)
+	require.InDelta(t, 4*5.5+3*2, plan.Total, 0.1)
+	require.InDelta(t, 60, plan.Peak, 6.1)
+	var text bytes.Buffer
+	require.NoError(t, plan.Text(&text))
+	require.Contains(t, text.String(), "3 users for each one recorded, up to 1s later")
+	require.Contains(t, text.String(), "4 of that, 2s between two: 28s")
+	o.Loops = replay.Forever
+	plan, err = replay.MakePlan(t.Context(), o)
+	require.NoError(t, err)
+	require.Zero(t, plan.Total)
+}
+
 func TestPlanSaysThatTheTargetWouldBeRefused(t *testing.T) {
 	s, g := newStand(t, 1), newTarget(t)
 	s.some(3, time.Millisecond)

@@ -58,7 +58,7 @@ func (r *run) sample(now time.Time) {
 func (r *run) limitedBy() string {
 	l, o := &r.load, r.opts
 	achieved, asked := r.summary.Achieved(r.shortened()), r.asked()
-	if rel := r.releaser.Load(); rel != nil && rel.limit.Delayed() > r.intake.count.Load()*int64(r.sieve.clones.n)/10 {
+	if rel := r.releaser.Load(); rel != nil && rel.limit.Delayed() > r.read()*int64(r.sieve.clones.n)/10 {
 		return fmt.Sprintf("--rate-limit %v (%s requests were put off)", o.RateLimit, report.Number(rel.limit.Delayed()))
 	}
 	if l.samples == 0 || achieved == 0 || !o.Live && asked > 0 && achieved >= 0.98*asked || o.Live && l.saturated*10 < l.samples {
@@ -128,12 +128,15 @@ func (r *run) announce() {
 	if o.Profile.IsMax() {
 		how = "at once"
 	}
-	clones := ""
+	load := ""
 	if o.Clones > 1 {
-		clones = fmt.Sprintf(", %d times as many users", o.Clones)
+		load = fmt.Sprintf(", %d times as many users", o.Clones)
+	}
+	if loop := r.loopName(); loop != "" {
+		load += ", " + loop
 	}
 	fmt.Fprintf(o.Talk, "run %s: %s records in %d partitions%s, speed %s, target %s, %s\n", o.Run, report.Number(records),
-		len(r.intake.windows), clones, o.Profile, o.address(), how)
+		len(r.intake.windows), load, o.Profile, o.address(), how)
 	if done, _ := r.intake.progress(); done > 0 {
 		fmt.Fprintf(o.Talk, "  resumed: %s records are done\n", report.Number(done))
 	}
@@ -151,6 +154,9 @@ func (r *run) tell(now time.Time) {
 	r.load.lastFired, r.load.lastTold = sent, now
 
 	var b strings.Builder
+	if loop := r.loopName(); loop != "" {
+		b.WriteString(" " + loop)
+	}
 	if done, of := r.intake.progress(); of > 0 {
 		fmt.Fprintf(&b, " %3d %%", done*100/of)
 	}

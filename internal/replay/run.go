@@ -47,6 +47,7 @@ type run struct {
 	admin      *topic.Admin
 	registry   *registry
 	generation *control.Generation
+	loop       uint32 // under way, from 0
 	group      string
 	names      topic.Names
 	guard      *fire.Guard
@@ -68,8 +69,11 @@ type run struct {
 	load     load
 	view     view
 	started  time.Time
+	stages   atomic.Pointer[stages]
 
 	starvation starvation
+
+	readBefore, reorderedBefore int64 // in earlier loops
 }
 
 // Run replays until the run's end, or live until ctx ends. It returns the report also with an error, once there is
@@ -144,11 +148,15 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if r.sieve.clones, err = newClones(o, r.generation.Spec.GetSeed()); err != nil {
 		return err
 	}
+	r.loop = r.generation.Loop()
+	if err = r.equip(); err != nil {
+		return err
+	}
 	return r.build()
 }
 
-// build makes the stages; nothing runs yet.
-func (r *run) build() (err error) {
+// equip makes what lasts for the whole run.
+func (r *run) equip() (err error) {
 	o := r.opts
 	r.sender, err = fire.NewSender(fire.SenderConfig{
 		Target: o.Target, Guard: r.guard, Run: o.Run, Host: o.Host, SetHeaders: o.SetHeaders, RemoveHeaders: o.RemoveHeaders,
@@ -158,15 +166,29 @@ func (r *run) build() (err error) {
 		return err
 	}
 	spec := r.generation.Spec
-	r.group = group(o.Prefix, o.Run, r.generation.Number)
 	r.sieve.guard, r.sieve.sender = r.guard, r.sender
 	r.metrics = newMetrics(o.Registerer)
 	r.summary = report.NewSummary(report.Run{
 		Name: o.Run, Generation: r.generation.Number, Live: o.Live, Target: o.address(), Speed: spec.GetSpeed(), Profile: spec.GetProfile(),
 		Partitions: len(spec.GetPartitions()), SentLateAfter: o.LateAfter, Clones: o.Clones,
 	}, r.started)
+	r.metrics.inFlight = r.gauge(func(s *stages) float64 { return float64(s.volley.busy.Load()) })
+	r.metrics.lookAheadBytes = r.gauge(func(s *stages) float64 {
+		return float64(s.intake.backlog.size() + s.ahead.bytes() + s.volley.outBytes.Load())
+	})
+	r.metrics.reordered = r.gauge(func(s *stages) float64 { return float64(s.before) + float64(s.ahead.reordered()) })
+	return nil
+}
+
+// build makes the stages of a loop; nothing runs yet.
+func (r *run) build() (err error) {
+	o, spec := r.opts, r.generation.Spec
+	r.group = group(o.Prefix, o.Run, r.generation.Number, r.loop)
+	r.sieve.clones.loop = r.loop
+	r.starvation = starvation{}
+	r.releaser.Store(nil)
 	out := &outcomes{
-		run: o.Run, policy: o.Results, summary: r.summary, metrics: r.metrics, redactor: r.sieve.redactor,
+		run: o.Run, loop: r.loop, policy: o.Results, summary: r.summary, metrics: r.metrics, redactor: r.sieve.redactor,
 		comparer: compare.Comparer{KeyID: r.sieve.redactor.KeyID()},
 	}
 	if o.Results != NoResults {
@@ -189,15 +211,30 @@ func (r *run) build() (err error) {
 		items: &r.items, log: o.Logger, assigned: make(map[int32]*partition),
 		bound: make(chan struct{}), first: make(chan struct{}),
 	}
-	r.metrics.inFlight = func() float64 { return float64(r.volley.busy.Load()) }
-	r.metrics.lookAheadBytes = func() float64 { return float64(r.intake.backlog.size() + r.ahead.bytes() + r.volley.outBytes.Load()) }
-	r.metrics.reordered = func() float64 { return float64(r.ahead.reordered()) }
+	r.stages.Store(&stages{r.ahead, r.volley, r.intake, r.reorderedBefore})
 	return nil
 }
 
-// play runs the stages until the end, then takes them down so that nothing that was answered is forgotten:
-// stop reading and releasing → let what is in flight end → store the outcomes → commit → leave the group.
+// play goes through the window as often as it is wanted.
 func (r *run) play(ctx context.Context) (*report.Report, error) {
+	for {
+		err := r.once(ctx)
+		if r.lead == nil {
+			return nil, err // nothing has begun
+		}
+		r.leave(ctx)
+		if err == nil && r.more() {
+			if err = r.advance(); err == nil {
+				continue
+			}
+		}
+		return r.end(ctx, err)
+	}
+}
+
+// once runs the stages until the end of a loop, then takes them down so that nothing that was answered is forgotten:
+// stop reading and releasing → let what is in flight end → store the outcomes. leave follows.
+func (r *run) once(ctx context.Context) error {
 	stages, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	hard, cut := context.WithCancel(context.WithoutCancel(ctx))
@@ -206,7 +243,7 @@ func (r *run) play(ctx context.Context) (*report.Report, error) {
 	defer stored()
 
 	if err := r.join(); err != nil {
-		return nil, err
+		return err
 	}
 	var front, back sync.WaitGroup
 	if r.results != nil {
@@ -242,7 +279,7 @@ func (r *run) play(ctx context.Context) (*report.Report, error) {
 	drained.Stop()
 	stored()
 	back.Wait()
-	return r.end(ctx, err)
+	return err
 }
 
 // join makes this process a member of the run's group.
@@ -288,6 +325,7 @@ func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.Can
 	r.announce()
 	if o.Ready != nil {
 		o.Ready()
+		o.Ready = nil // asked once
 	}
 	return rel.pacer, nil
 }
@@ -345,7 +383,7 @@ func (r *run) watch(ctx context.Context) error {
 				continue
 			}
 			asked = now
-			if !others || r.othersDone(ctx) {
+			if !others || r.overtaken() || r.othersDone(ctx) {
 				return nil
 			}
 		}
@@ -408,20 +446,27 @@ func (r *run) recordedAtTarget() error {
 	}
 }
 
-// end says the last words: final commit, leaving the group, the end of the run and its report.
-func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
-	last := func(what string, do func(context.Context) error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTimeout)
-		defer cancel()
-		if err := do(ctx); err != nil {
-			r.opts.Logger.Warn(what+" failed", "error", err)
-		}
+// last does one of the last things, also when ctx has ended.
+func (r *run) last(ctx context.Context, what string, do func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTimeout)
+	defer cancel()
+	if err := do(ctx); err != nil {
+		r.opts.Logger.Warn(what+" failed", "error", err)
 	}
-	if mine := r.intake.all(); len(mine) > 0 {
-		last("last commit", func(ctx context.Context) error { return r.intake.commit(ctx, mine) })
-	}
-	r.intake.reader.Close()
+}
 
+// leave commits for the last time in a loop and leaves its group.
+func (r *run) leave(ctx context.Context) {
+	if mine := r.intake.all(); len(mine) > 0 {
+		r.last(ctx, "last commit", func(ctx context.Context) error { return r.intake.commit(ctx, mine) })
+	}
+	if r.intake.reader != nil {
+		r.intake.reader.Close()
+	}
+}
+
+// end says the last words: the end of the run and its report.
+func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	state := finished
 	switch {
 	case err == nil && r.opts.Live:
@@ -432,12 +477,13 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 		state = failed
 	}
 	rep := r.summary.Report(report.End{
-		State: state, LimitedBy: r.limitedBy(), Read: r.intake.count.Load(), Reordered: int64(r.ahead.reordered()), Time: time.Now(),
+		State: state, LimitedBy: r.limitedBy(), Read: r.read(), Reordered: r.reorderedBefore + int64(r.ahead.reordered()), Time: time.Now(),
 		Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
+		Loops: r.begunLoops(),
 	})
-	last("the last report", func(ctx context.Context) error { return r.lead.leave(ctx, state) })
+	r.last(ctx, "the last report", func(ctx context.Context) error { return r.lead.leave(ctx, state) })
 	end := &reprisev1.RunEnd{Run: r.opts.Run, Generation: r.generation.Number, State: state, Report: rep.JSON()}
-	last("writing the end of the run", func(ctx context.Context) error {
+	r.last(ctx, "writing the end of the run", func(ctx context.Context) error {
 		return r.registry.write(ctx, r.registry.author().End(end))
 	})
 	return rep, err

@@ -18,7 +18,7 @@ const (
 	filtered        = "filter"           // by --filter, --include, --exclude
 	filterFailed    = "filter_error"     // an expression could not be evaluated for it
 	redactionFailed = "redaction_failed" // its header block could not be redacted
-	identityFailed  = "identity_failed"  // a clone could not be made another user
+	identityFailed  = "identity_failed"  // a copy could not be made another user, or another request
 	corrupt         = "corrupt"
 	noCaptureTime   = "no_capture_time"
 	stale           = "stale" // live: older than --max-stale
@@ -195,7 +195,7 @@ func (s *sieve) safe(it *item) judgement {
 	}
 	it.bytes = x.Size() + itemOverhead
 	if s.sender != nil {
-		shot, reason := s.sender.Prepare(x, fire.Mark{Clone: it.clone})
+		shot, reason := s.sender.Prepare(x, fire.Mark{Loop: s.clones.loop, Clone: it.clone})
 		if shot == nil {
 			return judgement{result: traffic.Refused, reason: reason}
 		}

@@ -37,6 +37,9 @@ func (r *run) draw(now time.Time) []string {
 	if len(v.samples) > viewSamples {
 		v.samples = v.samples[1:]
 	}
+	if len(v.samples) > 1 && done < v.samples[len(v.samples)-2].done { // another loop
+		v.samples = v.samples[len(v.samples)-1:]
+	}
 	first := v.samples[0]
 	since := max(now.Sub(first.at).Seconds(), 1e-9)
 	replicas := 0
@@ -51,6 +54,9 @@ func (r *run) draw(now time.Time) []string {
 		fmt.Fprintf(&head, "live %s   %s behind capture", r.opts.Run, r.opts.Lag)
 	} else {
 		fmt.Fprintf(&head, "run %s", r.opts.Run)
+		if loop := r.loopName(); loop != "" {
+			head.WriteString("   " + loop)
+		}
 		if !c.LastCapture.IsZero() {
 			fmt.Fprintf(&head, "   captured %s", c.LastCapture.UTC().Format(time.DateTime))
 		}

@@ -924,7 +924,8 @@ func (x *PartitionWindow) GetEndOffset() int64 {
 	return 0
 }
 
-// Key "run/<run>/base/<generation>/<writer>": due = wall + (capture - epoch) / speed. The first one wins.
+// Key "run/<run>/base/<generation>/<writer>", with "/<loop>" before the writer from loop 1 on: due = wall + (capture - epoch) / speed. The first one
+// of a loop wins; that of the next loop says that this one has finished.
 type TimeBase struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
 	Run             string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
@@ -934,8 +935,10 @@ type TimeBase struct {
 	Speed           float64                `protobuf:"fixed64,5,opt,name=speed,proto3" json:"speed,omitempty"`
 	// With --gap-max: captured time in which nothing was captured, of which each part takes gap_max_nano only. Captured times above
 	// and in commands are those of the recording.
-	Gaps          []*CaptureGap `protobuf:"bytes,6,rep,name=gaps,proto3" json:"gaps,omitempty"`
-	GapMaxNano    uint64        `protobuf:"varint,7,opt,name=gap_max_nano,json=gapMaxNano,proto3" json:"gap_max_nano,omitempty"`
+	Gaps       []*CaptureGap `protobuf:"bytes,6,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	GapMaxNano uint64        `protobuf:"varint,7,opt,name=gap_max_nano,json=gapMaxNano,proto3" json:"gap_max_nano,omitempty"`
+	// Which time through the window, from 0.
+	Loop          uint32 `protobuf:"varint,8,opt,name=loop,proto3" json:"loop,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1019,6 +1022,13 @@ func (x *TimeBase) GetGapMaxNano() uint64 {
 	return 0
 }
 
+func (x *TimeBase) GetLoop() uint32 {
+	if x != nil {
+		return x.Loop
+	}
+	return 0
+}
+
 type CaptureGap struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	FromUnixNano  uint64                 `protobuf:"fixed64,1,opt,name=from_unix_nano,json=fromUnixNano,proto3" json:"from_unix_nano,omitempty"`
@@ -1093,8 +1103,10 @@ type ReplicaReport struct {
 	// This machine's clock minus the broker's, known to half of the round trip; absent when the broker does not stamp.
 	ClockAheadNano     *int64 `protobuf:"fixed64,12,opt,name=clock_ahead_nano,json=clockAheadNano,proto3,oneof" json:"clock_ahead_nano,omitempty"`
 	ClockRoundTripNano uint64 `protobuf:"varint,13,opt,name=clock_round_trip_nano,json=clockRoundTripNano,proto3" json:"clock_round_trip_nano,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Which time through the window, from 0.
+	Loop          uint32 `protobuf:"varint,14,opt,name=loop,proto3" json:"loop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReplicaReport) Reset() {
@@ -1214,6 +1226,13 @@ func (x *ReplicaReport) GetClockAheadNano() int64 {
 func (x *ReplicaReport) GetClockRoundTripNano() uint64 {
 	if x != nil {
 		return x.ClockRoundTripNano
+	}
+	return 0
+}
+
+func (x *ReplicaReport) GetLoop() uint32 {
+	if x != nil {
+		return x.Loop
 	}
 	return 0
 }
@@ -1479,7 +1498,7 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12!\n" +
 	"\fstart_offset\x18\x02 \x01(\x03R\vstartOffset\x12\x1d\n" +
 	"\n" +
-	"end_offset\x18\x03 \x01(\x03R\tendOffset\"\xf2\x01\n" +
+	"end_offset\x18\x03 \x01(\x03R\tendOffset\"\x86\x02\n" +
 	"\bTimeBase\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
@@ -1490,12 +1509,13 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\x05speed\x18\x05 \x01(\x01R\x05speed\x12*\n" +
 	"\x04gaps\x18\x06 \x03(\v2\x16.reprise.v1.CaptureGapR\x04gaps\x12 \n" +
 	"\fgap_max_nano\x18\a \x01(\x04R\n" +
-	"gapMaxNano\"T\n" +
+	"gapMaxNano\x12\x12\n" +
+	"\x04loop\x18\b \x01(\rR\x04loop\"T\n" +
 	"\n" +
 	"CaptureGap\x12$\n" +
 	"\x0efrom_unix_nano\x18\x01 \x01(\x06R\ffromUnixNano\x12 \n" +
 	"\fto_unix_nano\x18\x02 \x01(\x06R\n" +
-	"toUnixNano\"\xd3\x03\n" +
+	"toUnixNano\"\xe7\x03\n" +
 	"\rReplicaReport\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
@@ -1514,7 +1534,8 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	" \x01(\x04R\x0flatenessP50Nano\x12*\n" +
 	"\x11lateness_p99_nano\x18\v \x01(\x04R\x0flatenessP99Nano\x12-\n" +
 	"\x10clock_ahead_nano\x18\f \x01(\x10H\x00R\x0eclockAheadNano\x88\x01\x01\x121\n" +
-	"\x15clock_round_trip_nano\x18\r \x01(\x04R\x12clockRoundTripNanoB\x13\n" +
+	"\x15clock_round_trip_nano\x18\r \x01(\x04R\x12clockRoundTripNano\x12\x12\n" +
+	"\x04loop\x18\x0e \x01(\rR\x04loopB\x13\n" +
 	"\x11_clock_ahead_nano\"h\n" +
 	"\x06RunEnd\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +

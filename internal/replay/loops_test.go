@@ -1,0 +1,204 @@
+package replay_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// marked are the copies of some exchanges: loops of clones.
+func marked(all []*traffic.Exchange, loops, clones int) []copyOf {
+	var want []copyOf
+	for _, x := range all {
+		for loop := range loops {
+			for clone := range clones {
+				want = append(want, copyOf{x.ID, fmt.Sprintf("loop=%d;clone=%d", loop, clone)})
+			}
+		}
+	}
+	return want
+}
+
+func (c *copies) keys() []copyOf {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []copyOf
+	for at := range c.seen {
+		all = append(all, at)
+	}
+	return all
+}
+
+func TestALoopBeginsWhenTheOneBeforeHasFinished(t *testing.T) {
+	s, g := newStand(t, 3), newTarget(t)
+	all := s.users(60, 4, 10*time.Millisecond)
+	c := g.copies()
+	o := s.cloning(g, 2)
+	o.Profile, o.Loops = schedule.ConstantSpeed(2), 3
+	r := s.run(o)
+	require.ElementsMatch(t, marked(all, 3, 2), c.keys())
+	require.EqualValues(t, 360, r.Fired)
+	require.EqualValues(t, 180, r.Read)
+	require.Equal(t, 3, r.Loops)
+	require.InDelta(t, 2, r.Speed.Achieved, 0.3)
+	keys := map[string]bool{}
+	for _, h := range c.who {
+		keys[h.Get("Idempotency-Key")] = true
+	}
+	require.Len(t, keys, 360)
+	require.Len(t, c.line, 8, "the same users in every loop")
+
+	// One time base for each: the window again, as it was recorded, from when the one before had ended.
+	outcomes := s.outcomes()
+	ended := time.Time{}
+	for loop := range uint32(3) {
+		var first, latest time.Time
+		for i, x := range all {
+			for _, one := range outcomes[x.ID] {
+				if one.Loop != loop {
+					continue
+				}
+				if latest = later(latest, one.FireTime); one.Clone > 0 {
+					continue
+				}
+				if i == 0 {
+					first = one.DueTime
+					require.True(t, first.After(ended))
+				}
+				require.InDelta(t, time.Duration(i)*5*time.Millisecond, one.DueTime.Sub(first), float64(time.Millisecond))
+			}
+		}
+		ended = latest
+	}
+	_, err := replay.Run(t.Context(), o)
+	require.ErrorContains(t, err, "has finished")
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func TestAtFullSpeedEveryLoopIsWhole(t *testing.T) {
+	s, g := newStand(t, 2), newTarget(t)
+	all := s.some(200, time.Millisecond)
+	c := g.copies()
+	o := s.options(g)
+	o.Loops = 4
+	require.EqualValues(t, 800, s.run(o).Fired)
+	require.ElementsMatch(t, marked(all, 4, 1), c.keys())
+}
+
+func TestARunIsResumedInTheLoopThatItWasStoppedIn(t *testing.T) {
+	s, g := newStand(t, 3), newTarget(t)
+	all := s.some(100, 10*time.Millisecond)
+	c := g.copies()
+	o := s.options(g)
+	o.Profile, o.Loops = schedule.ConstantSpeed(2), 3
+	first, err := replay.Run(until(t, g, 150), o)
+	require.ErrorIs(t, err, errSignal)
+	require.Equal(t, 2, first.Loops)
+	again := s.run(o)
+	require.EqualValues(t, 300, first.Fired+again.Fired, "a clean drain repeats nothing")
+	require.ElementsMatch(t, marked(all, 3, 1), c.keys())
+	require.Equal(t, "finished", s.state().Run("monday").Current().End.GetState())
+}
+
+func TestReplicasChangeLoopsTogether(t *testing.T) {
+	s, g := newStand(t, 6), newTarget(t)
+	all := s.some(300, 10*time.Millisecond)
+	c := g.copies()
+	o := s.options(g)
+	o.Profile, o.Loops, o.WaitReplicas = schedule.ConstantSpeed(2), 3, 2
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	reports := make([]*report.Report, 2)
+	for i := range reports {
+		wg.Go(func() {
+			r, err := replay.Run(ctx, o)
+			if err != nil {
+				t.Errorf("replica %d: %v", i, err)
+				return
+			}
+			reports[i] = r
+		})
+	}
+	wg.Wait()
+	require.False(t, t.Failed())
+	require.ElementsMatch(t, marked(all, 3, 1), c.keys())
+	require.EqualValues(t, 900, reports[0].Fired+reports[1].Fired)
+	require.Positive(t, reports[0].Fired)
+	require.Positive(t, reports[1].Fired)
+	outcomes := s.outcomes()
+	base := map[uint32]time.Time{}
+	for _, one := range outcomes[all[0].ID] {
+		base[one.Loop] = one.DueTime
+	}
+	for i, x := range all {
+		for _, one := range outcomes[x.ID] {
+			require.InDelta(t, time.Duration(i)*5*time.Millisecond, one.DueTime.Sub(base[one.Loop]), float64(2*time.Millisecond))
+		}
+	}
+	for i, x := range all { // no loop begins before the one before it has ended
+		for _, one := range outcomes[x.ID] {
+			if one.Loop+1 < 3 {
+				require.True(t, one.FireTime.Before(base[one.Loop+1]), "%d", i)
+			}
+		}
+	}
+}
+
+func TestARunThatLoopsForEverObeysUntilItIsStopped(t *testing.T) {
+	s, g := newStand(t, 4), newTarget(t)
+	s.some(50, 10*time.Millisecond)
+	c := g.copies()
+	o := s.options(g)
+	o.Profile, o.Loops = schedule.ConstantSpeed(1), replay.Forever
+	end := s.replicas(2, o)
+	s.await(g, 60) // the second loop
+	s.give(control.VerbSpeed, "2")
+	seek := s.state().Run("monday").Current().Loop()
+	s.await(g, 220)
+	require.Greater(t, s.state().Run("monday").Current().Loop(), seek)
+	s.give(control.VerbStop, "")
+	for _, err := range end() {
+		require.ErrorContains(t, err, "was stopped by shop-1/ann")
+		require.Equal(t, fault.Interrupted, fault.Code(err))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for at, n := range c.seen {
+		require.Equal(t, 1, n, "%s %s", at.id, at.clone)
+	}
+	loops := s.state().Run("monday").Current().Loop()
+	// The speed of the earlier loop is that of this one.
+	var first, last *traffic.Outcome
+	for _, of := range s.outcomes() {
+		for _, one := range of {
+			if one.Loop != loops-1 {
+				continue
+			}
+			if first == nil || one.CaptureTime.Before(first.CaptureTime) {
+				first = one
+			}
+			if last == nil || one.CaptureTime.After(last.CaptureTime) {
+				last = one
+			}
+		}
+	}
+	require.InDelta(t, last.CaptureTime.Sub(first.CaptureTime)/2, last.DueTime.Sub(first.DueTime), float64(2*time.Millisecond))
+}
