@@ -214,6 +214,8 @@ func TestValuesRedactedWithAnotherKeyAreLeftOut(t *testing.T) {
 	require.Equal(t, traffic.BodyChanged, judge(), "the second token is not listed")
 	redactions("mine", "response.json:/user/phone", "response.json:/list/*/token")
 	require.Equal(t, traffic.BodyChanged, judge(), "the same key gives the same pseudonym")
+	v, _ := compare.Comparer{KeyID: "mine", OtherUser: true}.Compare(x, answer(200, got, jsonType))
+	require.Equal(t, traffic.Same, v, "unless it is another user's")
 	redactions("theirs", "response.form:phone")
 	require.Equal(t, traffic.NoBaseline, judge(), "a place that no path leads to")
 	redactions("theirs", "response.header:Set-Cookie#0", "request.header:Cookie#0")

@@ -146,3 +146,28 @@ func FuzzApply(f *testing.F) {
 		}
 	})
 }
+
+func TestTheBasesOfTheNewestLoopsAreKeptInAnyOrder(t *testing.T) {
+	type proposal struct {
+		offset int64
+		loop   uint32
+		wall   uint64
+	}
+	all := []proposal{{10, 0, 1}, {20, 1, 2}, {21, 1, 3}, {30, 2, 4}, {31, 2, 5}, {32, 1, 6}, {40, 3, 7}, {41, 3, 8}}
+	for range 200 {
+		var s control.State
+		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for _, p := range all {
+			apply(&s, p.offset, by("a").Base(&reprisev1.TimeBase{Run: "r", Generation: 1, Loop: p.loop, WallUnixNano: p.wall}))
+		}
+		g := s.Run("r").Generation(1)
+		require.EqualValues(t, 3, g.Loop())
+		require.EqualValues(t, 7, g.BaseOf(3).GetWallUnixNano())
+		require.EqualValues(t, 4, g.BaseOf(2).GetWallUnixNano())
+		require.Nil(t, g.BaseOf(1), "nobody is at work there")
+		require.Nil(t, g.BaseOf(4))
+	}
+	require.NotEqual(t, control.BaseKey("r", 1, 0, "w"), control.BaseKey("r", 1, 1, "w"), "no proposal replaces another one")
+	require.NotEqual(t, control.BaseKey("r", 1, 1, "w"), control.BaseKey("r", 1, 2, "w"))
+	require.Nil(t, (*control.Generation)(nil).BaseOf(0))
+}

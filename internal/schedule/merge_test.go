@@ -52,6 +52,19 @@ func TestMergeWaitsForTheLeastAdvancedPartition(t *testing.T) {
 	require.Zero(t, m.Reordered())
 }
 
+func TestMergeIsNotAdvancedByWhatIsPlacedLater(t *testing.T) {
+	m := NewMerge[string](MergeConfig{Window: 100 * time.Millisecond})
+	m.Push(0, at(10), 1, "a")
+	m.Place(0, at(400), 1, "copy of a")
+	require.Empty(t, drain(m, time.Time{}), "the partition was read to 10 only")
+	m.Push(0, at(300), 1, "b")
+	require.Equal(t, []string{"a"}, values(drain(m, time.Time{})))
+	m.Advance(0, at(500))
+	require.Equal(t, []string{"b", "copy of a"}, values(drain(m, time.Time{})))
+	require.Zero(t, m.Reordered())
+	require.Zero(t, m.Bytes())
+}
+
 func TestMergeCountsWhatArrivesLate(t *testing.T) {
 	m := NewMerge[string](MergeConfig{Window: 10 * time.Millisecond})
 	m.Push(0, at(100), 1, "a")
