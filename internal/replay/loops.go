@@ -39,7 +39,8 @@ func (r *run) more() bool {
 
 // advance makes everything ready for the next loop, which is the one that the other replicas are in, if they are further on.
 // Everything that is read is let go; what is told of the run is kept.
-func (r *run) advance() error {
+func (r *run) advance(ctx context.Context) error {
+	r.forgetGroups(ctx)
 	r.readBefore += r.intake.count.Load()
 	r.reorderedBefore += int64(r.ahead.reordered())
 	r.loop++
@@ -47,6 +48,20 @@ func (r *run) advance() error {
 		r.loop = max(r.loop, g.Loop())
 	}
 	return r.build()
+}
+
+// forgetGroups deletes the group of the loop before the one that has finished: nobody needs its positions any more, and a run
+// that goes on for ever must not leave as many groups behind. Where that is not allowed Kafka forgets them in its own time.
+func (r *run) forgetGroups(ctx context.Context) {
+	if r.loop == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, closingTimeout)
+	defer cancel()
+	id := group(r.opts.Prefix, r.opts.Run, r.generation.Number, r.loop-1)
+	if err := r.admin.DeleteGroup(ctx, id); err != nil {
+		r.opts.Logger.Debug("the group of an earlier loop stays", "group", id, "cause", err)
+	}
 }
 
 // loopName is a loop of several, for people; empty: there is only one.

@@ -14,6 +14,7 @@ import (
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
@@ -83,6 +84,15 @@ func TestALoopBeginsWhenTheOneBeforeHasFinished(t *testing.T) {
 	}
 	_, err := replay.Run(t.Context(), o)
 	require.ErrorContains(t, err, "has finished")
+
+	admin, err := topic.NewAdmin(s.cfg)
+	require.NoError(t, err)
+	defer admin.Close()
+	for id, kept := range map[string]bool{"test.monday": false, "test.monday~1~1": true, "test.monday~1~2": true} {
+		at, err := admin.Committed(t.Context(), id, s.names.Exchanges)
+		require.NoError(t, err)
+		require.Equal(t, kept, len(at) > 0, id)
+	}
 }
 
 func later(a, b time.Time) time.Time {

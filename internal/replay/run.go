@@ -224,7 +224,7 @@ func (r *run) play(ctx context.Context) (*report.Report, error) {
 		}
 		r.leave(ctx)
 		if err == nil && r.more() {
-			if err = r.advance(); err == nil {
+			if err = r.advance(ctx); err == nil {
 				continue
 			}
 		}

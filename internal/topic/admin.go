@@ -327,3 +327,18 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
+
+// DeleteGroup forgets a group and what it has committed. A group that has members stays, with an error.
+func (a *Admin) DeleteGroup(ctx context.Context, group string) error {
+	_, err := call(ctx, a, adminTimeout, "delete group "+group, func(ctx context.Context) (struct{}, error) {
+		resp, err := a.adm.DeleteGroup(ctx, group)
+		if err == nil {
+			err = resp.Err
+		}
+		if errors.Is(err, kerr.GroupIDNotFound) {
+			err = nil
+		}
+		return struct{}{}, err
+	})
+	return err
+}
