@@ -28,6 +28,7 @@ func newRunCommand() *cobra.Command {
 
 The window, the options and the schedule are fixed in the run's record when it starts. The same command again resumes
 a run that was stopped or killed: it keeps the old schedule, so what has become overdue is sent late (--late).
+--speed makes the same users faster, --clone makes more of them, --loop makes them come again.
 What a crash repeats was in flight or sent in the last 200 ms, and carries the same Reprise-Exchange-Id.`,
 		Example: `  replayer run --target http://preprod:8080 --allow-target preprod:8080
   replayer run --run build-481 --target http://preprod:8080 --allow-target preprod:8080 --from yesterday --speed 2

@@ -108,7 +108,7 @@ func (o *options) addWindow(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.gapMax, "gap-max", 0, "shorten the times in which nothing was captured to this; 0: not. The whole window is read for it first")
 	fs.IntVar(&o.clones, "clone", 1, "send each exchange so many times: once as recorded, the others as other users, with cookies, credentials and personal data of their own")
 	fs.DurationVar(&o.cloneJitter, "clone-jitter", replay.DefaultCloneJitter, "how much captured time the other users come later at most; each session of each always by the same")
-	fs.StringArrayVar(&o.cloneIDs, "clone-id", nil, "what else names a user: header:X-User-Id, or field:userId, a query parameter, form field or JSON member (repeatable)")
+	fs.StringArrayVar(&o.cloneIDs, "clone-id", nil, "what else names a user: header:X-User-Id, path:/users/*, or field:userId, a query parameter, form field or JSON member (repeatable)")
 	fs.IntVar(&o.loops, "loop", 1, "replay the window so many times, one after the other; 0: until the run is stopped")
 	fs.IntVar(&o.waitReplicas, "wait-replicas", 1, "begin when so many processes work on the run")
 }

@@ -27,7 +27,7 @@ func TestBadFlagsSayWhatToTry(t *testing.T) {
 		"speed":            {func(o *options) { o.speed = "fast" }, `"fast"`},
 		"speed zero":       {func(o *options) { o.speed = "0" }, `"0"`},
 		"loop":             {func(o *options) { o.loops = -2 }, "--loop 3"},
-		"clone id":         {func(o *options) { o.cloneIDs = []string{"body:x"} }, "header:NAME or field:NAME"},
+		"clone id":         {func(o *options) { o.cloneIDs = []string{"body:x"} }, "header:NAME, field:NAME"},
 		"clone cookie":     {func(o *options) { o.cloneIDs = []string{"cookie:sid"} }, "cookies of its own"},
 		"order":            {func(o *options) { o.order = "user" }, "session"},
 		"from":             {func(o *options) { o.from = "soon" }, `"soon"`},

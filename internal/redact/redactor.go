@@ -40,6 +40,7 @@ type Redactor struct {
 	detect  detector
 	passes  sync.Pool
 	rekey   bool // it is a Rekeyer's
+	paths   [][]string
 }
 
 // New compiles a rule set. Without a key it takes a random one.

@@ -4,18 +4,21 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
-// Identity names a value that tells one user from another and is no secret, so that redaction leaves it. One of the two is
+// Identity names a value that tells one user from another and is no secret, so that redaction leaves it. One of the three is
 // set.
 type Identity struct {
 	Header string // the whole value of that field
 	// Field is a query parameter, form field or JSON member of that name, with everything inside it; case, separators and
 	// digits in names do not count: user_id is userId.
 	Field string
+	// Path begins a path: "/users/*". What stands at a * is the value.
+	Path string
 }
 
 // Swap is one such value and what stands in its place.
@@ -47,7 +50,16 @@ func NewRekeyer(key []byte, identities []Identity) (*Rekeyer, error) {
 	rules := DefaultRules()
 	own := KeyRule{Name: identityRule, Kind: Secret}
 	headers := HeaderRule{Name: identityRule, Action: Credential}
+	var paths [][]string
 	for _, id := range identities {
+		if id.Path != "" {
+			pattern := strings.Split(strings.TrimPrefix(id.Path, "/"), "/")
+			if !strings.HasPrefix(id.Path, "/") || !slices.Contains(pattern, "*") || len(pattern) > maxPathPattern {
+				return nil, fmt.Errorf("path %q: want the beginning of a path with a * where the user stands, as in /users/*", id.Path)
+			}
+			paths = append(paths, pattern)
+			continue
+		}
 		if id.Header != "" {
 			name := strings.ToLower(id.Header)
 			for _, h := range rules.Headers {
@@ -73,7 +85,7 @@ func NewRekeyer(key []byte, identities []Identity) (*Rekeyer, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.rekey = true
+	r.rekey, r.paths = true, paths
 	return &Rekeyer{r}, nil
 }
 
@@ -117,6 +129,47 @@ func (k *Rekeyer) Request(x *traffic.Exchange, clone, loop uint32) (swaps []Swap
 		return p.err
 	})
 	return swaps, err
+}
+
+// maxPathPattern bounds the segments of Identity.Path.
+const maxPathPattern = 32
+
+// usersIn returns the segments of a path that are identities, as bits from the first one behind the first slash.
+func (r *Redactor) usersIn(path []byte) (at uint32) {
+	for _, pattern := range r.paths {
+		rest, found, fits := bytes.TrimPrefix(path, []byte("/")), uint32(0), len(path) > 0 && path[0] == '/'
+		for i := 0; fits && i < len(pattern); i++ {
+			var segment []byte
+			var more bool
+			if segment, rest, more = bytes.Cut(rest, []byte("/")); pattern[i] == "*" {
+				found |= 1 << i
+			} else {
+				fits = string(segment) == pattern[i]
+			}
+			fits = fits && (more || i == len(pattern)-1)
+		}
+		if fits {
+			at |= found
+		}
+	}
+	return at
+}
+
+// user replaces a segment of a path that is an identity.
+func (p *pass) user(raw []byte, base, n int) {
+	p.push(scope{kind: inPath, index: n})
+	v, changed := p.decoded(raw, false)
+	at, mark := base, len(p.edits)
+	if changed {
+		at = 0
+	}
+	if len(v) > 0 && p.claim(identityRule, "", -1) {
+		p.whole(Secret, v, at)
+	}
+	if changed {
+		p.encodePercent(raw, base, mark, v)
+	}
+	p.pop()
 }
 
 // anew decides for a Rekeyer about the value that claim is at, and whose pseudonym it gets.

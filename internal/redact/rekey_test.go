@@ -184,6 +184,46 @@ func TestTheNextLoopIsAsRecordedButForWhatNamesOneRequest(t *testing.T) {
 	}
 }
 
+func TestUsersInPathsAreTheSameAsElsewhere(t *testing.T) {
+	k, err := NewRekeyer([]byte("seed"), []Identity{{Path: "/users/*"}, {Path: "/v2/*/a/*"}, {Header: "X-User-Id"}})
+	require.NoError(t, err)
+	for _, c := range []struct{ target, want string }{
+		{"/users/48213/orders/48213", `^/users/U/orders/48213$`},
+		{"/users/48213", `^/users/U$`},
+		{"/users/48213?user=48213", `^/users/U\?user=48213$`},
+		{"/users/48213;v=1/x", `^/users/U;v=1/x$`},
+		{"/users/%34%38213/x", `^/users/U/x$`},
+		{"http://shop.example/users/48213", `^http://shop.example/users/U$`},
+		{"/users/", `^/users/$`},
+		{"/users", `^/users$`},
+		{"/user/48213", `^/user/48213$`},
+		{"/x/users/48213", `^/x/users/48213$`},
+		{"/v2/48213/a/48213/b", `^/v2/U/a/U/b$`},
+		{"/v2/48213/b/48213", `^/v2/48213/b/48213$`},
+	} {
+		x := &traffic.Exchange{Request: traffic.Request{
+			Method: []byte("GET"), Target: []byte(c.target), Headers: []traffic.Field{field("X-User-Id", "48213")},
+		}}
+		require.NoError(t, fixed(t).Exchange(x))
+		one := copied(x)
+		_, err := k.Request(one, 1, 0)
+		require.NoError(t, err)
+		user, got := header(one, "X-User-Id"), string(one.Request.Target)
+		for i := range 2 { // what was percent-encoded is again
+			got = strings.ReplaceAll(got, fmt.Sprintf("%%%X", user[i]), user[i:i+1])
+		}
+		require.Regexp(t, strings.ReplaceAll(c.want, "U", user), got, c.target)
+		again := copied(x)
+		_, err = k.Request(again, 0, 1)
+		require.NoError(t, err)
+		require.Equal(t, c.target, string(again.Request.Target), "clone 0 is as recorded")
+	}
+	for _, bad := range []string{"users/*", "/users", "/a*", "/" + strings.Repeat("a/", 32) + "*"} {
+		_, err := NewRekeyer(nil, []Identity{{Path: bad}})
+		require.ErrorContains(t, err, "as in /users/*", bad)
+	}
+}
+
 func TestIdentitiesThatCannotBe(t *testing.T) {
 	_, err := NewRekeyer(nil, []Identity{{Header: "Cookie"}})
 	require.ErrorContains(t, err, "credentials and cookies are made anew as they are")
@@ -203,7 +243,7 @@ func FuzzRekey(f *testing.F) {
 		if fixed(t).Exchange(x) != nil {
 			return
 		}
-		k, err := NewRekeyer([]byte("seed"), []Identity{{Field: "user_id"}})
+		k, err := NewRekeyer([]byte("seed"), []Identity{{Field: "user_id"}, {Path: "/*/a"}})
 		require.NoError(t, err)
 		c := copied(x)
 		if _, err := k.Request(c, 1+rand.Uint32N(9), rand.Uint32N(3)); err != nil {

@@ -110,13 +110,14 @@ func (p *pass) percented(raw []byte, base int) {
 
 // path handles the segments of a path, each with its parameters (/a;jsessionid=…).
 func (p *pass) path(v []byte, base int) {
+	users := p.r.usersIn(v)
 	for n := -1; ; n++ { // the first segment is what stands before the first slash
 		segment, rest, more := bytes.Cut(v, []byte("/"))
 		if i := bytes.IndexByte(segment, ';'); i >= 0 {
-			p.segment(segment[:i], base, n)
+			p.pathSegment(segment[:i], base, n, users)
 			p.params(segment[i+1:], base+i+1, inPathParam, ';')
 		} else {
-			p.segment(segment, base, n)
+			p.pathSegment(segment, base, n, users)
 		}
 		if !more {
 			return
@@ -124,6 +125,15 @@ func (p *pass) path(v []byte, base int) {
 		base += len(segment) + 1
 		v = rest
 	}
+}
+
+// pathSegment replaces the whole of a segment that is an identity, else what is found in it.
+func (p *pass) pathSegment(raw []byte, base, n int, users uint32) {
+	if n >= 0 && n < maxPathPattern && users>>n&1 != 0 {
+		p.user(raw, base, n)
+		return
+	}
+	p.segment(raw, base, n)
 }
 
 func (p *pass) segment(raw []byte, base, n int) {

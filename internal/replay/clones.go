@@ -107,7 +107,7 @@ func ownValues(all []traffic.Difference, swaps []redact.Swap) (left []traffic.Di
 	return left, unsure
 }
 
-// ParseCloneID reads a value of --clone-id: "header:X-User-Id" or "field:user_id".
+// ParseCloneID reads a value of --clone-id: "header:X-User-Id", "field:user_id" or "path:/users/*".
 func ParseCloneID(s string) (redact.Identity, error) {
 	kind, name, ok := strings.Cut(s, ":")
 	name = strings.TrimSpace(name)
@@ -117,11 +117,13 @@ func ParseCloneID(s string) (redact.Identity, error) {
 		return redact.Identity{Header: name}, nil
 	case kind == "field":
 		return redact.Identity{Field: name}, nil
+	case kind == "path":
+		return redact.Identity{Path: name}, nil
 	case kind == "cookie":
 		return redact.Identity{}, fault.BadUsage("--clone-id "+s+" is not needed", "every clone has cookies of its own as it is",
-			"header:NAME or field:NAME for what redaction leaves as it is")
+			"header:NAME, field:NAME or path:/users/* for what redaction leaves as it is")
 	}
-	return redact.Identity{}, fault.BadUsage("bad --clone-id "+s, "want header:NAME or field:NAME, which is a query parameter, form field or JSON member",
+	return redact.Identity{}, fault.BadUsage("bad --clone-id "+s, "want header:NAME, field:NAME (a query parameter, form field or JSON member) or path:/users/*",
 		"--clone-id header:X-User-Id --clone-id field:userId")
 }
 
@@ -147,9 +149,12 @@ func (o *Options) checkClones() error {
 func (o *Options) cloneOptions() []string {
 	ids := make([]string, 0, len(o.CloneIDs))
 	for _, id := range o.CloneIDs {
-		if id.Header != "" {
+		switch {
+		case id.Header != "":
 			ids = append(ids, "header:"+strings.ToLower(id.Header))
-		} else {
+		case id.Path != "":
+			ids = append(ids, "path:"+id.Path)
+		default:
 			ids = append(ids, "field:"+id.Field)
 		}
 	}
