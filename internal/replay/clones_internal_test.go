@@ -76,9 +76,9 @@ func TestDifferencesThatAreTheClonesOwn(t *testing.T) {
 	left, unsure := ownValues([]traffic.Difference{d("/user", `"user-1"`, `"kzqw-7"`), d("/id", "4", "8")}, swaps)
 	require.Empty(t, left)
 	require.False(t, unsure)
-	real := []traffic.Difference{d("/price", "3", "5"), d("/user", `"user-1"`, `"user-9"`), d("/sum", "5", "6")}
-	left, _ = ownValues(real, swaps)
-	require.Equal(t, real, left)
+	others := []traffic.Difference{d("/price", "3", "5"), d("/user", `"user-1"`, `"user-9"`), d("/sum", "5", "6")}
+	left, _ = ownValues(others, swaps)
+	require.Equal(t, others, left)
 	left, unsure = ownValues([]traffic.Difference{d("body", "hello user-1, …", "hello kzqw-7, …")}, swaps)
 	require.Empty(t, left)
 	require.True(t, unsure, "more may differ behind what is shown")

@@ -159,17 +159,21 @@ func (c *conductor) beat(ctx context.Context) {
 	defer every.Stop()
 	turn := time.NewTimer(0)
 	defer turn.Stop()
+	standing := true
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-turn.C:
-			c.clock.turn(time.Now())
+			paused := c.clock.turn(time.Now())
 			c.wake()
 			if at, ok := c.clock.timeline().Next(time.Now()); ok {
 				turn.Reset(time.Until(at))
 			}
-			continue
+			if paused == standing {
+				continue
+			}
+			standing = paused // which the others are told at once
 		case by := <-c.late:
 			c.putOff(ctx, producer, by)
 			continue

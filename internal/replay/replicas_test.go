@@ -64,6 +64,8 @@ func (s *stand) replicas(n int, o replay.Options) (end func() []error) {
 		done.Go(func() { _, errs[i] = replay.Run(ctx, one) })
 	}
 	ready.Wait()
+	// Ready to send is not yet known to others: each says so a moment later, and orders are for those who have.
+	require.Eventually(s.t, func() bool { return len(s.state().Run(o.Run).Current().Replicas()) == n }, 20*time.Second, 20*time.Millisecond)
 	return func() []error {
 		done.Wait()
 		cancel()
@@ -99,7 +101,8 @@ func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
 	before := len(g.all())
 	time.Sleep(500 * time.Millisecond)
 	require.Len(t, g.all(), before, "nothing is sent in a pause")
-	require.Equal(t, "paused", s.state().Run("monday").Current().Replicas()[0].GetState())
+	require.Eventually(t, func() bool { return s.state().Run("monday").Current().Replicas()[0].GetState() == "paused" },
+		20*time.Second, 50*time.Millisecond)
 
 	resumed := s.give(control.VerbResume, "")
 	s.await(g, before+50)
