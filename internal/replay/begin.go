@@ -84,6 +84,11 @@ func (r *run) goOn(ctx context.Context) error {
 // decideBase proposes a time base that begins soon, unless there is one.
 func (r *run) decideBase(ctx context.Context, found beginning) error {
 	o := r.opts
+	if o.loops() != 1 {
+		if err := r.registry.catchUp(ctx); err != nil {
+			return err
+		}
+	}
 	if r.loop > 0 {
 		if base, known := r.nextBase(); known && !r.decided() {
 			return r.propose(ctx, base)

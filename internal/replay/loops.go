@@ -50,15 +50,19 @@ func (r *run) advance(ctx context.Context) error {
 	return r.build()
 }
 
-// forgetGroups deletes the group of the loop before the one that has finished: nobody needs its positions any more, and a run
-// that goes on for ever must not leave as many groups behind. Where that is not allowed Kafka forgets them in its own time.
+// keptGroups is how many loops' groups stay: a replica that was stopped for a while must find in its own what was finished
+// meanwhile, until it reads of the later loops.
+const keptGroups = 4
+
+// forgetGroups deletes the group of an earlier loop: a run that goes on for ever must not leave as many groups behind. Where
+// that is not allowed Kafka forgets them in its own time.
 func (r *run) forgetGroups(ctx context.Context) {
-	if r.loop == 0 {
+	if r.loop < keptGroups {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, closingTimeout)
 	defer cancel()
-	id := group(r.opts.Prefix, r.opts.Run, r.generation.Number, r.loop-1)
+	id := group(r.opts.Prefix, r.opts.Run, r.generation.Number, r.loop-keptGroups)
 	if err := r.admin.DeleteGroup(ctx, id); err != nil {
 		r.opts.Logger.Debug("the group of an earlier loop stays", "group", id, "cause", err)
 	}
@@ -102,7 +106,8 @@ func (r *run) decided() bool {
 	return g != nil && g.Base != nil && g.Loop() >= r.loop
 }
 
-// overtaken reports whether the other replicas have begun a later loop, so that nothing of this one is left.
+// overtaken reports whether the other replicas have begun a later loop, so that nothing of this one is left, whatever its group
+// says.
 func (r *run) overtaken() bool {
 	g := r.registry.generation(r.opts.Run, r.generation.Number)
 	return g != nil && g.Loop() > r.loop

@@ -16,6 +16,7 @@ import (
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
+	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
 // marked are the copies of some exchanges: loops of clones.
@@ -84,15 +85,6 @@ func TestALoopBeginsWhenTheOneBeforeHasFinished(t *testing.T) {
 	}
 	_, err := replay.Run(t.Context(), o)
 	require.ErrorContains(t, err, "has finished")
-
-	admin, err := topic.NewAdmin(s.cfg)
-	require.NoError(t, err)
-	defer admin.Close()
-	for id, kept := range map[string]bool{"test.monday": false, "test.monday~1~1": true, "test.monday~1~2": true} {
-		at, err := admin.Committed(t.Context(), id, s.names.Exchanges)
-		require.NoError(t, err)
-		require.Equal(t, kept, len(at) > 0, id)
-	}
 }
 
 func later(a, b time.Time) time.Time {
@@ -107,9 +99,44 @@ func TestAtFullSpeedEveryLoopIsWhole(t *testing.T) {
 	all := s.some(200, time.Millisecond)
 	c := g.copies()
 	o := s.options(g)
-	o.Loops = 4
-	require.EqualValues(t, 800, s.run(o).Fired)
-	require.ElementsMatch(t, marked(all, 4, 1), c.keys())
+	o.Loops = 6
+	require.EqualValues(t, 1200, s.run(o).Fired)
+	require.ElementsMatch(t, marked(all, 6, 1), c.keys())
+
+	// The oldest group is cleared away.
+	admin, err := topic.NewAdmin(s.cfg)
+	require.NoError(t, err)
+	defer admin.Close()
+	for id, kept := range map[string]bool{"test.monday": false, "test.monday~1~1": true, "test.monday~1~5": true} {
+		at, err := admin.Committed(t.Context(), id, s.names.Exchanges)
+		require.NoError(t, err)
+		require.Equal(t, kept, len(at) > 0, id)
+	}
+}
+
+func TestWhoIsOvertakenLeavesTheLoop(t *testing.T) {
+	s, g := newStand(t, 2), newTarget(t)
+	all := s.some(60, 50*time.Millisecond)
+	c := g.copies()
+	o := s.options(g)
+	o.Profile, o.Loops = schedule.ConstantSpeed(1), 3
+	end := s.replicas(1, o)
+	s.await(g, 65) // in the second loop
+	// Others say that it has finished, whatever this process, which was stopped for a while perhaps, still finds to do in it.
+	record := control.Author{Writer: "another", Time: time.Now()}.Base(&reprisev1.TimeBase{
+		Run: "monday", Generation: 1, Loop: 2, Speed: 1, CaptureUnixNano: s.state().Run("monday").Current().Base.GetCaptureUnixNano(),
+		WallUnixNano: uint64(time.Now().Add(4 * time.Second).UnixNano()),
+	})
+	_, err := topic.Produce(t.Context(), s.cfg, s.names.Control, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: time.Now()})
+	require.NoError(t, err)
+	for _, err := range end() {
+		require.NoError(t, err)
+	}
+	require.Subset(t, c.keys(), append(marked(all, 1, 1), copyOf{all[0].ID, "loop=2;clone=0"}, copyOf{all[59].ID, "loop=2;clone=0"}))
+	require.Less(t, len(c.keys()), 180)
+	for at, n := range c.seen {
+		require.Equal(t, 1, n, "%s %s", at.id, at.clone)
+	}
 }
 
 func TestARunIsResumedInTheLoopThatItWasStoppedIn(t *testing.T) {

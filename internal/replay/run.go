@@ -304,6 +304,9 @@ func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.Can
 	if err := r.settleBase(ctx); err != nil {
 		return nil, err
 	}
+	if r.overtaken() {
+		return nil, nil //nolint:nilnil // there is nothing to release
+	}
 	rel := &releaser{
 		ahead: r.ahead, sieve: r.sieve, out: r.intake.out, items: &r.items, volley: r.volley,
 		clock: r.clock, live: o.Live, lag: o.Lag, rate: r.rate,
@@ -364,6 +367,9 @@ func (r *run) watch(ctx context.Context) error {
 				return err
 			}
 		case now := <-commit.C:
+			if r.overtaken() {
+				return nil
+			}
 			r.sample(now)
 			if r.starvation.due(r.intake.wanting(), r.intake.count.Load(), now) {
 				r.skipHoles(ctx)
@@ -383,7 +389,7 @@ func (r *run) watch(ctx context.Context) error {
 				continue
 			}
 			asked = now
-			if !others || r.overtaken() || r.othersDone(ctx) {
+			if !others || r.othersDone(ctx) {
 				return nil
 			}
 		}
