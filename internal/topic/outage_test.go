@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,11 +67,12 @@ func TestWriterFlushesToAKafkaThatIsJustBack(t *testing.T) {
 	for delay := time.Duration(0); delay < 2*time.Second; delay += 100 * time.Millisecond {
 		synctest.Test(t, func(t *testing.T) {
 			var n testNet
-			var back time.Time
+			var back atomic.Int64
 			c := n.cluster(t, kfake.SeedTopics(1, "x"))
 			c.ControlKey(0, refuse(kerr.NotLeaderForPartition, func() bool { // as while it reads what it has
 				c.KeepControl()
-				return !back.IsZero() && time.Since(back) < 3*time.Second
+				at := back.Load()
+				return at != 0 && time.Since(time.Unix(0, at)) < 3*time.Second
 			}))
 			b := newBook()
 			w, stop := runWriter(t, WriterConfig{Config: n.config(), Topic: "x", OnDone: b.done})
@@ -81,7 +83,7 @@ func TestWriterFlushesToAKafkaThatIsJustBack(t *testing.T) {
 			time.Sleep(20 * time.Second)
 			w.Put(numbered(2, 200))
 			n.up()
-			back = time.Now()
+			back.Store(time.Now().UnixNano())
 			time.Sleep(delay)
 			stop()
 			require.Equal(t, 3, b.count(Acknowledged), "stopped %s after Kafka was back: %v", delay, b.counts)
