@@ -230,6 +230,17 @@ func (a *Admin) unknown(ctx context.Context, topic string) error {
 	return a.cfg.unknownTopic(topic, there)
 }
 
+// TopicID returns what tells a topic from another one that was made under its name later; zeros from brokers that do not tell.
+func (a *Admin) TopicID(ctx context.Context, topic string) (id [16]byte, err error) {
+	return call(ctx, a, adminTimeout, "describe topics", func(ctx context.Context) (id [16]byte, err error) {
+		meta, err := a.adm.Metadata(ctx, topic)
+		if err == nil {
+			err = meta.Topics[topic].Err
+		}
+		return meta.Topics[topic].ID, err
+	})
+}
+
 // batchMax is max.message.bytes of a topic, 0 when it cannot be had: not everyone may ask.
 func (a *Admin) batchMax(ctx context.Context, topic string) int32 {
 	resources, err := a.adm.DescribeTopicConfigs(ctx, topic)

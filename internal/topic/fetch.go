@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -53,6 +54,9 @@ type fetcher struct {
 	client *kgo.Client
 	admin  *Admin
 	most   int // records of one poll
+
+	keepsRange bool    // what is out of range is not final: it is in outOfRange
+	outOfRange []int32 // partitions
 
 	met    bool // Kafka has answered, and the topic is there
 	failed error
@@ -146,6 +150,10 @@ func (f *fetcher) note(partition int32, err error) {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 	case errors.Is(err, kgo.ErrClientClosed):
 		final = errClosed
+	case errors.Is(err, kerr.OffsetOutOfRange) && f.keepsRange:
+		if !slices.Contains(f.outOfRange, partition) {
+			f.outOfRange = append(f.outOfRange, partition)
+		}
 	case errors.Is(err, kerr.OffsetOutOfRange), lost != nil:
 		final = dataLoss(f.topic, partition, err)
 	case isUnknownTopic(err):
@@ -157,6 +165,11 @@ func (f *fetcher) note(partition int32, err error) {
 		}
 	case isNotAuthorized(err):
 		final = f.denied(err)
+	case errors.Is(err, kerr.FencedInstanceID):
+		final = &fault.Error{
+			What:  "another replica has taken this one's place in group " + f.group,
+			Cause: "it runs with the same --instance", Try: "another --instance for each replica", Err: err,
+		}
 	case kerr.IsRetriable(err), unreachable(err):
 	case session != nil && passes(err):
 		f.cfg.logger().Warn("kafka group membership lost; joining again", "cause", rootCause(err))

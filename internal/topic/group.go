@@ -28,6 +28,7 @@ type GroupConfig struct {
 	Config
 	Group, Topic   string
 	InstanceID     string          // static membership when given: no rebalance when this one restarts in time
+	ServerSide     bool            // the broker assigns (KIP-848, Kafka 4.0 and later), and its session timeout counts
 	Start          map[int32]int64 // where to start a partition nothing is committed for; one that is not in it: its log start
 	SessionTimeout time.Duration   // after which a dead member's partitions go to others; default 10 s
 	DrainTimeout   time.Duration   // how long OnRevoked may take; default 60 s
@@ -41,6 +42,9 @@ type GroupConfig struct {
 	OnRevoked func(ctx context.Context, parts []int32)
 	// OnLost is called when the partitions may already be someone else's: stop, and do not commit; Commit refuses.
 	OnLost func(parts []int32)
+	// OnGone is called from within Poll when offsets of a partition that were to be read are not in the log any more: reading
+	// goes on at to, which is math.MaxInt64 when the log ends before from. An error ends the reader; nil: it is one.
+	OnGone func(gone Gone) error
 }
 
 // GroupReader reads a topic as one member of a consumer group, whose members share the partitions. The callbacks come one
@@ -56,6 +60,7 @@ type GroupReader struct {
 
 	mu      sync.Mutex
 	owned   map[int32]bool
+	next    map[int32]int64    // to be polled
 	fetched map[int32]Position // what the latest OffsetFetch told
 }
 
@@ -74,7 +79,7 @@ func NewGroupReader(cfg GroupConfig) (*GroupReader, error) {
 	setDefault(&cfg.DrainTimeout, time.Minute)
 	heartbeat := min(3*time.Second, cfg.SessionTimeout/3)
 	r := &GroupReader{
-		gcfg: cfg, owned: make(map[int32]bool), committing: make(chan struct{}, 1), ready: make(chan struct{}),
+		gcfg: cfg, owned: make(map[int32]bool), next: make(map[int32]int64), committing: make(chan struct{}, 1), ready: make(chan struct{}),
 		// As long as the session may last: after that the partitions may be another's, and OnLost must come.
 		lines: newLines(cfg.dialer(), cfg.SessionTimeout-heartbeat),
 	}
@@ -94,6 +99,9 @@ func NewGroupReader(cfg GroupConfig) (*GroupReader, error) {
 		kgo.OnPartitionsRevoked(r.revoked),
 		kgo.OnPartitionsLost(r.lost),
 	}
+	if cfg.ServerSide {
+		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer())) // which names the broker's "uniform"
+	}
 	if cfg.InstanceID != "" {
 		opts = append(opts, kgo.InstanceID(cfg.InstanceID))
 	}
@@ -101,7 +109,7 @@ func NewGroupReader(cfg GroupConfig) (*GroupReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.group = cfg.Group
+	f.group, f.keepsRange = cfg.Group, true
 	r.fetcher = f
 	close(r.ready)
 	return r, nil
@@ -118,7 +126,10 @@ func (r *GroupReader) Poll(ctx context.Context) (*Batch, error) {
 		return nil, err
 	}
 	for {
-		batch, err := r.poll(ctx, (*Batch).add)
+		batch, err := r.poll(ctx, r.add)
+		if err == nil && len(r.outOfRange) > 0 {
+			err = r.skipGone(ctx)
+		}
 		switch {
 		case len(batch.slices()) > 0:
 			return batch, nil
@@ -188,9 +199,10 @@ func (r *GroupReader) assigned(
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	r.resume(slices.Collect(maps.Keys(at))) // the client remembers what was paused when they were here before
 	r.mu.Lock()
 	for p := range at {
-		r.owned[p] = true
+		r.owned[p], r.next[p] = true, at[p].Offset
 	}
 	r.mu.Unlock()
 	if r.gcfg.OnAssigned != nil && len(at) > 0 {
@@ -337,7 +349,7 @@ func commitError(resp *kmsg.OffsetCommitResponse, err error) error {
 	return nil
 }
 
-// Pause stops fetching the partitions. What was fetched of them and not polled is dropped, and fetched again after Resume:
+// Pause stops fetching the partitions for as long as they are this member's. What was fetched of them and not polled is dropped, and fetched again after Resume:
 // to pause and resume often costs bandwidth.
 func (r *GroupReader) Pause(partitions ...int32) { r.pause(partitions) }
 
