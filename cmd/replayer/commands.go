@@ -29,7 +29,8 @@ func newRunCommand() *cobra.Command {
 The window, the options and the schedule are fixed in the run's record when it starts. The same command again resumes
 a run that was stopped or killed: it keeps the old schedule, so what has become overdue is sent late (--late).
 --speed makes the same users faster, --clone makes more of them, --loop makes them come again.
-What a crash repeats was in flight or sent in the last 200 ms, and carries the same Reprise-Exchange-Id.`,
+What a crash repeats was in flight or sent in the last 200 ms, and carries the same Reprise-Exchange-Id. Any number of
+replicas share a run; partitions of one that died go to the others after 10 s, or back to it at once (--instance).`,
 		Example: `  replayer run --target http://preprod:8080 --allow-target preprod:8080
   replayer run --run build-481 --target http://preprod:8080 --allow-target preprod:8080 --from yesterday --speed 2
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --speed max --filter 'GET /api/**'

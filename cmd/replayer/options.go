@@ -43,6 +43,8 @@ type options struct {
 	retries                   int
 	results                   string
 	lookAhead                 cli.Bytes
+	instance, groupProtocol   string
+	onDataLoss, delivery      string
 
 	from, to, speed string
 	gapMax          time.Duration
@@ -80,6 +82,12 @@ func (o *options) addTarget(fs *pflag.FlagSet) {
 	fs.StringVar(&o.host, "host", "", "Host header: recorded, or a name; default: the target's")
 }
 
+// The values of --group-protocol.
+const (
+	classicGroup  = "classic"
+	consumerGroup = "consumer"
+)
+
 // addFiring adds how to send.
 func (o *options) addFiring(fs *pflag.FlagSet) {
 	o.AddAdmin(fs)
@@ -95,6 +103,9 @@ func (o *options) addFiring(fs *pflag.FlagSet) {
 	fs.StringVar(&o.results, "results", string(replay.AllResults), "outcomes to store: all, diff (answers that differ, and errors), errors or none")
 	o.lookAhead = replay.DefaultLookAhead
 	fs.Var(&o.lookAhead, "look-ahead", "bytes of recorded traffic to read ahead, such as 64MiB")
+	fs.StringVar(&o.onDataLoss, "on-data-loss", "", "when records of the run are not in Kafka any more: fail (exit 4), or skip and count them; default: fail, live: skip")
+	fs.StringVar(&o.instance, "instance", "", "name of this replica: started again under it within 10 s, it goes on at once where it was; one name for each replica")
+	fs.StringVar(&o.groupProtocol, "group-protocol", classicGroup, "classic, or consumer: the brokers assign partitions (KIP-848; Kafka 4.3 and later)")
 	fs.StringVar(&o.run, "run", "", "name of the run, by which it is resumed and told apart")
 	fs.BoolVar(&o.restart, "restart", false, "begin the run of that name anew")
 	o.output.Flag(fs, cli.Table, cli.JSON)
@@ -110,6 +121,7 @@ func (o *options) addWindow(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.cloneJitter, "clone-jitter", replay.DefaultCloneJitter, "how much captured time the other users come later at most; each session of each always by the same")
 	fs.StringArrayVar(&o.cloneIDs, "clone-id", nil, "what else names a user: header:X-User-Id, path:/users/*, or field:userId, a query parameter, form field or JSON member (repeatable)")
 	fs.IntVar(&o.loops, "loop", 1, "replay the window so many times, one after the other; 0: until the run is stopped")
+	fs.StringVar(&o.delivery, "delivery", string(replay.AtLeastOnce), "what a crash does to the last requests: at-least-once repeats them; at-most-once, for load tests, loses them")
 	fs.IntVar(&o.waitReplicas, "wait-replicas", 1, "begin when so many processes work on the run")
 }
 
@@ -124,7 +136,12 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 		Filter: o.filter, Include: o.include, Exclude: o.exclude, RemoveHeaders: o.removeHeaders, Host: o.host,
 		OrderWait: o.orderWait, Late: replay.LatePolicy(o.late), LateAfter: o.lateAfter, RateLimit: o.rateLimit, Concurrency: o.concurrency,
 		Timeout: o.timeout, Retries: o.retries, Results: replay.ResultsPolicy(o.results), LookAhead: int64(o.lookAhead),
-		Talk: talk,
+		OnDataLoss: replay.DataLossPolicy(o.onDataLoss), Delivery: replay.Delivery(o.delivery), Instance: o.instance,
+		ServerSide: o.groupProtocol == consumerGroup,
+		Talk:       talk,
+	}
+	if o.groupProtocol != "" && o.groupProtocol != classicGroup && o.groupProtocol != consumerGroup {
+		return r, fault.BadUsage(fmt.Sprintf("bad --group-protocol %q", o.groupProtocol), "want classic or consumer", "--group-protocol classic")
 	}
 	if r.Logger, err = o.Logger(talk); err != nil {
 		return r, err

@@ -32,6 +32,7 @@ func TestBadFlagsSayWhatToTry(t *testing.T) {
 		"order":            {func(o *options) { o.order = "user" }, "session"},
 		"from":             {func(o *options) { o.from = "soon" }, `"soon"`},
 		"to":               {func(o *options) { o.to = "later" }, `"later"`},
+		"group protocol":   {func(o *options) { o.groupProtocol = "share" }, "consumer"},
 		"header":           {func(o *options) { o.setHeaders = []string{"X-Test"} }, "Name: value"},
 		"key on the line":  {func(o *options) { o.RedactKey = "mysecretkey" }, "env:NAME"},
 		"unset key":        {func(o *options) { o.RedactKey = "env:REPRISE_NO_SUCH_KEY" }, "REPRISE_NO_SUCH_KEY"},

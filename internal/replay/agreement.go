@@ -43,6 +43,11 @@ func agree(ctx context.Context, o *Options, r *registry, exchanges string, diges
 		o.From = time.Now().Add(-o.Lag) // what was captured since is not due yet
 	}
 	want := o.spec(number, exchanges, digest)
+	id, err := r.admin.TopicID(ctx, exchanges)
+	if err != nil {
+		return nil, err
+	}
+	want.TopicId = id[:]
 	if current == nil {
 		window, err := r.admin.Window(ctx, exchanges, o.From)
 		if err != nil {

@@ -29,6 +29,8 @@ type stand struct {
 	cfg   topic.Config
 	names topic.Names
 	seq   uint64
+
+	cluster *kfake.Cluster // nil in a process that is to be killed
 }
 
 const testKey = "0123456789abcdef"
@@ -38,7 +40,7 @@ func newStand(t *testing.T, partitions int32) *stand {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1))
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	s := &stand{t: t, cfg: topic.Config{Brokers: c.ListenAddrs()}, names: topic.NamesOf("test")}
+	s := &stand{t: t, cfg: topic.Config{Brokers: c.ListenAddrs()}, names: topic.NamesOf("test"), cluster: c}
 	s.ensure(topic.ExchangesSpec(s.names, partitions), topic.ControlSpec(s.names))
 	return s
 }

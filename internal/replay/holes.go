@@ -46,7 +46,9 @@ func (t *intake) wanting() bool {
 
 // skipHoles ends the partitions in which nothing is left before their ends: a log can end with offsets that hold no
 // record (transaction markers, compaction), which a member of a group is never told of.
-func (r *run) skipHoles(ctx context.Context) {
+//
+// A log that ends before the window of the run does so by truncation, and what was there is gone.
+func (r *run) skipHoles(ctx context.Context) error {
 	left := make(map[int32]*partition)
 	from, to := make(map[int32]int64), make(map[int32]int64)
 	for _, p := range r.intake.all() {
@@ -54,12 +56,15 @@ func (r *run) skipHoles(ctx context.Context) {
 			left[p.id], from[p.id], to[p.id] = p, next, p.end
 		}
 	}
+	if err := r.lookForTruncation(ctx, left); err != nil {
+		return err
+	}
 	if len(left) == 0 {
-		return
+		return nil
 	}
 	reader, err := topic.NewAssignReader(topic.AssignConfig{Config: r.opts.Kafka, Topic: r.names.Exchanges, From: from, To: to})
 	if err != nil {
-		return
+		return err
 	}
 	defer reader.Close()
 	ctx, cancel := context.WithTimeout(ctx, closingTimeout)
@@ -71,7 +76,7 @@ func (r *run) skipHoles(ctx context.Context) {
 		}
 		if err != nil {
 			r.opts.Logger.Warn("waiting for records of the run that do not come", "partitions", len(left), "error", err)
-			return
+			return nil
 		}
 		for _, b := range batch.Partitions {
 			delete(left, b.Partition) // they will come
@@ -83,4 +88,5 @@ func (r *run) skipHoles(ctx context.Context) {
 		r.intake.backlog.finish(p.id)
 		r.ahead.add(p, nil, time.Time{}, true)
 	}
+	return nil
 }

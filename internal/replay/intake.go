@@ -41,6 +41,11 @@ type intake struct {
 	reader  *topic.GroupReader
 	count   atomic.Int64 // records of the run that were read
 
+	topic     string
+	skipsGone bool         // what is gone is counted; else it ends the run
+	gone      atomic.Int64 // offsets of the run that are gone
+
+	commits  sync.Mutex // an older position must not overtake a newer one; taken before mu
 	mu       sync.Mutex
 	assigned map[int32]*partition
 	bound    chan struct{} // closed when reader is set: callbacks come as soon as it is made
@@ -259,6 +264,8 @@ func (t *intake) forget(ids []int32) {
 
 // commit stores how far the partitions are, where that is news.
 func (t *intake) commit(ctx context.Context, parts []*partition) error {
+	t.commits.Lock()
+	defer t.commits.Unlock()
 	at := make(map[int32]topic.Position, len(parts))
 	for _, p := range parts {
 		if pos, news := p.position(); news {

@@ -43,6 +43,8 @@ func (r *run) advance(ctx context.Context) error {
 	r.forgetGroups(ctx)
 	r.readBefore += r.intake.count.Load()
 	r.reorderedBefore += int64(r.ahead.reordered())
+	r.goneBefore += r.intake.gone.Load()
+	r.givenUpBefore += r.volley.givenUp.Load()
 	r.loop++
 	if g := r.registry.generation(r.opts.Run, r.generation.Number); g != nil {
 		r.loop = max(r.loop, g.Loop())

@@ -19,6 +19,8 @@ import (
 //	reprise_replay_late_total{reason}         left out because late or stale
 //	reprise_replay_bad_records_total{reason}  could not be read
 //	reprise_replay_resumed_total              finished by an earlier start
+//	reprise_replay_gone_total                 offsets of the run that were not in Kafka any more
+//	reprise_replay_given_up_total             committed and not fired (--delivery at-most-once)
 //	reprise_replay_lag_seconds                now - capture time of what was fired last
 //	reprise_replay_lateness_seconds           due → sent (native and classic histogram)
 //	reprise_replay_target_seconds             sent → answered (native and classic histogram)
@@ -27,7 +29,7 @@ import (
 //	reprise_replay_look_ahead_bytes           read and not due yet
 //	reprise_replay_reordered_total            left the look-ahead before their turn was certain
 type metrics struct {
-	read, resumed                       prometheus.Counter
+	read, resumed, gone, givenUp        prometheus.Counter
 	firedBy                             [traffic.BodyChanged + 1]prometheus.Counter // by verdict; 0: failed
 	refused, skipped, lateBy, badBy     reasonCounter
 	lag                                 prometheus.Gauge
@@ -98,6 +100,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		read:    counter("reprise_replay_read_total", "Records read."),
 		resumed: counter("reprise_replay_resumed_total", "Records that an earlier start of the run had finished."),
+		gone:    counter("reprise_replay_gone_total", "Offsets of the run that were not in Kafka any more."),
+		givenUp: counter("reprise_replay_given_up_total", "Exchanges that were committed and not fired (--delivery at-most-once)."),
 		refused: newReasonCounter(reg, "reprise_replay_refused_total", "Exchanges left out by a safety guard.",
 			fire.WriteNotAllowed, fire.AuthorityIsTarget, fire.TargetIsProduction, fire.BadFlags, fire.UnsafeBytes, fire.NoTarget, redactionFailed),
 		skipped: newReasonCounter(reg, "reprise_replay_skipped_total", "Exchanges left out by a rule.",

@@ -65,6 +65,24 @@ const (
 	NoResults   ResultsPolicy = "none"
 )
 
+// DataLossPolicy is what is done when records of a run are not in Kafka any more.
+type DataLossPolicy string
+
+// The policies of --on-data-loss.
+const (
+	FailOnDataLoss DataLossPolicy = "fail"
+	SkipDataLoss   DataLossPolicy = "skip" // they are counted
+)
+
+// Delivery is what a crash does to what was under way.
+type Delivery string
+
+// The kinds of --delivery.
+const (
+	AtLeastOnce Delivery = "at-least-once" // it is fired again
+	AtMostOnce  Delivery = "at-most-once"  // it is lost, and never fired twice
+)
+
 // Options say what to replay, where to and how. Zero values are defaults unless said otherwise.
 type Options struct {
 	Kafka  topic.Config
@@ -118,6 +136,11 @@ type Options struct {
 	Results     ResultsPolicy
 	LookAhead   int64 // bytes
 
+	OnDataLoss DataLossPolicy // "": fail; live: skip
+	Delivery   Delivery       // "": at least once
+	Instance   string         // name of this replica, under which it has its partitions back after a restart; "": none
+	ServerSide bool           // the brokers assign partitions (KIP-848)
+
 	RedactKey []byte
 	RandomKey bool // RedactKey was drawn at random: nothing joins with other processes
 
@@ -163,6 +186,9 @@ func (o *Options) check() error {
 				"everything would be too old when its time comes", "--max-stale "+(o.Lag+time.Minute).String())
 		}
 	}
+	if err := o.checkGroup(); err != nil {
+		return err
+	}
 	setDefault(&o.OrderWait, DefaultOrderWait)
 	setDefault(&o.Timeout, DefaultTimeout)
 	setDefault(&o.LateAfter, DefaultLateAfter)
@@ -199,6 +225,33 @@ func (o *Options) check() error {
 	}
 	if !slices.Contains([]ResultsPolicy{AllResults, DiffResults, ErrResults, NoResults}, o.Results) {
 		return fault.BadUsage("bad --results "+strconv.Quote(string(o.Results)), "want all, diff, errors or none", "--results diff")
+	}
+	return nil
+}
+
+// checkGroup is check for what is about the consumer group and its offsets.
+func (o *Options) checkGroup() error {
+	if o.OnDataLoss == "" {
+		o.OnDataLoss = FailOnDataLoss
+		if o.Live { // what retention has deleted is older than --max-stale
+			o.OnDataLoss = SkipDataLoss
+		}
+	}
+	if o.Delivery == "" {
+		o.Delivery = AtLeastOnce
+	}
+	switch {
+	case o.OnDataLoss != FailOnDataLoss && o.OnDataLoss != SkipDataLoss:
+		return fault.BadUsage("bad --on-data-loss "+strconv.Quote(string(o.OnDataLoss)), "want fail or skip", "--on-data-loss skip")
+	case o.Delivery != AtLeastOnce && o.Delivery != AtMostOnce:
+		return fault.BadUsage("bad --delivery "+strconv.Quote(string(o.Delivery)), "want at-least-once or at-most-once", "--delivery at-least-once")
+	case o.Delivery == AtMostOnce && o.Live:
+		return fault.BadUsage("--delivery at-most-once is not for live", "it is for load tests of a recorded window", "replayer run")
+	}
+	if o.Instance != "" {
+		if err := control.CheckRunName(o.Instance); err != nil {
+			return fault.BadUsage("bad --instance "+strconv.Quote(o.Instance), "want letters, digits and -_.", "--instance replayer-0")
+		}
 	}
 	return nil
 }

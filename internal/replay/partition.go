@@ -171,7 +171,7 @@ func (p *partition) committedAt(at topic.Position) {
 func (p *partition) complete() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.end >= 0 && p.ended && p.ledger.InFlight() == 0 && p.committed.Offset >= p.end
+	return p.end >= 0 && p.ended && p.ledger.InFlight() == 0 && p.firing == 0 && p.committed.Offset >= p.end
 }
 
 // progress returns how many offsets of the window are behind the watermark, and how many there are.

@@ -37,7 +37,8 @@ type releaser struct {
 	clock  *clock
 	live   bool
 	lag    time.Duration
-	rate   func() float64 // most requests a second here; 0: no limit
+	rate   func() float64                   // most requests a second here; 0: no limit
+	settle func(context.Context, []leaving) // at most once: commits what is leaving before it is fired; else nil
 	limit  schedule.Limiter
 	busy   atomic.Int64 // nanoseconds in which it read and sifted
 
@@ -56,6 +57,7 @@ type leaving struct {
 	held      bool      // its time comes after a pause
 	item      *item
 	judgement judgement
+	unsettled bool // it could not be committed, and so must not be fired
 }
 
 // place says when the schedule wants what was captured at a moment. behind is about live, which may have to catch up.
@@ -105,6 +107,12 @@ func (r *releaser) run(ctx context.Context) error {
 		case <-timer.C:
 		case <-r.ahead.news:
 		case <-r.volley.relief:
+		}
+		if r.settle != nil && r.pacer != nil { // a commit for many, not for each
+			select {
+			case <-ctx.Done():
+			case <-time.After(settleEvery):
+			}
 		}
 	}
 	return nil
@@ -192,6 +200,14 @@ func (r *releaser) siftSome(some []leaving, d *traffic.Decoder) {
 func (r *releaser) pass(ctx context.Context) (passed int, err error) {
 	left := leftOvers{out: r.out}
 	defer left.count()
+	for i := range r.leaving {
+		if l := &r.leaving[i]; l.judgement.result == 0 {
+			r.volley.reserve(l.item)
+		}
+	}
+	if r.settle != nil {
+		r.settle(ctx, r.leaving)
+	}
 	items := make([]*item, 0, len(r.leaving))
 	timed := make([]schedule.Timed[*item], 0, len(r.leaving))
 	for i := range r.leaving {
@@ -201,7 +217,10 @@ func (r *releaser) pass(ctx context.Context) (passed int, err error) {
 			r.items.put(l.item)
 			continue
 		}
-		r.volley.reserve(l.item)
+		if l.unsettled {
+			r.volley.unload(l.item)
+			continue
+		}
 		if r.pacer == nil {
 			items = append(items, l.item)
 		} else {

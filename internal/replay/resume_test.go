@@ -110,6 +110,8 @@ func killAndResume(t *testing.T) (repeats int) {
 const (
 	crashBrokers = "REPRISE_TEST_CRASH_BROKERS"
 	crashTarget  = "REPRISE_TEST_CRASH_TARGET"
+
+	crashDelivery = "REPRISE_TEST_CRASH_DELIVERY"
 )
 
 // crash is the process that is killed.
@@ -117,7 +119,7 @@ func crash(t *testing.T) {
 	t.Helper()
 	s := &stand{t: t, cfg: topic.Config{Brokers: strings.Split(os.Getenv(crashBrokers), ",")}, names: topic.NamesOf("test")}
 	o := s.optionsFor(os.Getenv(crashTarget))
-	o.Profile = schedule.ConstantSpeed(1)
+	o.Profile, o.Delivery = schedule.ConstantSpeed(1), replay.Delivery(os.Getenv(crashDelivery))
 	_, err := replay.Run(t.Context(), o)
 	require.NoError(t, err)
 }

@@ -72,8 +72,9 @@ type run struct {
 	stages   atomic.Pointer[stages]
 
 	starvation starvation
+	short      map[int32]int // how often the log of a partition was seen to end before the run's window
 
-	readBefore, reorderedBefore int64 // in earlier loops
+	readBefore, reorderedBefore, goneBefore, givenUpBefore int64 // in earlier loops
 }
 
 // Run replays until the run's end, or live until ctx ends. It returns the report also with an error, once there is
@@ -89,6 +90,9 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	}
 	defer r.admin.Close()
 	defer r.sender.Close()
+	if anew, err := r.madeAnew(ctx); anew || err != nil {
+		return r.nothingLeft(ctx, err)
+	}
 	return r.play(ctx)
 }
 
@@ -208,7 +212,7 @@ func (r *run) build() (err error) {
 	}
 	r.intake = &intake{
 		windows: windows(spec), live: o.Live, sieve: r.sieve, backlog: backlog, ahead: r.ahead, out: out, volley: r.volley, metrics: r.metrics,
-		items: &r.items, log: o.Logger, assigned: make(map[int32]*partition),
+		items: &r.items, log: o.Logger, topic: r.names.Exchanges, skipsGone: o.OnDataLoss == SkipDataLoss, assigned: make(map[int32]*partition),
 		bound: make(chan struct{}), first: make(chan struct{}),
 	}
 	r.stages.Store(&stages{r.ahead, r.volley, r.intake, r.reorderedBefore})
@@ -291,7 +295,8 @@ func (r *run) join() (err error) {
 	r.intake.reader, err = topic.NewGroupReader(topic.GroupConfig{
 		Config: r.opts.Kafka, Group: r.group, Topic: r.names.Exchanges, Start: start,
 		Fetch:      topic.FetchBounds{MaxBytes: fetchBytes, MaxPartitionBytes: fetchPartitionBytes, MaxRecords: pollRecords},
-		OnAssigned: r.intake.onAssigned, OnRevoked: r.intake.onRevoked, OnLost: r.intake.onLost,
+		InstanceID: r.opts.Instance, ServerSide: r.opts.ServerSide,
+		OnAssigned: r.intake.onAssigned, OnRevoked: r.intake.onRevoked, OnLost: r.intake.onLost, OnGone: r.intake.onGone,
 	})
 	r.intake.backlog.reader = r.intake.reader
 	close(r.intake.bound) // callbacks may have come already
@@ -310,6 +315,9 @@ func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.Can
 	rel := &releaser{
 		ahead: r.ahead, sieve: r.sieve, out: r.intake.out, items: &r.items, volley: r.volley,
 		clock: r.clock, live: o.Live, lag: o.Lag, rate: r.rate,
+	}
+	if o.Delivery == AtMostOnce {
+		rel.settle = r.intake.settle
 	}
 	r.releaser.Store(rel)
 	if o.Live || !o.Profile.IsMax() || o.RateLimit > 0 {
@@ -372,7 +380,9 @@ func (r *run) watch(ctx context.Context) error {
 			}
 			r.sample(now)
 			if r.starvation.due(r.intake.wanting(), r.intake.count.Load(), now) {
-				r.skipHoles(ctx)
+				if err := r.skipHoles(ctx); err != nil {
+					return err
+				}
 			}
 			if r.guard.AuthorityIsTargetShare() > maxRecordedAtTarget {
 				return r.recordedAtTarget()
@@ -400,6 +410,9 @@ func (r *run) watch(ctx context.Context) error {
 func (r *run) mineDone() (done, others bool) {
 	if r.opts.Live {
 		return false, false
+	}
+	if r.opts.Delivery == AtMostOnce && r.volley.out.Load() > 0 {
+		return false, false // committed, and still to be fired
 	}
 	mine := r.intake.all()
 	for _, p := range mine {
@@ -484,6 +497,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	}
 	rep := r.summary.Report(report.End{
 		State: state, LimitedBy: r.limitedBy(), Read: r.read(), Reordered: r.reorderedBefore + int64(r.ahead.reordered()), Time: time.Now(),
+		Gone: r.goneBefore + r.intake.gone.Load(), GivenUp: r.givenUpBefore + r.volley.givenUp.Load(),
 		Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
 		Loops: r.begunLoops(),
 	})

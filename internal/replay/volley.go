@@ -45,6 +45,7 @@ type volley struct {
 	outBytes atomic.Int64
 	busy     atomic.Int64 // senders at work
 	wanting  atomic.Bool  // the releaser waits for relief
+	givenUp  atomic.Int64 // committed, and not fired
 	relief   chan struct{}
 	stopping atomic.Bool // what is not being fired yet is given up
 }
@@ -92,6 +93,7 @@ func (v *volley) unload(it *item) {
 	if it.begun {
 		it.part.abandon(1)
 	}
+	v.giveUp()
 	v.release(it)
 	v.sender.Recycle(it.shot)
 	v.items.put(it)
@@ -211,6 +213,7 @@ func (v *volley) one(hard context.Context, it *item) {
 	defer v.sender.Recycle(it.shot)
 	if !it.begun {
 		if v.stopping.Load() || !it.part.begin() {
+			v.giveUp()
 			return
 		}
 		now := time.Now()
@@ -227,9 +230,18 @@ func (v *volley) one(hard context.Context, it *item) {
 	v.busy.Add(-1)
 	if hard.Err() != nil && answer.Response == nil {
 		it.part.abandon(1)
+		v.giveUp()
 		return
 	}
 	v.outcome.answered(it, &answer)
+}
+
+// giveUp counts an exchange of which there will be no outcome, and that nobody will read again.
+func (v *volley) giveUp() {
+	if v.opts.Delivery == AtMostOnce {
+		v.givenUp.Add(1)
+		v.metrics.givenUp.Inc()
+	}
 }
 
 // late returns why it is too late for an exchange; empty: it is not.

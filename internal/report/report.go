@@ -36,6 +36,8 @@ type Report struct {
 	SentLate   int64            `json:"sent_late"`         // sent more than a second after it was due
 	Reordered  int64            `json:"reordered"`         // left the look-ahead before its turn was certain
 	Resumed    int64            `json:"resumed"`           // finished by an earlier start of this run
+	Gone       int64            `json:"gone"`              // offsets of the run that were not in Kafka any more (--on-data-loss skip)
+	GivenUp    int64            `json:"given_up"`          // committed and not fired (--delivery at-most-once)
 	BadRecords []BadRecord      `json:"bad_records"`       // the first hundred
 	BadTotal   int64            `json:"bad_records_total"` // all of them
 
@@ -134,6 +136,8 @@ type End struct {
 	LimitedBy string // empty: nothing
 	Read      int64
 	Reordered int64
+	Gone      int64
+	GivenUp   int64
 	Time      time.Time
 	Asked     float64 // the speed that the schedule asked for in the mean; 0: the run's
 	Commands  []Command
@@ -154,7 +158,7 @@ func (s *Summary) Report(end End) *Report {
 		Read:   end.Read, Fired: s.results[traffic.Fired],
 		Skipped: s.why(traffic.Skipped), Refused: s.why(traffic.Refused), Failed: s.why(traffic.Failed),
 		Late: s.results[traffic.Late], LateWhy: s.why(traffic.Late), SentLate: s.sentLate,
-		Reordered: end.Reordered, Resumed: s.resumed,
+		Reordered: end.Reordered, Resumed: s.resumed, Gone: end.Gone, GivenUp: end.GivenUp,
 		BadRecords: append([]BadRecord{}, s.bad...), BadTotal: s.results[traffic.BadRecord],
 		Speed: s.speed(end.Shortened), LimitedBy: cmp.Or(end.LimitedBy, "nothing"),
 		Lateness: percentiles(s.lateness), Answered: percentiles(s.intended),

@@ -34,6 +34,12 @@ func (r *Report) Text(w io.Writer) error {
 		line("load", "%s", load)
 	}
 	line("fired", "%s   skipped %s   refused %s   failed %s", Number(r.Fired), counted(r.Skipped), counted(r.Refused), counted(r.Failed))
+	if r.Gone > 0 {
+		line("gone", "%s offsets of the run were not in Kafka any more", Number(r.Gone))
+	}
+	if r.GivenUp > 0 {
+		line("given up", "%s were committed and not fired: they are not fired again", Number(r.GivenUp))
+	}
 	if r.Resumed > 0 {
 		line("resumed", "%s were finished before this start", Number(r.Resumed))
 	}

@@ -730,7 +730,9 @@ type RunSpec struct {
 	LagNano uint64 `protobuf:"varint,13,opt,name=lag_nano,json=lagNano,proto3" json:"lag_nano,omitempty"`
 	// How the speed changes over the time of the run, as "1/5m,1..5/10m,2"; speed is then that of its beginning. Empty: it is
 	// speed all the time.
-	Profile       string `protobuf:"bytes,14,opt,name=profile,proto3" json:"profile,omitempty"`
+	Profile string `protobuf:"bytes,14,opt,name=profile,proto3" json:"profile,omitempty"`
+	// Kafka's id of the topic: another one under the same name has other records at the same offsets.
+	TopicId       []byte `protobuf:"bytes,20,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -861,6 +863,13 @@ func (x *RunSpec) GetProfile() string {
 		return x.Profile
 	}
 	return ""
+}
+
+func (x *RunSpec) GetTopicId() []byte {
+	if x != nil {
+		return x.TopicId
+	}
+	return nil
 }
 
 type PartitionWindow struct {
@@ -1472,7 +1481,7 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	" \x01(\x04R\alastSeq\x1a:\n" +
 	"\fDroppedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x9e\x03\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xb9\x03\n" +
 	"\aRunSpec\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
@@ -1493,7 +1502,8 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"partitions\x12\x12\n" +
 	"\x04seed\x18\f \x01(\fR\x04seed\x12\x19\n" +
 	"\blag_nano\x18\r \x01(\x04R\alagNano\x12\x18\n" +
-	"\aprofile\x18\x0e \x01(\tR\aprofile\"q\n" +
+	"\aprofile\x18\x0e \x01(\tR\aprofile\x12\x19\n" +
+	"\btopic_id\x18\x14 \x01(\fR\atopicId\"q\n" +
 	"\x0fPartitionWindow\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12!\n" +
 	"\fstart_offset\x18\x02 \x01(\x03R\vstartOffset\x12\x1d\n" +
