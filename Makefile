@@ -57,9 +57,9 @@ test: unit e2e deploy-check ## unit, e2e and deploy-check
 	[ "$$(id -u)" = 0 ] || left="$$left running the container images, which takes root;"; \
 	echo "make test: all passed$${left:+; left out:}$${left:-, nothing left out}"
 
-chaos: build $(CACHE)/need.faketime $(CACHE)/kafka.stamp ## troubles at random for CHAOS_TIME (10m), every state of Kafka at 5,000 requests/s, 50 kills, 100 upgrades
-	REPRISE_BIN=$(CURDIR)/bin REPRISE_CHAOS=$(CHAOS_TIME) REPRISE_KILLS=50 go test -tags e2e -count 1 -v -timeout 0 \
-	  -run '^Test(ProductionDoesNotNoticeASickKafka|KilledTapsLoseNothingThatIsOnDisk|Chaos)$$' ./e2e/
+chaos: build $(CACHE)/need.faketime $(CACHE)/kafka.stamp ## troubles at random for CHAOS_TIME (10m), every state of Kafka at 5,000 requests/s, 50 kills of taps and 100 of a replayer, 100 upgrades
+	REPRISE_BIN=$(CURDIR)/bin REPRISE_CHAOS=$(CHAOS_TIME) REPRISE_KILLS=50 REPRISE_CRASHES=100 go test -tags e2e -count 1 -v -timeout 0 \
+	  -run '^Test(ProductionDoesNotNoticeASickKafka|KilledTapsLoseNothingThatIsOnDisk|KilledReplayerResumesWithNothingMissing|Chaos)$$' ./e2e/
 	REPRISE_UPGRADES=100 go test -count 1 -v -timeout 10m -run '^TestRollingUpgradesFailNoRequest$$' ./cmd/tap/
 
 fuzz: ## every fuzz target for FUZZTIME (60s), one after the other
