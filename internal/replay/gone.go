@@ -121,7 +121,7 @@ func (r *run) nothingLeft(ctx context.Context, failed error) (*report.Report, er
 	}
 	end := report.End{State: finished, Time: time.Now()}
 	for id, w := range r.intake.windows {
-		p, err := newPartition(id, w, topic.Position{Offset: max(w.Start, at[id].Offset), Metadata: at[id].Metadata})
+		p, err := newPartition(id, w, topic.Position{Offset: max(w.Start, at[id].Offset), Metadata: at[id].Metadata}, 1)
 		end.Gone += p.missing(topic.Gone{Partition: id, From: p.next, To: math.MaxInt64})
 		failed = errors.Join(failed, err)
 	}

@@ -245,6 +245,9 @@ func (o *Options) checkGroup() error {
 		return fault.BadUsage("bad --on-data-loss "+strconv.Quote(string(o.OnDataLoss)), "want fail or skip", "--on-data-loss skip")
 	case o.Delivery != AtLeastOnce && o.Delivery != AtMostOnce:
 		return fault.BadUsage("bad --delivery "+strconv.Quote(string(o.Delivery)), "want at-least-once or at-most-once", "--delivery at-least-once")
+	case o.Delivery == AtMostOnce && o.Clones > 1:
+		return fault.BadUsage("--delivery at-most-once does not go with --clone", "an offset is finished when all its clones are, so none could go first",
+			"at-least-once, or several runs")
 	case o.Delivery == AtMostOnce && o.Live:
 		return fault.BadUsage("--delivery at-most-once is not for live", "it is for load tests of a recorded window", "replayer run")
 	}

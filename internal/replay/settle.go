@@ -16,7 +16,7 @@ func (t *intake) settle(ctx context.Context, all []leaving) {
 	parts := make(map[*partition]topic.Ranges)
 	for i := range all {
 		if l := &all[i]; l.judgement.result == 0 {
-			l.part.done(0, l.offset)
+			l.part.done(0, 1, l.offset) // there are no clones then
 			parts[l.part] = nil
 		}
 	}
