@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/reprise-io/reprise/internal/fault"
 )
@@ -77,8 +78,21 @@ func (a *Admin) Ping(ctx context.Context) error { return a.ping(ctx, pingTimeout
 
 func (a *Admin) ping(ctx context.Context, timeout time.Duration) error {
 	_, err := call(ctx, a, timeout, "get an answer", func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, a.client.Ping(ctx)
+		return struct{}{}, a.askAny(ctx)
 	})
+	return err
+}
+
+// askAny asks one broker after the other until one answers. It is the client's own Ping with a request for each: that one
+// gives the next broker a request which the connection to the last may still be looking at.
+func (a *Admin) askAny(ctx context.Context) (err error) {
+	for _, b := range append(a.client.DiscoveredBrokers(), a.client.SeedBrokers()...) {
+		req := kmsg.NewPtrMetadataRequest()
+		req.Topics = []kmsg.MetadataRequestTopic{} // none: only the brokers
+		if _, err = b.Request(ctx, req); err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
 	return err
 }
 
