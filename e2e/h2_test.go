@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,12 +127,28 @@ func TestTapRecordsHTTP2AndGRPC(t *testing.T) {
 		[]string{stats.Routes[0].Route, stats.Routes[1].Route, stats.Routes[2].Route})
 	require.EqualValues(t, 5, *stats.Routes[2].GRPCErrors)
 
-	// What was recorded of HTTP/2 is replayed as HTTP/1.1, and a tap knows its own replay in either.
-	preproduction := serve(t, http.HandlerFunc(cart))
+	// gRPC is replayed over HTTP/2 with prior knowledge, the rest over HTTP/1.1; and a tap knows its own replay in either.
+	var overHTTP2, overHTTP1 atomic.Int64
+	next := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if strings.HasPrefix(req.URL.Path, "/shop.Cart/") && req.ProtoMajor == 2 {
+			overHTTP2.Add(1)
+		} else if req.ProtoMajor == 1 {
+			overHTTP1.Add(1)
+		}
+		cart(w, req)
+	}))
+	next.Config.Protocols = clearH2()
+	next.Config.Protocols.SetHTTP1(true)
+	next.Start()
+	t.Cleanup(next.Close)
+	preproduction := next.Listener.Addr().String()
 	r := replay(t, time.Minute, replayArgs("run", prefix, preproduction, "--run", "h2", "--speed", "max", "--allow-writes", "POST /shop.Cart/*")...)
 	require.EqualValues(t, gets+calls, r.Fired)
 	require.Empty(t, r.Failed)
 	require.EqualValues(t, gets+calls, r.Statuses["2xx"]+r.Statuses["200"], "%v", r.Statuses)
+	require.EqualValues(t, calls, overHTTP2.Load())
+	require.EqualValues(t, gets, overHTTP1.Load())
+	require.EqualValues(t, gets+calls, r.Answers.Same, "gRPC's status too")
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tap.url()+"/replayed", http.NoBody)
 	require.NoError(t, err)
 	req.Header.Set("Reprise-Replay", "h2")
