@@ -1,6 +1,8 @@
 package control
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -52,8 +54,13 @@ func (a Author) Replica(r *reprisev1.ReplicaReport) Record {
 		&reprisev1.Control{Kind: &reprisev1.Control_ReplicaReport{ReplicaReport: r}})
 }
 
-// Command is an order to replayers or taps.
+// Command is an order to replayers or taps. One without an id is given one.
 func (a Author) Command(c *reprisev1.Command) Record {
+	if c.GetId() == "" {
+		var id [8]byte
+		_, _ = rand.Read(id[:]) // never fails
+		c.Id = hex.EncodeToString(id[:])
+	}
 	key := CommandKey(c.GetId())
 	if c.GetTap() != "" {
 		key = TapCommandKey(c.GetTap(), c.GetVerb())

@@ -77,7 +77,7 @@ func (r *run) goOn(ctx context.Context) error {
 		return nil
 	}
 	return r.registry.propose(ctx, r.registry.author().Command(&reprisev1.Command{
-		Id: commandID(), Run: r.opts.Run, Generation: r.generation.Number, Verb: control.VerbResume,
+		Run: r.opts.Run, Generation: r.generation.Number, Verb: control.VerbResume,
 	}))
 }
 

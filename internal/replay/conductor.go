@@ -202,7 +202,7 @@ func (c *conductor) putOff(ctx context.Context, producer *topic.Producer, by tim
 		return
 	}
 	record := c.registry.author().Command(&reprisev1.Command{
-		Id: commandID(), Run: c.run, Generation: c.number, Verb: control.VerbSlow, Argument: by.String(),
+		Run: c.run, Generation: c.number, Verb: control.VerbSlow, Argument: by.String(),
 	})
 	_, err := producer.Produce(ctx, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: time.Now()})
 	if err != nil && ctx.Err() == nil {

@@ -3,9 +3,6 @@ package replay
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,34 +51,16 @@ type ReplicaObedience struct {
 // Incomplete: a replica has not confirmed in time; the order stands nevertheless.
 func Give(ctx context.Context, o OrderOptions) (*Obedience, error) {
 	g := &giving{OrderOptions: o, after: make(map[string]time.Duration)}
-	waiting, enough := context.WithCancel(ctx)
-	defer enough()
-	begun := false
-	err := topic.Follow(waiting, o.Kafka, topic.NamesOf(o.Prefix).Control,
-		func(r *topic.Record) {
+	err := topic.Ask(ctx, o.Kafka, topic.NamesOf(o.Prefix).Control, topic.Question{
+		Each: func(r *topic.Record) {
 			g.state.Apply(r.Offset, r.Time, r.Key, r.Value)
-			if begun && r.Offset == g.offset {
+			if !g.written.IsZero() && r.Offset == g.offset {
 				g.inForce = r.Time.Add(control.ObeyAfter)
 			}
 		},
-		func(int64) (more bool) {
-			if !begun {
-				begun = true
-				if g.failed = g.begin(ctx); g.failed != nil {
-					return false
-				}
-				timer := time.AfterFunc(o.Wait, enough)
-				context.AfterFunc(waiting, func() { timer.Stop() })
-				return true
-			}
-			return !g.confirmed()
-		})
-	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case g.failed != nil:
-		return nil, g.failed
-	case err != nil && !errors.Is(err, context.Canceled):
+		Put: g.begin, Answered: g.confirmed, Wait: o.Wait,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return g.result()
@@ -97,7 +76,6 @@ type giving struct {
 	written time.Time
 	inForce time.Time
 	after   map[string]time.Duration
-	failed  error
 }
 
 func (g *giving) begin(ctx context.Context) error {
@@ -124,7 +102,7 @@ func (g *giving) begin(ctx context.Context) error {
 	}
 	g.written = time.Now()
 	record := control.Author{Writer: g.Writer, Time: g.written}.Command(&reprisev1.Command{
-		Id: commandID(), Run: g.Run, Generation: g.number, Verb: g.Verb, Argument: g.Argument,
+		Run: g.Run, Generation: g.number, Verb: g.Verb, Argument: g.Argument,
 	})
 	offsets, err := topic.Produce(ctx, g.Kafka, topic.NamesOf(g.Prefix).Control,
 		&topic.Record{Key: []byte(record.Key), Value: record.Value, Time: g.written})
@@ -218,11 +196,4 @@ func (g *giving) result() (*Obedience, error) {
 		}
 	}
 	return o, nil
-}
-
-// commandID names one command.
-func commandID() string {
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
 }

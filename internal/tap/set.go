@@ -2,9 +2,7 @@ package tap
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,28 +76,11 @@ const liveFor = 3 * reportEvery
 // Stored is set; of code Incomplete when a tap has not confirmed in time, for which the command stands nevertheless.
 func Set(ctx context.Context, o SetOptions) ([]Answer, error) {
 	s := &setting{SetOptions: o, after: make(map[string]time.Duration)}
-	waiting, enough := context.WithCancel(ctx)
-	defer enough()
-	begun := false
-	err := topic.Follow(waiting, o.Topic, o.Names.Control,
-		func(r *topic.Record) { s.state.Apply(r.Offset, r.Time, r.Key, r.Value) },
-		func(int64) (more bool) {
-			if !begun {
-				begun = true
-				if s.failed = s.begin(ctx); s.failed != nil {
-					return false
-				}
-				timer := time.AfterFunc(o.Wait, enough)
-				context.AfterFunc(waiting, func() { timer.Stop() })
-			}
-			return !s.confirmed()
-		})
-	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case s.failed != nil:
-		return nil, s.failed
-	case err != nil && !errors.Is(err, context.Canceled):
+	err := topic.Ask(ctx, o.Topic, o.Names.Control, topic.Question{
+		Each: func(r *topic.Record) { s.state.Apply(r.Offset, r.Time, r.Key, r.Value) },
+		Put:  s.begin, Answered: s.confirmed, Wait: o.Wait,
+	})
+	if err != nil {
 		return nil, err
 	}
 	return s.result()
@@ -113,7 +94,6 @@ type setting struct {
 	last    int64          // offset of the last command
 	written time.Time
 	after   map[string]time.Duration // when each has confirmed, by id
-	failed  error
 }
 
 // begin finds the taps and writes the commands.
@@ -133,7 +113,7 @@ func (s *setting) begin(ctx context.Context) error {
 	by := control.Author{Writer: s.Writer, Time: s.written}
 	records := make([]*topic.Record, 0, len(s.Changes))
 	for _, c := range s.Changes {
-		r := by.Command(&reprisev1.Command{Id: commandID(), Tap: selector, Verb: c.Verb, Argument: c.Argument})
+		r := by.Command(&reprisev1.Command{Tap: selector, Verb: c.Verb, Argument: c.Argument})
 		records = append(records, &topic.Record{Key: []byte(r.Key), Value: r.Value, Time: s.written})
 	}
 	offsets, err := topic.Produce(ctx, s.Topic, s.Names.Control, records...)
@@ -142,12 +122,6 @@ func (s *setting) begin(ctx context.Context) error {
 	}
 	s.last = slices.Max(offsets)
 	return nil
-}
-
-func commandID() string {
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
 }
 
 // live returns the taps that run, as far as their reports tell. One whose place another one has taken since, listening on

@@ -35,6 +35,43 @@ func Follow(ctx context.Context, cfg Config, name string, each func(*Record), se
 	})
 }
 
+// Question is what Ask writes to a control topic, and how it knows the answer. Its functions are called one at a time.
+type Question struct {
+	Each     func(*Record)                   // is given every record, those that Put wrote too
+	Put      func(ctx context.Context) error // called once, when all that was there has been read; its error ends Ask
+	Answered func() bool                     // looked at after Put and after whatever comes then
+	Wait     time.Duration                   // how long to wait for the answer after Put
+}
+
+// Ask reads a control topic, puts a question to those who follow it, and reads on until it is answered. That Wait is over is no
+// error: whoever asks knows what is missing.
+func Ask(ctx context.Context, cfg Config, name string, q Question) error {
+	waiting, enough := context.WithCancel(ctx)
+	defer enough()
+	var put bool
+	var failed error
+	err := Follow(waiting, cfg, name, q.Each, func(int64) (more bool) {
+		if !put {
+			put = true
+			if failed = q.Put(ctx); failed != nil {
+				return false
+			}
+			timer := time.AfterFunc(q.Wait, enough)
+			context.AfterFunc(waiting, func() { timer.Stop() })
+		}
+		return !q.Answered()
+	})
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case failed != nil:
+		return failed
+	case waiting.Err() != nil:
+		return nil
+	}
+	return err
+}
+
 // extent returns the offsets of a control topic.
 func extent(ctx context.Context, cfg Config, name string) (from, end int64, err error) {
 	admin, err := NewAdmin(cfg)
