@@ -62,6 +62,7 @@ type options struct {
 func (o *options) addTarget(fs *pflag.FlagSet) {
 	o.AddKafka(fs)
 	o.AddRedactKey(fs)
+	o.AddRules(fs)
 	o.AddLog(fs)
 	fs.StringVar(&o.target, "target", "", "where to send the requests: http://HOST:PORT or https://HOST:PORT")
 	fs.StringVar(&o.protocol, "target-protocol", string(fire.AsRecorded),
@@ -199,7 +200,7 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 		return r, err
 	}
 	r.Kafka = o.Topic("replayer", r.Logger)
-	return r, nil
+	return r, o.applyRules(&r)
 }
 
 // parseLoops reads the value of --loop.

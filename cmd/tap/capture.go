@@ -15,6 +15,8 @@ import (
 	"github.com/reprise-io/reprise/internal/filter"
 	"github.com/reprise-io/reprise/internal/meter"
 	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/rules"
+	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/spool"
 	"github.com/reprise-io/reprise/internal/tap"
 	"github.com/reprise-io/reprise/internal/topic"
@@ -60,6 +62,7 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	o.AddLog(fs)
 	o.AddAdmin(fs)
 	o.AddRedactKey(fs)
+	o.AddRules(fs)
 	o.choice.addFlags(fs)
 	o.bodyMax, o.memoryMax, o.spoolMax = 256<<10, 64<<20, 1<<30
 	fs.StringVar(&o.name, "name", "", "name of this tap in records and reports")
@@ -71,8 +74,8 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.maxCPU, "max-cpu", tap.LimitAuto, "capture switches itself off while the tap uses more than this share of the CPU that it may use (its control group's quota, else the cores), such as 50%; auto: 90% where there is a quota; off: never")
 	fs.StringVar(&o.maxRSS, "max-rss", tap.LimitAuto, "capture switches itself off while the tap's resident memory is above this: a size, or a share of its control group's limit; auto: 90% where there is a limit; off: never")
 	fs.StringVar(&o.capture, "capture", "on", "on, or off: traffic passes and is counted, nothing is recorded")
-	fs.StringVar(&o.sample, "sample", "100%", "share of the traffic to record; whole sessions are kept")
-	fs.StringVar(&o.sampleBy, "sample-by", string(tap.BySession), "what is kept whole: session, connection or request")
+	fs.StringVar(&o.sample, "sample", "", "share of the traffic to record; whole sessions are kept. Default: as the rules file says, else 100%")
+	fs.StringVar(&o.sampleBy, "sample-by", "", "what is kept whole: session, connection or request. Default: as the rules file says, else session")
 	fs.Float64Var(&o.rateLimit, "rate-limit", 0, "record at most this many exchanges a second; 0: no limit")
 	fs.Int32Var(&o.partition, "partitions", 12, "partitions of the topics that the tap creates")
 	fs.DurationVar(&o.linger, "linger", 200*time.Millisecond, "how long records wait for company on their way to Kafka")
@@ -87,8 +90,15 @@ func (o *captureOptions) settings() (s tap.Settings, wrong problems) {
 	s = tap.Settings{Include: o.include, Exclude: o.exclude, RateLimit: o.rateLimit}
 	s.Capture, err = tap.ParseCapture(o.capture)
 	wrong.note("capture", err)
-	s.Sample, err = tap.ParseShare(o.sample)
-	wrong.note("sample", err)
+	s.Sample = sample.All
+	if o.sample != "" {
+		s.Sample, err = sample.ParseShare(o.sample)
+		wrong.note("sample", err)
+	}
+	if o.sampleBy != "" {
+		s.SampleBy, err = sample.ParseUnit(o.sampleBy)
+		wrong.note("sample-by", err)
+	}
 	wrong.note("include", (&tap.Settings{Include: o.include}).Check())
 	wrong.note("exclude", (&tap.Settings{Exclude: o.exclude}).Check())
 	wrong.note("rate-limit", (&tap.Settings{RateLimit: o.rateLimit}).Check())
@@ -98,8 +108,6 @@ func (o *captureOptions) settings() (s tap.Settings, wrong problems) {
 // check finds what is wrong with the flags that all sources share.
 func (o *captureOptions) check() problems {
 	_, wrong := o.settings()
-	_, err := tap.ParseUnit(o.sampleBy)
-	wrong.note("sample-by", err)
 	if acks := topic.Acks(o.acks); acks != topic.AcksAll && acks != topic.AcksLeader {
 		wrong.note("acks", fault.BadUsage(fmt.Sprintf("bad --acks %q", o.acks), "", "all or leader"))
 	}
@@ -109,7 +117,7 @@ func (o *captureOptions) check() problems {
 	if o.spoolMax < spool.LeastBytes {
 		wrong.note("spool-max", fault.BadUsage(fmt.Sprintf("--spool-max %s is too small", o.spoolMax.String()), "", "at least 16MiB; 1GiB is usual"))
 	}
-	_, err = tap.ParseMaxCPU(o.maxCPU)
+	_, err := tap.ParseMaxCPU(o.maxCPU)
 	wrong.note("max-cpu", err)
 	_, err = tap.ParseMaxRSS(o.maxRSS, parseBytes)
 	wrong.note("max-rss", err)
@@ -133,22 +141,18 @@ func (o *captureOptions) check() problems {
 }
 
 // build joins a tap from flags that have been checked.
-func (o *captureOptions) build(bounds meter.Bounds, log *slog.Logger, reg prometheus.Registerer) (*tap.Tap, error) {
-	settings, wrong := o.settings()
-	if err := wrong.first(); err != nil {
-		return nil, err
-	}
+func (o *captureOptions) build(book *ruleBook, bounds meter.Bounds, log *slog.Logger, reg prometheus.Registerer) (*tap.Tap, error) {
 	opts := tap.Options{
 		Names: topic.NamesOf(o.TopicPrefix), Partitions: o.partition, Linger: o.linger, Acks: topic.Acks(o.acks),
 		Name: o.name, MemoryMax: int64(o.memoryMax), SpoolDir: o.spoolDir, SpoolMax: int64(o.spoolMax), Workers: o.workers,
-		Settings: settings, SampleBy: tap.Unit(o.sampleBy), Bounds: bounds, Registerer: reg, Logger: log,
+		Settings: book.settings(o), Bounds: bounds, Registerer: reg, Logger: log,
 	}
 	opts.MaxCPU, _ = tap.ParseMaxCPU(o.maxCPU) // checked
 	opts.MaxRSS, _ = tap.ParseMaxRSS(o.maxRSS, parseBytes)
 	opts.Topic = o.Topic("reprise-tap", log)
 	opts.Topic.Registerer = reg
-	if err := o.setRedactor(&opts, &o.Shared, log); err != nil {
-		return nil, err
+	if book.builtIn != nil {
+		opts.Redactor = book.builtIn
 	}
 	return tap.New(opts)
 }
@@ -159,40 +163,65 @@ func parseBytes(s string) (int64, error) {
 	return int64(b), err
 }
 
-// choose sets what an import keeps and how it is redacted.
+// choose sets what an import keeps and how it is redacted: by the flags and, where there is one, the rules file.
 func (c *choice) choose(opts *tap.Options, shared *cli.Shared, log *slog.Logger) error {
 	set, err := filter.CompileSet(c.include, c.exclude)
 	if err != nil {
 		return err
 	}
-	if len(c.include)+len(c.exclude) > 0 {
-		opts.Filter = set
+	opts.Filters = append(opts.Filters, set)
+	redaction, err := c.redaction(shared, log)
+	if err != nil {
+		return err
 	}
-	return c.setRedactor(opts, shared, log)
+	file := rules.Empty()
+	if shared.Rules != "" {
+		if file, err = rules.Load(shared.Rules); err != nil {
+			return err
+		}
+		if set, err = file.Filter.Set(); err != nil {
+			return err
+		}
+		opts.Filters = append(opts.Filters, set)
+	}
+	redactor, err := redaction.by(file)
+	if redactor != nil {
+		opts.Redactor = redactor
+	}
+	return err
 }
 
-func (c *choice) setRedactor(opts *tap.Options, shared *cli.Shared, log *slog.Logger) error {
+// redaction makes redactors: with one key, whatever rules come.
+type redaction struct {
+	off bool
+	key []byte
+}
+
+func (c *choice) redaction(shared *cli.Shared, log *slog.Logger) (r redaction, err error) {
 	switch c.redact {
 	case "on":
 	case "off":
 		log.Warn("REDACTION IS OFF: tokens, phone numbers and card numbers are stored as they came")
-		return nil
+		return redaction{off: true}, nil
 	default:
-		return badRedact(c.redact)
+		return r, badRedact(c.redact)
 	}
 	key, random, err := shared.Key()
 	if err != nil {
-		return err
+		return r, err
 	}
 	if random {
 		log.Warn("no --redact-key: pseudonyms are made with a random key, so sessions of different taps and runs do not join")
 	}
-	redactor, err := redact.New(redact.Options{Key: key})
-	if err != nil {
-		return err
+	return redaction{key: key}, nil
+}
+
+// by returns a redactor that goes by a rules file; nil: redaction is off.
+func (r redaction) by(file *rules.File) (*redact.Redactor, error) {
+	if r.off {
+		return nil, nil //nolint:nilnil // stored as it came
 	}
-	opts.Redactor = redactor
-	return nil
+	return redact.New(redact.Options{Key: r.key, Rules: file.Redact.Rules(file.Version)})
 }
 
 func badRedact(s string) error {

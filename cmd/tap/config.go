@@ -10,6 +10,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 	"github.com/spf13/pflag"
+
+	"github.com/reprise-io/reprise/internal/yamlfile"
 )
 
 // config is what `tap run` is told: by its file, and on top by its command line.
@@ -30,13 +32,22 @@ type configSource struct {
 // loadConfig reads a file. Its keys are the names of flags and are set through them. Flags given on the command line are
 // stronger. The error tells of all flaws at once.
 func loadConfig(path string, commandLine *pflag.FlagSet) (*config, error) {
-	text, err := readConfig(path)
+	text, err := yamlfile.Read(path, whatConfig, "--config")
 	if err != nil {
 		return nil, err
 	}
-	f := &configFile{path: path}
+	f := newConfigFile(path)
 	c := f.build(text, commandLine)
-	return c, f.err()
+	return c, f.Err()
+}
+
+// configFile is the file of `tap run`.
+type configFile struct{ yamlfile.File }
+
+const whatConfig = "configuration file"
+
+func newConfigFile(path string) *configFile {
+	return &configFile{yamlfile.File{Path: path, What: whatConfig, Try: "tap run --config " + path + " --check"}}
 }
 
 func (f *configFile) build(text string, commandLine *pflag.FlagSet) *config {
@@ -44,7 +55,7 @@ func (f *configFile) build(text string, commandLine *pflag.FlagSet) *config {
 	c.addFlags(c.flags)
 	at := make(map[string]*token.Token)
 	var sources ast.Node
-	for _, kv := range f.parse(text) {
+	for _, kv := range f.Parse(text) {
 		key := kv.Key.GetToken()
 		at[key.Value] = key
 		if key.Value == "sources" {
@@ -59,13 +70,13 @@ func (f *configFile) build(text string, commandLine *pflag.FlagSet) *config {
 	overrule(c.flags, commandLine)
 	for _, p := range c.check() {
 		if t, ok := at[p.flag]; ok {
-			f.flaw(t, "%s", says(p.err))
+			f.Flaw(t, "%s", says(p.err))
 		} else {
-			f.flaw(nil, "%s (from the command line or a default)", says(p.err))
+			f.Flaw(nil, "%s (from the command line or a default)", says(p.err))
 		}
 	}
-	if len(c.sources) == 0 && len(f.found) == 0 {
-		f.flaw(at["sources"], "no sources: at least one is needed, such as\nsources:\n  - kind: proxy\n    listen: :8080\n    upstream: 127.0.0.1:9000")
+	if len(c.sources) == 0 && f.Err() == nil {
+		f.Flaw(at["sources"], "no sources: at least one is needed, such as\nsources:\n  - kind: proxy\n    listen: :8080\n    upstream: 127.0.0.1:9000")
 	}
 	f.checkSources(c)
 	return c
@@ -75,26 +86,26 @@ func (f *configFile) build(text string, commandLine *pflag.FlagSet) *config {
 func (f *configFile) setFlag(fs *pflag.FlagSet, key *token.Token, value ast.Node, others ...string) {
 	flag := fs.Lookup(key.Value)
 	if flag == nil {
-		f.unknown(key, "key", append(others, flagNames(fs)...))
+		f.Unknown(key, "key", append(others, flagNames(fs)...))
 		return
 	}
-	texts, isList, ok := f.list(key.Value, value)
+	texts, isList, ok := f.List(key.Value, value)
 	if !ok {
 		return
 	}
 	if slice, repeatable := flag.Value.(pflag.SliceValue); repeatable && isList {
 		if err := slice.Replace(texts); err != nil {
-			f.flaw(value.GetToken(), "%s: %s", key.Value, says(err))
+			f.Flaw(value.GetToken(), "%s: %s", key.Value, says(err))
 		}
 		flag.Changed = true
 		return
 	}
 	if isList {
-		f.flaw(value.GetToken(), "%s takes one value, not a list", key.Value)
+		f.Flaw(value.GetToken(), "%s takes one value, not a list", key.Value)
 		return
 	}
 	if err := fs.Set(key.Value, texts[0]); err != nil {
-		f.flaw(value.GetToken(), "%s", says(err))
+		f.Flaw(value.GetToken(), "%s", says(err))
 	}
 }
 
@@ -110,7 +121,7 @@ func flagNames(fs *pflag.FlagSet) []string {
 func (f *configFile) addSources(c *config, n ast.Node) {
 	seq, ok := n.(*ast.SequenceNode)
 	if !ok {
-		f.flaw(n.GetToken(), "sources must be a list: each entry begins with \"- kind: …\"")
+		f.Flaw(n.GetToken(), "sources must be a list: each entry begins with \"- kind: …\"")
 		return
 	}
 	for _, entry := range seq.Values {
@@ -121,10 +132,10 @@ func (f *configFile) addSources(c *config, n ast.Node) {
 }
 
 func (f *configFile) addSource(entry ast.Node) (s configSource, ok bool) {
-	pairs := f.mapping(entry, "a source")
+	pairs := f.Mapping(entry, "a source")
 	if len(pairs) == 0 {
 		if entry != nil && pairs != nil {
-			f.flaw(entry.GetToken(), "an empty source: want kind: %s", strings.Join(kindNames(), ", "))
+			f.Flaw(entry.GetToken(), "an empty source: want kind: %s", strings.Join(kindNames(), ", "))
 		}
 		return s, false
 	}
@@ -134,21 +145,21 @@ func (f *configFile) addSource(entry ast.Node) (s configSource, ok bool) {
 		var good bool
 		switch kv.Key.GetToken().Value {
 		case "kind":
-			if s.kind, good = f.text("kind", kv.Value); !good {
+			if s.kind, good = f.Text("kind", kv.Value); !good {
 				return s, false
 			}
 			if s.source = newSource(s.kind); s.source == nil {
-				f.unknown(kv.Value.GetToken(), "kind of source", kindNames())
+				f.Unknown(kv.Value.GetToken(), "kind of source", kindNames())
 				return s, false
 			}
 		case "name":
-			if s.name, good = f.text("name", kv.Value); !good {
+			if s.name, good = f.Text("name", kv.Value); !good {
 				return s, false
 			}
 		}
 	}
 	if s.source == nil {
-		f.flaw(s.whole, "a source without a kind: want kind: %s", strings.Join(kindNames(), ", "))
+		f.Flaw(s.whole, "a source without a kind: want kind: %s", strings.Join(kindNames(), ", "))
 		return s, false
 	}
 	s.flags = pflag.NewFlagSet(s.kind, pflag.ContinueOnError)
@@ -168,9 +179,9 @@ func (f *configFile) checkSources(c *config) {
 		s := &c.sources[i]
 		for _, p := range s.check() {
 			if t, ok := s.at[p.flag]; ok {
-				f.flaw(t, "%s", says(p.err))
+				f.Flaw(t, "%s", says(p.err))
 			} else {
-				f.flaw(s.whole, "this source lacks %s", p.flag)
+				f.Flaw(s.whole, "this source lacks %s", p.flag)
 			}
 		}
 		if s.name == "" {
@@ -179,7 +190,7 @@ func (f *configFile) checkSources(c *config) {
 				s.name = s.kind + "-" + strconv.Itoa(n)
 			}
 		} else if names[s.name] {
-			f.flaw(s.at["name"], "another source is named %s", s.name)
+			f.Flaw(s.at["name"], "another source is named %s", s.name)
 		}
 		names[s.name] = true
 		listen := s.flags.Lookup("listen")
@@ -188,7 +199,7 @@ func (f *configFile) checkSources(c *config) {
 		}
 		for other, of := range addresses {
 			if sameAddress(other, listen.Value.String()) {
-				f.flaw(s.at["listen"], "source %s listens on %s already", of, other)
+				f.Flaw(s.at["listen"], "source %s listens on %s already", of, other)
 			}
 		}
 		addresses[listen.Value.String()] = s.name
@@ -252,7 +263,7 @@ func flagValue(flag *pflag.Flag) any {
 		return append([]string{}, slice.GetSlice()...)
 	}
 	text := flag.Value.String()
-	if secret := maskSecret(flag.Name + ": " + text); text != "" && secret != flag.Name+": "+text {
+	if secret := yamlfile.MaskSecret(flag.Name + ": " + text); text != "" && secret != flag.Name+": "+text {
 		return fmt.Sprintf("(not shown: %d bytes)", len(text))
 	}
 	switch flag.Value.Type() {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/capture/proxy"
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/yamlfile"
 )
 
 // written is a configuration file of that text.
@@ -161,11 +162,11 @@ func TestFlawsAreToldWithTheirPlace(t *testing.T) {
 			path := written(t, test.text)
 			_, err := loadConfig(path, commandLine(t))
 			require.Equal(t, fault.Usage, fault.Code(err))
-			bad, ok := errors.AsType[*badConfig](err)
+			bad, ok := errors.AsType[*yamlfile.Bad](err)
 			require.True(t, ok, "%v", err)
-			require.Len(t, bad.flaws, len(test.want), "%q", bad.flaws)
+			require.Len(t, bad.Flaws, len(test.want), "%q", bad.Flaws)
 			for i, want := range test.want {
-				require.True(t, strings.HasPrefix(bad.flaws[i], path+want), "%q, want %s", bad.flaws[i], want)
+				require.True(t, strings.HasPrefix(bad.Flaws[i], path+want), "%q, want %s", bad.Flaws[i], want)
 			}
 		})
 	}
@@ -203,10 +204,10 @@ func TestJunkIsRefusedInGoodTime(t *testing.T) {
 	for i := range junk {
 		junk[i] = byte(random.Uint32())
 	}
-	deep := func(s string) string { return strings.Repeat(s, maxConfig/len(s)) }
+	deep := func(s string) string { return strings.Repeat(s, yamlfile.MaxBytes/len(s)) }
 	began := time.Now()
 	for name, text := range map[string]string{
-		"a mebibyte": string(junk), "as much as is read": string(junk[:maxConfig]), "brackets": deep("["), "braces": deep("{a: "),
+		"a mebibyte": string(junk), "as much as is read": string(junk[:yamlfile.MaxBytes]), "brackets": deep("["), "braces": deep("{a: "),
 		"dashes": deep("- "), "question marks": deep("? "), "anchors": deep("&a "), "colons": deep(": "), "letters": deep("a"),
 		"zeros": deep("\x00"), "lines": deep("\n"), "keys": deep("a:\n"), "quotes": deep("\""),
 	} {
@@ -264,9 +265,9 @@ func FuzzConfig(f *testing.F) {
 		if len(text) > 4096 {
 			return
 		}
-		file := &configFile{path: "tap.yaml"}
+		file := newConfigFile("tap.yaml")
 		c := file.build(text, nil)
-		err := file.err()
+		err := file.Err()
 		if err == nil {
 			require.NotEmpty(t, c.sources)
 			_, err := c.effective()
@@ -274,8 +275,5 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		require.Equal(t, fault.Usage, fault.Code(err))
-		for _, at := range file.found {
-			require.Positive(t, at.line)
-		}
 	})
 }

@@ -77,6 +77,7 @@ its --to says more.`,
 	o.AddKafka(fs)
 	o.AddLog(fs)
 	o.AddRedactKey(fs)
+	o.AddRules(fs)
 	o.choice.addFlags(fs)
 	fs.StringVar(&o.format, "format", "", importer.Formats+"; default: told from the content")
 	fs.BoolVar(&o.print, "print", false, "write the exchanges to stdout instead of Kafka")
@@ -144,7 +145,7 @@ func (o *importOptions) printFiles(ctx context.Context, files []string, opts tap
 	out := bufio.NewWriter(os.Stdout)
 	var line []byte
 	err := o.read(ctx, files, opts.Logger, func(x *traffic.Exchange) error {
-		keep, err := tap.Prepare(x, opts.Filter, opts.Redactor)
+		keep, err := tap.Prepare(x, opts.Filters, opts.Redactor)
 		if err != nil || !keep {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -29,6 +30,7 @@ type placed struct {
 // running is what a SIGHUP can reach.
 type running struct {
 	tap   *tap.Tap
+	book  *ruleBook
 	level *slog.LevelVar
 	log   *slog.Logger
 }
@@ -58,7 +60,11 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 	bounds := meter.Find()
 	limit := newBackstop(int64(o.memoryMax), bounds, log)
 	reg := newRegistry()
-	t, err := o.build(bounds, log, reg)
+	book, err := o.openRules(log)
+	if err != nil {
+		return err
+	}
+	t, err := o.build(book, bounds, log, reg)
 	if err != nil {
 		return err
 	}
@@ -92,9 +98,15 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 		}
 		log.Info("listening", said...)
 	}
-	stopRereading := obeyHangups(hangups, func() {
+	stopRereading := obeyHangups(hangups, book.every(), func() {
+		if book.changed() {
+			book.read()
+			o.rebase(t, book)
+		}
+	}, func() {
 		tell(log, handover.Reloading()...)
-		reread(running{t, level, log})
+		book.read()
+		reread(running{t, book, level, log})
 		for _, p := range sources {
 			if s, ok := p.source.(interface{ reread() }); ok {
 				s.reread()
@@ -125,15 +137,23 @@ func (o *captureOptions) open(sources []placed, common site) ([]tap.Source, erro
 	return opened, nil
 }
 
-// obeyHangups calls reread for each signal, until the returned function is called.
-func obeyHangups(hangups <-chan os.Signal, reread func()) (stop func()) {
+// obeyHangups calls reread for each signal, and look now and then if every is above 0, until the returned function is called.
+func obeyHangups(hangups <-chan os.Signal, every time.Duration, look, reread func()) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
+		var tick <-chan time.Time
+		if every > 0 {
+			ticker := time.NewTicker(every)
+			defer ticker.Stop()
+			tick = ticker.C
+		}
 		for {
 			select {
 			case <-done:
 				return
+			case <-tick:
+				look()
 			case <-hangups:
 				reread()
 			}
@@ -147,7 +167,11 @@ func obeyHangups(hangups <-chan os.Signal, reread func()) (stop func()) {
 
 // nothingToRead answers a SIGHUP where there is no configuration file.
 func (o *captureOptions) nothingToRead(r running) {
-	r.log.Info("SIGHUP: there is no configuration file to read again (tap run --config FILE has one); " +
+	if r.book.path != "" {
+		o.rebase(r.tap, r.book)
+		return
+	}
+	r.log.Info("SIGHUP: there is no configuration or rules file to read again (tap run --config FILE, --rules FILE); " +
 		"certificates and secrets are read again, and tap set changes what is captured while this runs")
 }
 

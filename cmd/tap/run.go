@@ -8,6 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/reprise-io/reprise/internal/rules"
+	"github.com/reprise-io/reprise/internal/yamlfile"
 )
 
 func newRunCommand() *cobra.Command {
@@ -23,7 +26,7 @@ The file's keys are the flags below, without the dashes; lists stand for flags t
 "sources" has a kind (` + strings.Join(kindNames(), ", ") + `), a name that shows in its records, and the flags of tap KIND as keys.
 Flags on the command line are stronger than the file. Secrets are never in the file: env:NAME or file:PATH.
 
-SIGHUP reads the file again. What it says about capture, sample, include, exclude, rate-limit and log-level counts
+SIGHUP reads the file again, and the rules file (--rules). What it says about capture, sample, include, exclude, rate-limit and log-level counts
 from then on; what else is different is named, and waits for a restart. A bad file changes nothing. Commands given with
 tap set stay stronger than the file.
 
@@ -53,6 +56,11 @@ tap set stay stronger than the file.
 				return err
 			}
 			if check {
+				if cfg.Rules != "" {
+					if _, err := rules.Load(cfg.Rules); err != nil {
+						return err
+					}
+				}
 				text, err := cfg.effective()
 				if err == nil {
 					_, err = os.Stdout.Write(text)
@@ -96,14 +104,13 @@ func (r *rereading) again(p running) {
 	next, err := loadConfig(r.path, r.commandLine)
 	if err != nil {
 		flaws := []string{err.Error()}
-		if bad, ok := errors.AsType[*badConfig](err); ok {
-			flaws = bad.flaws
+		if bad, ok := errors.AsType[*yamlfile.Bad](err); ok {
+			flaws = bad.Flaws
 		}
 		p.log.Error("THE CONFIGURATION WAS NOT READ AGAIN: the settings stay as they were", "file", r.path, "flaws", flaws)
 		return
 	}
-	settings, _ := next.settings()
-	if err := p.tap.Rebase(settings); err != nil { // it was checked: a fault of this program
+	if err := p.tap.Rebase(p.book.settings(&next.captureOptions)); err != nil { // it was checked: a fault of this program
 		p.log.Error("THE CONFIGURATION WAS NOT READ AGAIN: the settings stay as they were", "file", r.path, "error", err)
 		return
 	}

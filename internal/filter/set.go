@@ -1,24 +1,48 @@
 package filter
 
-import "github.com/reprise-io/reprise/internal/traffic"
+import (
+	"strconv"
+	"sync/atomic"
+
+	"github.com/reprise-io/reprise/internal/traffic"
+)
 
 // Set is a list of includes and a list of excludes: wanted is what an include matches, or everything when there is none,
-// unless an exclude matches it. What cannot be evaluated is not wanted.
-type Set struct{ include, exclude []*Filter }
+// unless an exclude matches it. What cannot be evaluated is not wanted. A Set counts what each of its rules has
+// decided. A nil Set wants everything.
+type Set struct{ include, exclude []*Rule }
+
+// Rule is a filter in a Set.
+type Rule struct {
+	Name string // for counters; empty: its place in the list, from 1
+	*Filter
+
+	decided atomic.Uint64
+}
+
+// Count is how many exchanges a rule of a Set has decided about.
+type Count struct {
+	List    string // "include" or "exclude"
+	Rule    string
+	Decided uint64
+}
+
+// NewSet makes a set of compiled rules.
+func NewSet(include, exclude []*Rule) *Set { return &Set{include, exclude} }
 
 // CompileSet compiles both lists. Errors are *fault.Error with code Usage.
 func CompileSet(include, exclude []string) (*Set, error) {
 	var s Set
 	for _, list := range []struct {
 		sources []string
-		to      *[]*Filter
+		to      *[]*Rule
 	}{{include, &s.include}, {exclude, &s.exclude}} {
 		for _, src := range list.sources {
 			f, err := Compile(src)
 			if err != nil {
 				return nil, err
 			}
-			*list.to = append(*list.to, f)
+			*list.to = append(*list.to, &Rule{Filter: f})
 		}
 	}
 	return &s, nil
@@ -31,7 +55,10 @@ func (s *Set) Keep(x *traffic.Exchange) (bool, string) {
 
 // HeaderOnly reports whether KeepHeaders decides.
 func (s *Set) HeaderOnly() bool {
-	for _, list := range [][]*Filter{s.include, s.exclude} {
+	if s == nil {
+		return true
+	}
+	for _, list := range [][]*Rule{s.include, s.exclude} {
 		for _, f := range list {
 			if !f.HeaderOnly() {
 				return false
@@ -47,15 +74,40 @@ func (s *Set) KeepHeaders(m Meta) (bool, string) {
 }
 
 func (s *Set) decide(match func(*Filter) (bool, error)) (bool, string) {
-	for _, f := range s.exclude {
-		if ok, err := match(f); ok || err != nil {
-			return false, f.src
+	if s == nil {
+		return true, ""
+	}
+	for _, r := range s.exclude {
+		if ok, err := match(r.Filter); ok || err != nil {
+			r.decided.Add(1)
+			return false, r.src
 		}
 	}
-	for _, f := range s.include {
-		if ok, err := match(f); ok && err == nil {
-			return true, f.src
+	for _, r := range s.include {
+		if ok, err := match(r.Filter); ok && err == nil {
+			r.decided.Add(1)
+			return true, r.src
 		}
 	}
 	return len(s.include) == 0, ""
+}
+
+// Counts returns what each rule has decided, in order.
+func (s *Set) Counts() (all []Count) {
+	if s == nil {
+		return nil
+	}
+	for _, list := range []struct {
+		name  string
+		rules []*Rule
+	}{{"include", s.include}, {"exclude", s.exclude}} {
+		for i, r := range list.rules {
+			name := r.Name
+			if name == "" {
+				name = strconv.Itoa(i + 1)
+			}
+			all = append(all, Count{list.name, name, r.decided.Load()})
+		}
+	}
+	return all
 }

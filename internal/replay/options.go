@@ -9,6 +9,7 @@ package replay
 
 import (
 	"crypto/tls"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/filter"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/schedule"
@@ -140,6 +142,10 @@ type Options struct {
 	Delivery   Delivery       // "": at least once
 	Instance   string         // name of this replica, under which it has its partitions back after a restart; "": none
 	ServerSide bool           // the brokers assign partitions (KIP-848)
+
+	RulesDigest []byte        // of the rules file; nil: there is none
+	RulesFilter *filter.Set   // of the rules file: what it wants must also pass the filters above; nil: everything
+	RedactRules *redact.Rules // nil: the built-in ones
 
 	RedactKey []byte
 	RandomKey bool // RedactKey was drawn at random: nothing joins with other processes
@@ -299,6 +305,9 @@ func (o *Options) canonical() string {
 	}
 	if o.loops() != 1 {
 		put("loop", strconv.Itoa(o.loops()))
+	}
+	if len(o.RulesDigest) > 0 {
+		put("rules", hex.EncodeToString(o.RulesDigest))
 	}
 	return b.String()
 }

@@ -31,7 +31,7 @@ type sieve struct {
 	from, to time.Time
 	maxStale time.Duration // 0: nothing is stale
 	filters  []*filter.Filter
-	set      *filter.Set // nil: everything
+	sets     []*filter.Set // all must want it
 	redactor *redact.Redactor
 	digest   []byte
 	guard    *fire.Guard  // nil: not asked
@@ -57,9 +57,12 @@ func newSieve(o *Options) (*sieve, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.set = set
+		s.sets = append(s.sets, set)
 	}
-	r, err := redact.New(redact.Options{Key: o.RedactKey})
+	if o.RulesFilter != nil {
+		s.sets = append(s.sets, o.RulesFilter)
+	}
+	r, err := redact.New(redact.Options{Key: o.RedactKey, Rules: o.RedactRules})
 	if err != nil {
 		return nil, err
 	}
@@ -120,8 +123,11 @@ func (s *sieve) glance(r *topic.Record, it *item, d *traffic.Decoder, now time.T
 	if j := s.byTime(g.capture, now); j.result != 0 {
 		return g, j
 	}
-	if s.set != nil && s.set.HeaderOnly() {
-		keep, _ := s.set.KeepHeaders(filter.Meta{
+	for _, set := range s.sets {
+		if !set.HeaderOnly() {
+			continue
+		}
+		keep, _ := set.KeepHeaders(filter.Meta{
 			Method: string(m.Method), Path: string(m.Path), Status: m.Status, Flags: m.Flags, Time: m.CaptureTime,
 		})
 		if !keep {
@@ -166,8 +172,8 @@ func (s *sieve) byRule(x *traffic.Exchange) judgement {
 			return judgement{result: traffic.Skipped, reason: filtered}
 		}
 	}
-	if s.set != nil {
-		if keep, _ := s.set.Keep(x); !keep {
+	for _, set := range s.sets {
+		if keep, _ := set.Keep(x); !keep {
 			return judgement{result: traffic.Skipped, reason: filtered}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/wire"
 )
@@ -42,7 +43,7 @@ func BenchmarkExchange(b *testing.B) {
 	budget := NewBudget(1 << 40)
 	p := NewPipeline(PipelineConfig{Redactor: redactor, Budget: budget, Writer: lost{}, Logger: slog.New(slog.DiscardHandler)})
 	on := new(inForce)
-	on.Capture, on.Sample, on.limit = true, All, new(limiter)
+	on.Capture, on.Sample, on.limit = true, sample.All, new(limiter)
 	p.apply(on)
 	recorder := wire.NewRecorder(wire.RecorderConfig{BodyMax: 256 << 10, ResponseWait: time.Second, MarkHeader: reasonMarked, Budget: budget})
 	dialogs := make([]wire.Dialog, 32)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/reprise-io/reprise/internal/control"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
@@ -49,6 +51,9 @@ func (b *board) rebase(base Settings) error {
 	defer b.mu.Unlock()
 	was := b.base
 	b.base = base
+	if was.Rules != base.Rules {
+		b.due()
+	}
 	for _, c := range b.commands {
 		if verb := c.GetVerb(); was.argument(verb) != base.argument(verb) {
 			b.log.Warn(fmt.Sprintf("%s %s does not count: a command is stronger: tap set --reset", verb, base.say(verb)),
@@ -121,6 +126,15 @@ func (b *board) enforce() error {
 	}
 	return nil
 }
+
+// rules is what the rules file says; nil: there is none.
+func (b *board) rules() *Rules {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now.Rules
+}
+
+func (b *board) register(r prometheus.Registerer) error { return r.Register((*rulesMetrics)(b)) }
 
 // due asks for a report at once.
 func (b *board) due() {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
@@ -34,12 +35,12 @@ func HostID() string {
 
 // identify gives x its session, as a pseudonym of the session cookie, and its sample hash. It comes before redaction,
 // which takes the cookie away.
-func (p *Pipeline) identify(x *traffic.Exchange) {
+func identify(x *traffic.Exchange, by sample.Unit, tap [16]byte, r redactor) {
 	if value, ok := redact.SessionCookie(x); ok && len(x.Session) == 0 {
-		if p.cfg.Redactor != nil {
-			value = p.cfg.Redactor.Pseudonym("session", value)
+		if r != nil {
+			value = r.Pseudonym("session", value)
 		}
 		x.Session = value
 	}
-	x.SampleHash = sampleHash(x, p.cfg.SampleBy, p.cfg.TapID)
+	x.SampleHash = sample.Hash(x, by, tap)
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -17,7 +19,7 @@ const importRing = 32 << 20
 
 // Importer filters, redacts and stores exchanges that come from files. Unlike a tap it waits for Kafka.
 type Importer struct {
-	filter   chooser  // nil: everything
+	filters  []*filter.Set
 	redactor redactor // nil: stored as read
 	records  *topic.Writer
 	room     chan struct{} // signalled when a record is done
@@ -47,7 +49,7 @@ func NewImporter(ctx context.Context, o Options) (*Importer, error) {
 	if err := admin.Ensure(ctx, []topic.Spec{topic.ControlSpec(o.Names), topic.ResultsSpec(o.Names, o.Partitions)}); err != nil {
 		o.Logger.Info("kafka topic is left to others to make", "cause", err) // an import needs it not
 	}
-	im := &Importer{filter: o.Filter, redactor: o.Redactor, room: make(chan struct{}, 1)}
+	im := &Importer{filters: o.Filters, redactor: o.Redactor, room: make(chan struct{}, 1)}
 	im.records, err = topic.NewWriter(topic.WriterConfig{
 		Config: o.Topic, Topic: o.Names.Exchanges, RingBytes: 2 * importRing, Linger: 10 * time.Millisecond,
 		FlushTimeout: time.Minute, OnDone: im.done,
@@ -98,7 +100,7 @@ func (im *Importer) put(ctx context.Context, x *traffic.Exchange) error {
 			return nil
 		}
 	}
-	keep, err := Prepare(x, im.filter, im.redactor)
+	keep, err := Prepare(x, im.filters, im.redactor)
 	if err != nil {
 		return err
 	}
@@ -125,21 +127,20 @@ func (im *Importer) put(ctx context.Context, x *traffic.Exchange) error {
 const markHeader = "Reprise-Replay"
 
 // Prepare filters and redacts one exchange of a file: what Importer stores and --print shows.
-func Prepare(x *traffic.Exchange, f chooser, r redactor) (keep bool, err error) {
+func Prepare(x *traffic.Exchange, filters []*filter.Set, r redactor) (keep bool, err error) {
 	if _, marked := traffic.Get(x.Request.Headers, markHeader); marked {
 		return false, nil
 	}
-	if f != nil {
+	for _, f := range filters {
 		if keep, _ := f.Keep(x); !keep {
 			return false, nil
 		}
 	}
-	p := Pipeline{cfg: PipelineConfig{TapID: x.ID.Tap(), SampleBy: BySession, Redactor: r, Logger: slog.New(slog.DiscardHandler)}}
-	p.identify(x)
+	identify(x, sample.BySession, x.ID.Tap(), r)
 	if r == nil {
 		return true, nil
 	}
-	if err := p.redact(x); err != nil {
+	if err := applyRedactor(x, r, slog.New(slog.DiscardHandler)); err != nil {
 		return false, fmt.Errorf("exchange %s cannot be redacted, so it is not stored: %w", x.ID, err)
 	}
 	return true, nil

@@ -23,11 +23,6 @@ type redactor interface {
 	Pseudonym(domain string, value []byte) []byte
 }
 
-// chooser keeps an exchange or names the rule that left it out.
-type chooser interface {
-	Keep(*traffic.Exchange) (keep bool, rule string)
-}
-
 // writer takes records over without blocking, and tells what became of each through Pipeline.Done.
 type writer interface {
 	PutAll([]*topic.Record)
@@ -36,8 +31,7 @@ type writer interface {
 // PipelineConfig is what a Pipeline is made of.
 type PipelineConfig struct {
 	TapID    [16]byte
-	SampleBy Unit
-	Redactor redactor // nil: stored as captured (--redact off)
+	Redactor redactor // where no rules file names another; nil: stored as captured (--redact off)
 	Writer   writer
 	Budget   *Budget
 	Workers  int           // default 1
@@ -64,9 +58,6 @@ type Pipeline struct {
 func NewPipeline(cfg PipelineConfig) *Pipeline {
 	if cfg.Workers <= 0 {
 		cfg.Workers = 1
-	}
-	if cfg.SampleBy == "" {
-		cfg.SampleBy = BySession
 	}
 	p := &Pipeline{cfg: cfg, wake: make(chan struct{}, cfg.Workers)}
 	p.apply(new(inForce))
@@ -103,7 +94,23 @@ func (p *Pipeline) held() bool {
 }
 
 // wanted reports whether the settings say that capture is on.
-func (p *Pipeline) wanted() bool { return p.settings.Load().Capture }
+func (p *Pipeline) wanted() bool { return p.settings.Load().closed() == "" }
+
+// redactor returns the one in force; nil: everything is stored as captured.
+func (p *Pipeline) redactor(s *inForce) redactor {
+	if s.Rules != nil {
+		return s.Rules.Redactor
+	}
+	return p.cfg.Redactor
+}
+
+// digest identifies what records are redacted by; nil: they are not.
+func (p *Pipeline) digest() []byte {
+	if r := p.redactor(p.settings.Load()); r != nil {
+		return r.Digest()
+	}
+	return nil
+}
 
 // apply makes the workers go by other settings, from their next batches on.
 func (p *Pipeline) apply(s *inForce) { p.settings.Store(s) }
@@ -121,8 +128,8 @@ func (p *Pipeline) Offer(batch []wire.Captured) {
 	switch held := p.held(); {
 	case held && p.cfg.Budget.halfUsed():
 		p.release("half of the memory for what is being captured is used")
-	case !held && !p.settings.Load().Capture:
-		p.leaveOut(batch)
+	case !held && !p.wanted():
+		p.leaveOut(batch, p.settings.Load().closed())
 		return
 	}
 	if p.cfg.Budget.Shut() {
@@ -151,12 +158,15 @@ func (p *Pipeline) Offer(batch []wire.Captured) {
 	}
 }
 
-// reasonCaptureOff names what passed while capture was switched off.
-const reasonCaptureOff = "capture_off"
+// Why nothing is recorded.
+const (
+	reasonCaptureOff = "capture_off" // it is switched off
+	reasonBadRules   = "bad_rules"   // the rules file was bad from the start
+)
 
-// leaveOut books a batch that came while capture is off.
-func (p *Pipeline) leaveOut(batch []wire.Captured) {
-	p.counters.filtered.add(reasonCaptureOff, uint64(len(batch)))
+// leaveOut books a batch that came while nothing is recorded.
+func (p *Pipeline) leaveOut(batch []wire.Captured, reason string) {
+	p.counters.filtered.add(reason, uint64(len(batch)))
 	for i := range batch {
 		p.cfg.Budget.Release(batch[i].Bytes)
 	}
@@ -166,15 +176,15 @@ func (p *Pipeline) leaveOut(batch []wire.Captured) {
 // is off and they would not have been kept in any case.
 func (p *Pipeline) Shed(reason string, n int) {
 	p.counters.seen.Add(uint64(n))
+	closed := p.settings.Load().closed()
 	switch {
 	case reason == reasonMarked:
 		p.counters.filtered.add(reason, uint64(n))
-		return
-	case !p.settings.Load().Capture:
-		p.counters.filtered.add(reasonCaptureOff, uint64(n))
-		return
+	case closed != "":
+		p.counters.filtered.add(closed, uint64(n))
+	default:
+		p.counters.dropped.add(reason, uint64(n))
 	}
-	p.counters.dropped.add(reason, uint64(n))
 }
 
 // reasonMarked names requests that a replayer fired: they pass and are never captured.
@@ -288,8 +298,8 @@ type worker struct {
 func (w *worker) handle(batch []wire.Captured) {
 	p := w.p
 	settings := p.settings.Load()
-	if !settings.Capture {
-		p.leaveOut(batch)
+	if closed := settings.closed(); closed != "" {
+		p.leaveOut(batch, closed)
 		return
 	}
 	if p.cfg.Budget.Shut() {
@@ -314,14 +324,13 @@ func (w *worker) handle(batch []wire.Captured) {
 // choose filters, samples and redacts one exchange, and books it when it goes no further.
 func (w *worker) choose(x *traffic.Exchange, s *inForce) bool {
 	p := w.p
-	if s.filter != nil {
-		if keep, _ := s.filter.Keep(x); !keep { // the rule itself has paths in it: no label
-			p.counters.filtered.add("rule", 1)
-			return false
-		}
+	if !s.keeps(x) { // the rule itself has paths in it: no label
+		p.counters.filtered.add("rule", 1)
+		return false
 	}
-	p.identify(x)
-	if !s.Sample.keeps(x.SampleHash) {
+	redactor := p.redactor(s)
+	identify(x, s.SampleBy, p.cfg.TapID, redactor)
+	if !s.Sample.Keeps(x.SampleHash) {
 		p.counters.sampledOut.Add(1)
 		return false
 	}
@@ -329,10 +338,10 @@ func (w *worker) choose(x *traffic.Exchange, s *inForce) bool {
 		p.counters.filtered.add("rate_limit", 1)
 		return false
 	}
-	if p.cfg.Redactor == nil {
+	if redactor == nil {
 		return true
 	}
-	if err := p.redact(x); err != nil {
+	if err := applyRedactor(x, redactor, p.cfg.Logger); err != nil {
 		p.counters.dropped.add("redaction", 1)
 		p.cfg.Logger.Debug("exchange dropped: it could not be redacted", "error", err)
 		return false
@@ -340,18 +349,18 @@ func (w *worker) choose(x *traffic.Exchange, s *inForce) bool {
 	return true
 }
 
-// redact also turns a panic of the redactor into an error: one odd exchange must not take the tap down, nor get by raw.
-func (p *Pipeline) redact(x *traffic.Exchange) (err error) {
+// applyRedactor also turns a panic of the redactor into an error: one odd exchange must not take the tap down, nor get by raw.
+func applyRedactor(x *traffic.Exchange, r redactor, log *slog.Logger) (err error) {
 	defer func() {
-		if r := recover(); r != nil {
+		if v := recover(); v != nil {
 			err = errRedactorPanic
-			p.cfg.Logger.Error("redactor failed; the exchange is dropped", "panic", r)
+			log.Error("redactor failed; the exchange is dropped", "panic", v)
 		}
 	}()
-	if err := p.cfg.Redactor.Exchange(x); err != nil {
+	if err := r.Exchange(x); err != nil {
 		return err
 	}
-	x.RulesDigest = p.cfg.Redactor.Digest()
+	x.RulesDigest = r.Digest()
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 	"github.com/reprise-io/reprise/internal/wire"
@@ -69,7 +70,7 @@ func exchange(method, target, session string) wire.Captured {
 }
 
 // everything is what a tap captures unless it is told otherwise.
-func everything() Settings { return Settings{Capture: true, Sample: All} }
+func everything() Settings { return Settings{Capture: true, Sample: sample.All} }
 
 // run offers the batches to a pipeline that captures everything and waits until it has worked them off.
 func run(t *testing.T, cfg PipelineConfig, k *keeper, batches ...[]wire.Captured) *Pipeline {
@@ -184,7 +185,7 @@ func TestOfferAfterTheEndIsCounted(t *testing.T) {
 }
 
 func TestSamplingKeepsSessionsWhole(t *testing.T) {
-	share, err := ParseShare("30%")
+	share, err := sample.ParseShare("30%")
 	require.NoError(t, err)
 	var batch []wire.Captured
 	for i := range 600 {
@@ -204,17 +205,17 @@ func TestSamplingKeepsSessionsWhole(t *testing.T) {
 }
 
 func TestSharesOnlyGrow(t *testing.T) {
-	last := Share(0)
+	last := sample.Share(0)
 	for _, s := range []string{"0%", "0.1%", "10%", "0.5", "99.9%", "100%"} {
-		share, err := ParseShare(s)
+		share, err := sample.ParseShare(s)
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, share, last, s)
 		last = share
 	}
-	require.True(t, All.keeps(math.MaxUint64))
-	require.False(t, Share(0).keeps(0))
+	require.True(t, sample.All.Keeps(math.MaxUint64))
+	require.False(t, sample.Share(0).Keeps(0))
 	for _, bad := range []string{"", "x", "-1%", "101%", "2", "NaN"} {
-		_, err := ParseShare(bad)
+		_, err := sample.ParseShare(bad)
 		require.Error(t, err, bad)
 	}
 }

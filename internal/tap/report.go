@@ -22,6 +22,7 @@ type reporter struct {
 	report   *reprisev1.TapReport // counters, settings and final are set for each record
 	counters *Counters
 	board    *board
+	pipeline *Pipeline
 	guarding *protector
 	writer   *topic.Writer
 }
@@ -41,9 +42,6 @@ func newReporter(t *Tap, sources []Source) *reporter {
 		HostId:          HostID(),
 		StartedUnixNano: uint64(time.Now().UnixNano()),
 	}
-	if t.opts.Redactor != nil {
-		r.RulesDigest = t.opts.Redactor.Digest()
-	}
 	var kinds []string
 	for _, src := range sources {
 		if kind := src.Kind.String(); !slices.Contains(kinds, kind) {
@@ -56,7 +54,7 @@ func newReporter(t *Tap, sources []Source) *reporter {
 		r.ResponseWaitNano = max(r.ResponseWaitNano, uint64(src.ResponseWait))
 	}
 	r.Source = strings.Join(kinds, ",")
-	return &reporter{report: r, counters: t.pipeline.Counters(), board: t.board, guarding: t.guarding, writer: t.control}
+	return &reporter{report: r, counters: t.pipeline.Counters(), board: t.board, pipeline: t.pipeline, guarding: t.guarding, writer: t.control}
 }
 
 // run reports at once, then periodically and when settings change, until ctx ends.
@@ -78,6 +76,7 @@ func (r *reporter) run(ctx context.Context) {
 func (r *reporter) write(final bool) {
 	r.report.Final, r.report.Counters, r.report.Settings = final, r.counters.Report(), r.board.report()
 	r.report.SelfProtection = r.guarding.report()
+	r.report.Rules, r.report.RulesDigest = r.board.rules().report(), r.pipeline.digest()
 	author := control.Author{Writer: fmt.Sprintf("tap %s pid %d", r.report.GetHost(), os.Getpid()), Time: time.Now()}
 	record := author.Report(r.report)
 	r.writer.Put(&topic.Record{Key: []byte(record.Key), Value: record.Value, Time: author.Time})

@@ -12,16 +12,22 @@ import (
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/sample"
+	"github.com/reprise-io/reprise/internal/traffic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
 // Settings are what of a tap can be changed while it runs. The zero value captures nothing.
 type Settings struct {
 	Capture   bool // false: traffic passes, nothing is recorded
-	Sample    Share
+	Sample    sample.Share
 	Include   []string // filters; none: everything
 	Exclude   []string // filters; stronger than Include
 	RateLimit float64  // exchanges a second; 0: no limit
+
+	// What no command changes.
+	SampleBy sample.Unit // "": by session
+	Rules    *Rules      // nil: there is no rules file
 }
 
 // The verbs of commands to taps, one for each of the Settings.
@@ -48,7 +54,7 @@ func (s *Settings) set(verb, argument string) error {
 		}
 		return err
 	case verbSample:
-		share, err := ParseShare(argument)
+		share, err := sample.ParseShare(argument)
 		if err == nil {
 			s.Sample = share
 		}
@@ -211,6 +217,7 @@ func (s *Settings) proto() *reprisev1.TapSettings {
 type inForce struct {
 	Settings
 	filter *filter.Set // nil: everything
+	rules  *filter.Set // of the rules file; nil: everything
 	limit  *limiter
 }
 
@@ -230,5 +237,32 @@ func (s Settings) compile(old *inForce) (*inForce, error) {
 		}
 		f.filter = set
 	}
+	if f.SampleBy == "" {
+		f.SampleBy = sample.BySession
+	}
+	if s.Rules != nil {
+		f.rules = s.Rules.Filter
+	}
 	return f, nil
+}
+
+// closed names why nothing is recorded; empty: it is.
+func (f *inForce) closed() string {
+	switch {
+	case !f.Capture:
+		return reasonCaptureOff
+	case f.Rules != nil && f.Rules.Unknown:
+		return reasonBadRules
+	}
+	return ""
+}
+
+// keeps reports whether the filters want x.
+func (f *inForce) keeps(x *traffic.Exchange) bool {
+	for _, set := range []*filter.Set{f.filter, f.rules} {
+		if keep, _ := set.Keep(x); !keep {
+			return false
+		}
+	}
+	return true
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/wire"
 )
 
@@ -25,9 +26,9 @@ func TestArgumentsComeBackAsTheyWere(t *testing.T) {
 	require.Equal(t, s, got)
 }
 
-func mustShare(t *testing.T, s string) Share {
+func mustShare(t *testing.T, s string) sample.Share {
 	t.Helper()
-	share, err := ParseShare(s)
+	share, err := sample.ParseShare(s)
 	require.NoError(t, err)
 	return share
 }

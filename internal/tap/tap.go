@@ -11,6 +11,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/filter"
 	"github.com/reprise-io/reprise/internal/meter"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -32,10 +33,9 @@ type Options struct {
 	MaxRSS    MaxRSS
 	Bounds    meter.Bounds // of the process, which the two are about
 	Workers   int
-	Settings  Settings // what can be changed later
-	SampleBy  Unit
-	Redactor  redactor // nil: stored as captured
-	Filter    chooser  // of an import, which has no other settings; nil: everything
+	Settings  Settings      // what can be changed later
+	Redactor  redactor      // nil: stored as captured
+	Filters   []*filter.Set // of an import, which has no other settings: all must want an exchange
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
@@ -114,7 +114,7 @@ func New(o Options) (*Tap, error) {
 		return nil, err
 	}
 	t.pipeline = NewPipeline(PipelineConfig{
-		TapID: t.id, SampleBy: o.SampleBy, Redactor: o.Redactor, Writer: t.records, Budget: t.budget, Workers: o.Workers,
+		TapID: t.id, Redactor: o.Redactor, Writer: t.records, Budget: t.budget, Workers: o.Workers,
 		Hold: commandsWait, Logger: o.Logger,
 	})
 	if o.SpoolDir != "" {
@@ -147,6 +147,7 @@ func (t *Tap) register() error {
 		gauge("reprise_tap_memory_max_bytes", "Bytes that capture may hold (--memory-max).", func() int64 { return t.opts.MemoryMax }),
 		t.pipeline.counters.Register(t.opts.Registerer),
 		t.guarding.register(t.opts.Registerer),
+		t.board.register(t.opts.Registerer),
 	)
 	if s := t.spill; s != nil {
 		err = errors.Join(

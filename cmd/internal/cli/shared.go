@@ -20,6 +20,7 @@ type Shared struct {
 	TopicPrefix string
 	Security    topic.SecurityOptions
 	RedactKey   string // "env:NAME" or "file:PATH"; empty: random
+	Rules       string // path of the rules file; empty: none
 	Admin       string // address of metrics and health; empty: off
 	Pprof       bool
 	LogFormat   string
@@ -42,6 +43,15 @@ func (s *Shared) AddAdmin(fs *pflag.FlagSet) {
 func (s *Shared) AddRedactKey(fs *pflag.FlagSet) {
 	fs.StringVar(&s.RedactKey, "redact-key", "",
 		"key of the pseudonyms, as env:NAME or file:PATH; absent: random, so that sessions of different taps do not join")
+}
+
+// rulesEnv names the rules file where --rules does not.
+const rulesEnv = "REPRISE_RULES"
+
+// AddRules adds --rules.
+func (s *Shared) AddRules(fs *pflag.FlagSet) {
+	fs.StringVar(&s.Rules, "rules", os.Getenv(rulesEnv), "YAML `FILE` of rules, see inspect rules --help (env "+rulesEnv+")")
+	fs.Lookup("rules").DefValue = "" // of the program, not of this environment
 }
 
 // Level reads --log-level.

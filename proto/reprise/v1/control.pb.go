@@ -211,8 +211,10 @@ type TapReport struct {
 	Settings *TapSettings `protobuf:"bytes,13,opt,name=settings,proto3" json:"settings,omitempty"`
 	// Capture has switched itself off, although the settings say on. Absent: it has not.
 	SelfProtection *SelfProtection `protobuf:"bytes,14,opt,name=self_protection,json=selfProtection,proto3" json:"self_protection,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The rules file. Absent: there is none.
+	Rules         *TapRules `protobuf:"bytes,15,opt,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TapReport) Reset() {
@@ -343,6 +345,173 @@ func (x *TapReport) GetSelfProtection() *SelfProtection {
 	return nil
 }
 
+func (x *TapReport) GetRules() *TapRules {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+// How a tap stands to its rules file.
+type TapRules struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// As the file says.
+	Version uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Of what the file means.
+	Digest       []byte `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
+	ReadUnixNano uint64 `protobuf:"fixed64,4,opt,name=read_unix_nano,json=readUnixNano,proto3" json:"read_unix_nano,omitempty"`
+	// What is wrong with the file as it is now. Empty: nothing is, and the above is of it; otherwise of the one before.
+	Flaw string `protobuf:"bytes,5,opt,name=flaw,proto3" json:"flaw,omitempty"`
+	// It has never been good, so that nothing is recorded.
+	Unknown       bool         `protobuf:"varint,6,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	Counts        []*RuleCount `protobuf:"bytes,7,rep,name=counts,proto3" json:"counts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TapRules) Reset() {
+	*x = TapRules{}
+	mi := &file_reprise_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TapRules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TapRules) ProtoMessage() {}
+
+func (x *TapRules) ProtoReflect() protoreflect.Message {
+	mi := &file_reprise_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TapRules.ProtoReflect.Descriptor instead.
+func (*TapRules) Descriptor() ([]byte, []int) {
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TapRules) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *TapRules) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *TapRules) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *TapRules) GetReadUnixNano() uint64 {
+	if x != nil {
+		return x.ReadUnixNano
+	}
+	return 0
+}
+
+func (x *TapRules) GetFlaw() string {
+	if x != nil {
+		return x.Flaw
+	}
+	return ""
+}
+
+func (x *TapRules) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+func (x *TapRules) GetCounts() []*RuleCount {
+	if x != nil {
+		return x.Counts
+	}
+	return nil
+}
+
+// How many exchanges a rule has decided about, since the file was read.
+type RuleCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "include" or "exclude".
+	List string `protobuf:"bytes,1,opt,name=list,proto3" json:"list,omitempty"`
+	// The rule's name, else its place in the list, from 1.
+	Rule          string `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	Decided       uint64 `protobuf:"varint,3,opt,name=decided,proto3" json:"decided,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RuleCount) Reset() {
+	*x = RuleCount{}
+	mi := &file_reprise_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RuleCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RuleCount) ProtoMessage() {}
+
+func (x *RuleCount) ProtoReflect() protoreflect.Message {
+	mi := &file_reprise_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RuleCount.ProtoReflect.Descriptor instead.
+func (*RuleCount) Descriptor() ([]byte, []int) {
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RuleCount) GetList() string {
+	if x != nil {
+		return x.List
+	}
+	return ""
+}
+
+func (x *RuleCount) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *RuleCount) GetDecided() uint64 {
+	if x != nil {
+		return x.Decided
+	}
+	return 0
+}
+
 // Why a tap does not capture: it used more than it is to, and leaves the rest to the traffic.
 type SelfProtection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -358,7 +527,7 @@ type SelfProtection struct {
 
 func (x *SelfProtection) Reset() {
 	*x = SelfProtection{}
-	mi := &file_reprise_v1_control_proto_msgTypes[2]
+	mi := &file_reprise_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -370,7 +539,7 @@ func (x *SelfProtection) String() string {
 func (*SelfProtection) ProtoMessage() {}
 
 func (x *SelfProtection) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[2]
+	mi := &file_reprise_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -383,7 +552,7 @@ func (x *SelfProtection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelfProtection.ProtoReflect.Descriptor instead.
 func (*SelfProtection) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SelfProtection) GetCause() string {
@@ -434,7 +603,7 @@ type TapSettings struct {
 
 func (x *TapSettings) Reset() {
 	*x = TapSettings{}
-	mi := &file_reprise_v1_control_proto_msgTypes[3]
+	mi := &file_reprise_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -446,7 +615,7 @@ func (x *TapSettings) String() string {
 func (*TapSettings) ProtoMessage() {}
 
 func (x *TapSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[3]
+	mi := &file_reprise_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -459,7 +628,7 @@ func (x *TapSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapSettings.ProtoReflect.Descriptor instead.
 func (*TapSettings) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TapSettings) GetCapture() bool {
@@ -527,7 +696,7 @@ type TapCommand struct {
 
 func (x *TapCommand) Reset() {
 	*x = TapCommand{}
-	mi := &file_reprise_v1_control_proto_msgTypes[4]
+	mi := &file_reprise_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +708,7 @@ func (x *TapCommand) String() string {
 func (*TapCommand) ProtoMessage() {}
 
 func (x *TapCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[4]
+	mi := &file_reprise_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +721,7 @@ func (x *TapCommand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TapCommand.ProtoReflect.Descriptor instead.
 func (*TapCommand) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TapCommand) GetCommand() *Command {
@@ -610,7 +779,7 @@ type Counters struct {
 
 func (x *Counters) Reset() {
 	*x = Counters{}
-	mi := &file_reprise_v1_control_proto_msgTypes[5]
+	mi := &file_reprise_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +791,7 @@ func (x *Counters) String() string {
 func (*Counters) ProtoMessage() {}
 
 func (x *Counters) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[5]
+	mi := &file_reprise_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +804,7 @@ func (x *Counters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counters.ProtoReflect.Descriptor instead.
 func (*Counters) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Counters) GetSeen() uint64 {
@@ -739,7 +908,7 @@ type RunSpec struct {
 
 func (x *RunSpec) Reset() {
 	*x = RunSpec{}
-	mi := &file_reprise_v1_control_proto_msgTypes[6]
+	mi := &file_reprise_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +920,7 @@ func (x *RunSpec) String() string {
 func (*RunSpec) ProtoMessage() {}
 
 func (x *RunSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[6]
+	mi := &file_reprise_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +933,7 @@ func (x *RunSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunSpec.ProtoReflect.Descriptor instead.
 func (*RunSpec) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RunSpec) GetRun() string {
@@ -884,7 +1053,7 @@ type PartitionWindow struct {
 
 func (x *PartitionWindow) Reset() {
 	*x = PartitionWindow{}
-	mi := &file_reprise_v1_control_proto_msgTypes[7]
+	mi := &file_reprise_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1065,7 @@ func (x *PartitionWindow) String() string {
 func (*PartitionWindow) ProtoMessage() {}
 
 func (x *PartitionWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[7]
+	mi := &file_reprise_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1078,7 @@ func (x *PartitionWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionWindow.ProtoReflect.Descriptor instead.
 func (*PartitionWindow) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PartitionWindow) GetPartition() int32 {
@@ -954,7 +1123,7 @@ type TimeBase struct {
 
 func (x *TimeBase) Reset() {
 	*x = TimeBase{}
-	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	mi := &file_reprise_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1135,7 @@ func (x *TimeBase) String() string {
 func (*TimeBase) ProtoMessage() {}
 
 func (x *TimeBase) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[8]
+	mi := &file_reprise_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1148,7 @@ func (x *TimeBase) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimeBase.ProtoReflect.Descriptor instead.
 func (*TimeBase) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TimeBase) GetRun() string {
@@ -1048,7 +1217,7 @@ type CaptureGap struct {
 
 func (x *CaptureGap) Reset() {
 	*x = CaptureGap{}
-	mi := &file_reprise_v1_control_proto_msgTypes[9]
+	mi := &file_reprise_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1229,7 @@ func (x *CaptureGap) String() string {
 func (*CaptureGap) ProtoMessage() {}
 
 func (x *CaptureGap) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[9]
+	mi := &file_reprise_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1242,7 @@ func (x *CaptureGap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaptureGap.ProtoReflect.Descriptor instead.
 func (*CaptureGap) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CaptureGap) GetFromUnixNano() uint64 {
@@ -1120,7 +1289,7 @@ type ReplicaReport struct {
 
 func (x *ReplicaReport) Reset() {
 	*x = ReplicaReport{}
-	mi := &file_reprise_v1_control_proto_msgTypes[10]
+	mi := &file_reprise_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1301,7 @@ func (x *ReplicaReport) String() string {
 func (*ReplicaReport) ProtoMessage() {}
 
 func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[10]
+	mi := &file_reprise_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1314,7 @@ func (x *ReplicaReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaReport.ProtoReflect.Descriptor instead.
 func (*ReplicaReport) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReplicaReport) GetRun() string {
@@ -1261,7 +1430,7 @@ type RunEnd struct {
 
 func (x *RunEnd) Reset() {
 	*x = RunEnd{}
-	mi := &file_reprise_v1_control_proto_msgTypes[11]
+	mi := &file_reprise_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1442,7 @@ func (x *RunEnd) String() string {
 func (*RunEnd) ProtoMessage() {}
 
 func (x *RunEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[11]
+	mi := &file_reprise_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1455,7 @@ func (x *RunEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunEnd.ProtoReflect.Descriptor instead.
 func (*RunEnd) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RunEnd) GetRun() string {
@@ -1341,7 +1510,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_reprise_v1_control_proto_msgTypes[12]
+	mi := &file_reprise_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +1522,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[12]
+	mi := &file_reprise_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1535,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Command) GetId() string {
@@ -1427,7 +1596,7 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\arun_end\x18\x06 \x01(\v2\x12.reprise.v1.RunEndH\x00R\x06runEnd\x12/\n" +
 	"\acommand\x18\a \x01(\v2\x13.reprise.v1.CommandH\x00R\acommand\x12B\n" +
 	"\x0ereplica_report\x18\b \x01(\v2\x19.reprise.v1.ReplicaReportH\x00R\rreplicaReportB\x06\n" +
-	"\x04kind\"\xee\x03\n" +
+	"\x04kind\"\x9a\x04\n" +
 	"\tTapReport\x12\x15\n" +
 	"\x06tap_id\x18\x01 \x01(\fR\x05tapId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1443,7 +1612,20 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\x05final\x18\v \x01(\bR\x05final\x120\n" +
 	"\bcounters\x18\f \x01(\v2\x14.reprise.v1.CountersR\bcounters\x123\n" +
 	"\bsettings\x18\r \x01(\v2\x17.reprise.v1.TapSettingsR\bsettings\x12C\n" +
-	"\x0fself_protection\x18\x0e \x01(\v2\x1a.reprise.v1.SelfProtectionR\x0eselfProtection\"z\n" +
+	"\x0fself_protection\x18\x0e \x01(\v2\x1a.reprise.v1.SelfProtectionR\x0eselfProtection\x12*\n" +
+	"\x05rules\x18\x0f \x01(\v2\x14.reprise.v1.TapRulesR\x05rules\"\xd3\x01\n" +
+	"\bTapRules\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest\x12$\n" +
+	"\x0eread_unix_nano\x18\x04 \x01(\x06R\freadUnixNano\x12\x12\n" +
+	"\x04flaw\x18\x05 \x01(\tR\x04flaw\x12\x18\n" +
+	"\aunknown\x18\x06 \x01(\bR\aunknown\x12-\n" +
+	"\x06counts\x18\a \x03(\v2\x15.reprise.v1.RuleCountR\x06counts\"M\n" +
+	"\tRuleCount\x12\x12\n" +
+	"\x04list\x18\x01 \x01(\tR\x04list\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x18\n" +
+	"\adecided\x18\x03 \x01(\x04R\adecided\"z\n" +
 	"\x0eSelfProtection\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x14\n" +
@@ -1576,43 +1758,47 @@ func file_reprise_v1_control_proto_rawDescGZIP() []byte {
 	return file_reprise_v1_control_proto_rawDescData
 }
 
-var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_reprise_v1_control_proto_goTypes = []any{
 	(*Control)(nil),         // 0: reprise.v1.Control
 	(*TapReport)(nil),       // 1: reprise.v1.TapReport
-	(*SelfProtection)(nil),  // 2: reprise.v1.SelfProtection
-	(*TapSettings)(nil),     // 3: reprise.v1.TapSettings
-	(*TapCommand)(nil),      // 4: reprise.v1.TapCommand
-	(*Counters)(nil),        // 5: reprise.v1.Counters
-	(*RunSpec)(nil),         // 6: reprise.v1.RunSpec
-	(*PartitionWindow)(nil), // 7: reprise.v1.PartitionWindow
-	(*TimeBase)(nil),        // 8: reprise.v1.TimeBase
-	(*CaptureGap)(nil),      // 9: reprise.v1.CaptureGap
-	(*ReplicaReport)(nil),   // 10: reprise.v1.ReplicaReport
-	(*RunEnd)(nil),          // 11: reprise.v1.RunEnd
-	(*Command)(nil),         // 12: reprise.v1.Command
-	nil,                     // 13: reprise.v1.Counters.DroppedEntry
+	(*TapRules)(nil),        // 2: reprise.v1.TapRules
+	(*RuleCount)(nil),       // 3: reprise.v1.RuleCount
+	(*SelfProtection)(nil),  // 4: reprise.v1.SelfProtection
+	(*TapSettings)(nil),     // 5: reprise.v1.TapSettings
+	(*TapCommand)(nil),      // 6: reprise.v1.TapCommand
+	(*Counters)(nil),        // 7: reprise.v1.Counters
+	(*RunSpec)(nil),         // 8: reprise.v1.RunSpec
+	(*PartitionWindow)(nil), // 9: reprise.v1.PartitionWindow
+	(*TimeBase)(nil),        // 10: reprise.v1.TimeBase
+	(*CaptureGap)(nil),      // 11: reprise.v1.CaptureGap
+	(*ReplicaReport)(nil),   // 12: reprise.v1.ReplicaReport
+	(*RunEnd)(nil),          // 13: reprise.v1.RunEnd
+	(*Command)(nil),         // 14: reprise.v1.Command
+	nil,                     // 15: reprise.v1.Counters.DroppedEntry
 }
 var file_reprise_v1_control_proto_depIdxs = []int32{
 	1,  // 0: reprise.v1.Control.tap_report:type_name -> reprise.v1.TapReport
-	6,  // 1: reprise.v1.Control.run_spec:type_name -> reprise.v1.RunSpec
-	8,  // 2: reprise.v1.Control.time_base:type_name -> reprise.v1.TimeBase
-	11, // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
-	12, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
-	10, // 5: reprise.v1.Control.replica_report:type_name -> reprise.v1.ReplicaReport
-	5,  // 6: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
-	3,  // 7: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
-	2,  // 8: reprise.v1.TapReport.self_protection:type_name -> reprise.v1.SelfProtection
-	4,  // 9: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
-	12, // 10: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
-	13, // 11: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
-	7,  // 12: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
-	9,  // 13: reprise.v1.TimeBase.gaps:type_name -> reprise.v1.CaptureGap
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	8,  // 1: reprise.v1.Control.run_spec:type_name -> reprise.v1.RunSpec
+	10, // 2: reprise.v1.Control.time_base:type_name -> reprise.v1.TimeBase
+	13, // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
+	14, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
+	12, // 5: reprise.v1.Control.replica_report:type_name -> reprise.v1.ReplicaReport
+	7,  // 6: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
+	5,  // 7: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
+	4,  // 8: reprise.v1.TapReport.self_protection:type_name -> reprise.v1.SelfProtection
+	2,  // 9: reprise.v1.TapReport.rules:type_name -> reprise.v1.TapRules
+	3,  // 10: reprise.v1.TapRules.counts:type_name -> reprise.v1.RuleCount
+	6,  // 11: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
+	14, // 12: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
+	15, // 13: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
+	9,  // 14: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
+	11, // 15: reprise.v1.TimeBase.gaps:type_name -> reprise.v1.CaptureGap
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_reprise_v1_control_proto_init() }
@@ -1628,14 +1814,14 @@ func file_reprise_v1_control_proto_init() {
 		(*Control_Command)(nil),
 		(*Control_ReplicaReport)(nil),
 	}
-	file_reprise_v1_control_proto_msgTypes[10].OneofWrappers = []any{}
+	file_reprise_v1_control_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reprise_v1_control_proto_rawDesc), len(file_reprise_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

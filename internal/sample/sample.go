@@ -1,4 +1,6 @@
-package tap
+// Package sample chooses a share of the traffic: by a hash of what is to be kept whole, so that the same sessions are kept
+// everywhere, and those that a smaller share keeps by a larger one too.
+package sample
 
 import (
 	"crypto/sha256"
@@ -8,8 +10,6 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -46,8 +46,8 @@ func (s Share) String() string {
 	return strconv.FormatFloat(float64(s)/math.MaxUint64*100, 'g', 6, 64) + "%"
 }
 
-// keeps reports whether a hash falls into the share.
-func (s Share) keeps(hash uint64) bool { return s == All || hash < uint64(s) }
+// Keeps reports whether a hash falls into the share.
+func (s Share) Keeps(hash uint64) bool { return s == All || hash < uint64(s) }
 
 // Unit is what sampling keeps or leaves whole.
 type Unit string
@@ -68,9 +68,9 @@ func ParseUnit(s string) (Unit, error) {
 	return "", fault.BadUsage(fmt.Sprintf("bad --sample-by %q", s), "", "session, connection or request")
 }
 
-// sampleHash hashes the unit that x belongs to. The session is a keyed pseudonym already, so the hash is keyed too, and
+// Hash hashes the unit that x belongs to. The session is a keyed pseudonym already, so the hash is keyed too, and
 // the same on every tap that has the key. Connections are told apart by the tap's id; a request's hash is random.
-func sampleHash(x *traffic.Exchange, by Unit, tap [16]byte) uint64 {
+func Hash(x *traffic.Exchange, by Unit, tap [16]byte) uint64 {
 	var unit [64]byte
 	b := append(unit[:0], "sample\x00"...)
 	switch {
@@ -83,28 +83,4 @@ func sampleHash(x *traffic.Exchange, by Unit, tap [16]byte) uint64 {
 	}
 	sum := sha256.Sum256(b)
 	return binary.BigEndian.Uint64(sum[:8])
-}
-
-// limiter lets rate exchanges a second through, with a burst of one second, or of one exchange if that takes longer. Rate 0
-// lets all through.
-type limiter struct {
-	rate float64
-	next atomic.Int64 // Unix ns up to which the rate is spent
-}
-
-func (l *limiter) allow(now time.Time) bool {
-	if l.rate <= 0 {
-		return true
-	}
-	step := int64(min(float64(time.Second)/l.rate, float64(24*time.Hour)))
-	for {
-		next := l.next.Load()
-		from := max(next, now.UnixNano()-max(int64(time.Second), step))
-		if from+step > now.UnixNano() {
-			return false
-		}
-		if l.next.CompareAndSwap(next, from+step) {
-			return true
-		}
-	}
 }

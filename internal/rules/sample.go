@@ -1,0 +1,22 @@
+package rules
+
+import (
+	"github.com/reprise-io/reprise/internal/sample"
+	"github.com/reprise-io/reprise/internal/yamlfile"
+)
+
+// Sample is the section that chooses a share of what the filters want. It is the tap's: a replayer sends what was recorded.
+type Sample struct {
+	Rate string `yaml:"rate" default:"100%" doc:"share of the traffic: 10%, or 0.1"`
+	By   string `yaml:"by" enum:"session,connection,request" default:"session" doc:"what is kept whole"`
+}
+
+// Check implements yamlfile.Checker.
+func (s *Sample) Check(f *yamlfile.File) {
+	if s.Rate == "" {
+		return
+	}
+	if _, err := sample.ParseShare(s.Rate); err != nil {
+		f.At(&s.Rate, "%s", err)
+	}
+}

@@ -1,0 +1,4 @@
+package rules
+
+// Session is the section that keeps sessions going. It has no keys yet.
+type Session struct{}
