@@ -104,7 +104,7 @@ func TestOneIsAListOfOne(t *testing.T) {
 
 func TestFlawsHaveTheirPlaces(t *testing.T) {
 	for text, want := range map[string][]string{
-		"nmae: x\n":                           {`:1:1: unknown key "nmae": did you mean name?`, `:1:1: name is missing`},
+		"naem: x\n":                           {`:1:1: unknown key "naem": did you mean name?`, `:1:1: name is missing`},
 		"name: x\nmode: of\n":                 {`:2:7: mode cannot be "of": did you mean on?`},
 		"name: x\nsize: 70000\n":              {`:2:7: size: 70000 is too large`},
 		"name: x\nsize: -1\n":                 {`:2:7: size cannot be "-1": want a whole number from 0 on`},
