@@ -131,6 +131,20 @@ func (k *Rekeyer) Request(x *traffic.Exchange, clone, loop uint32) (swaps []Swap
 	return swaps, err
 }
 
+// Response returns the answer of x as a clone's request would have had it: the same pseudonyms replaced in the same way. x stays as it is;
+// it has one.
+func (k *Rekeyer) Response(x *traffic.Exchange, clone, loop uint32) (*traffic.Response, error) {
+	res := *x.Response
+	res.Headers, res.Trailers = slices.Clone(res.Headers), slices.Clone(res.Trailers)
+	err := k.r.run(func(p *pass) error {
+		p.who, p.request, p.swaps = uint64(clone), uint64(loop)<<32|uint64(clone), nil
+		p.list(x.Redactions)
+		p.response(&res)
+		return p.err
+	})
+	return &res, err
+}
+
 // maxPathPattern bounds the segments of Identity.Path.
 const maxPathPattern = 32
 

@@ -93,7 +93,7 @@ func ownValues(all []traffic.Difference, swaps []redact.Swap) (left []traffic.Di
 	for _, d := range all {
 		own := false
 		for _, s := range swaps {
-			if own = bytes.Contains(d.Recorded, s.Was) && bytes.Equal(bytes.ReplaceAll(d.Recorded, s.Was, s.Is), d.Got); own {
+			if own = swapped(d, s); own {
 				break
 			}
 		}
@@ -105,6 +105,23 @@ func ownValues(all []traffic.Difference, swaps []redact.Swap) (left []traffic.Di
 		}
 	}
 	return left, unsure
+}
+
+// swapped reports whether nothing but a swap makes the difference. Long values are shown up to a bound.
+func swapped(d traffic.Difference, s redact.Swap) bool {
+	if bytes.Contains(d.Recorded, s.Was) && bytes.Equal(bytes.ReplaceAll(d.Recorded, s.Was, s.Is), d.Got) {
+		return true
+	}
+	was, cutWas := bytes.CutSuffix(d.Recorded, []byte("…"))
+	is, cutIs := bytes.CutSuffix(d.Got, []byte("…"))
+	same := func(shown, value []byte, cut bool) bool {
+		shown = bytes.TrimPrefix(shown, []byte(`"`))
+		if cut {
+			return len(shown) > 0 && bytes.HasPrefix(value, shown)
+		}
+		return bytes.Equal(bytes.TrimSuffix(shown, []byte(`"`)), value)
+	}
+	return (cutWas || cutIs) && same(was, s.Was, cutWas) && same(is, s.Is, cutIs)
 }
 
 // ParseCloneID reads a value of --clone-id: "header:X-User-Id", "field:user_id" or "path:/users/*".

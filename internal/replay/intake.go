@@ -260,6 +260,9 @@ func (t *intake) forget(ids []int32) {
 	for _, id := range ids {
 		delete(t.assigned, id)
 	}
+	if !t.volley.stopping.Load() { // the others go on with them, without what is known here
+		t.sieve.dresser.forget(ids)
+	}
 }
 
 // commit stores how far the partitions are, where that is news.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/rewrite"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -29,19 +30,23 @@ const pendingOverhead = 256
 
 // item is one exchange on its way from the topic to the target.
 type item struct {
-	step   schedule.Step[*item] // its place in the order; Value is the item itself
-	x      traffic.Exchange     // aliases the fetched batch
-	part   *partition
-	offset int64
-	clone  uint32
-	copies int        // of the offset that it stands for: all of them until they are told apart
-	shot   *fire.Shot // nil in a plan
-	due    time.Time  // zero: as soon as possible
-	bytes  int
-	begun  bool          // the pacing thread has written it; it is counted by part as being fired
-	swaps  []redact.Swap // that made the clone's identity
-	conn   []byte        // backs step.Connection
-	user   []byte        // backs step.Session of a clone
+	step      schedule.Step[*item] // its place in the order; Value is the item itself
+	x         traffic.Exchange     // aliases the fetched batch
+	part      *partition
+	offset    int64
+	clone     uint32
+	copies    int        // of the offset that it stands for: all of them until they are told apart
+	shot      *fire.Shot // nil in a plan
+	due       time.Time  // zero: as soon as possible
+	bytes     int
+	begun     bool                  // the pacing thread has written it; it is counted by part as being fired
+	swaps     []redact.Swap         // that made the clone's identity
+	sent      traffic.Request       // what the target gets; the recorded one is in x
+	trip      *rewrite.Trip         // what its session knows of it; nil: nothing depends on answers
+	ticket    rewrite.Ticket[*item] // that others wait by
+	waitedOut bool                  // it waited for a value that did not come
+	conn      []byte                // backs step.Connection
+	user      []byte                // backs step.Session of a clone
 }
 
 // items keeps used items, with the slices they hold, for the next ones. The zero value is ready.
@@ -58,6 +63,7 @@ func (p *items) get() *item {
 
 func (p *items) put(it *item) {
 	it.part, it.shot, it.due, it.begun, it.clone, it.copies, it.swaps = nil, nil, time.Time{}, false, 0, 0, nil
+	it.sent, it.trip, it.ticket, it.waitedOut = traffic.Request{}, nil, rewrite.Ticket[*item]{}, false
 	p.pool.Put(it)
 }
 

@@ -28,6 +28,9 @@ import (
 //	reprise_replay_in_flight                  senders at work
 //	reprise_replay_look_ahead_bytes           read and not due yet
 //	reprise_replay_reordered_total            left the look-ahead before their turn was certain
+//	reprise_replay_sessions                   sessions that are remembered
+//	reprise_replay_session_events_total{event}  extracted, changed, missing, timed_out, evicted, lost
+//	reprise_replay_tokens_total{result}       got, failed
 type metrics struct {
 	read, resumed, gone, givenUp        prometheus.Counter
 	firedBy                             [traffic.BodyChanged + 1]prometheus.Counter // by verdict; 0: failed
@@ -35,6 +38,7 @@ type metrics struct {
 	lag                                 prometheus.Gauge
 	lateness, target, fetched           prometheus.Histogram
 	inFlight, lookAheadBytes, reordered func() float64
+	sessions                            func() float64
 }
 
 // reasonCounter remembers the counter of each reason: looking a label up for every exchange would cost more.
@@ -103,7 +107,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		gone:    counter("reprise_replay_gone_total", "Offsets of the run that were not in Kafka any more."),
 		givenUp: counter("reprise_replay_given_up_total", "Exchanges that were committed and not fired (--delivery at-most-once)."),
 		refused: newReasonCounter(reg, "reprise_replay_refused_total", "Exchanges left out by a safety guard.",
-			fire.WriteNotAllowed, fire.AuthorityIsTarget, fire.TargetIsProduction, fire.BadFlags, fire.UnsafeBytes, fire.NoTarget, redactionFailed),
+			fire.WriteNotAllowed, fire.AuthorityIsTarget, fire.TargetIsProduction, fire.BadFlags, fire.UnsafeBytes, fire.NoTarget, redactionFailed,
+			rewriteFailed, sessionValueLate, credentialFailed),
 		skipped: newReasonCounter(reg, "reprise_replay_skipped_total", "Exchanges left out by a rule.",
 			append(flags, outsideWindow, filtered, filterFailed, soughtPast)...),
 		lateBy: newReasonCounter(reg, "reprise_replay_late_total", "Exchanges left out because late or stale.", tooLate, stale),
@@ -129,12 +134,43 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}{
 		{"reprise_replay_in_flight", "Senders at work.", &m.inFlight},
 		{"reprise_replay_look_ahead_bytes", "Bytes read and not due yet.", &m.lookAheadBytes},
+		{"reprise_replay_sessions", "Sessions whose values from the target are remembered.", &m.sessions},
 		{"reprise_replay_reordered_total", "Exchanges that left the look-ahead before their turn was certain.", &m.reordered},
 	} {
 		*g.read = func() float64 { return 0 }
 		register(reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return (*g.read)() }))
 	}
 	return m
+}
+
+// watchSessions registers what is counted about sessions and tokens.
+func watchSessions(reg prometheus.Registerer, c *sessionCounters, credentials []*minted) {
+	counter := func(name, help, label, value string, read func() uint64) {
+		register(reg, prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: name, Help: help, ConstLabels: prometheus.Labels{label: value},
+		}, func() float64 { return float64(read()) }))
+	}
+	for event, read := range map[string]func() uint64{
+		"extracted": c.Extracted.Load, "changed": c.Changed.Load, "missing": c.Missing.Load, "timed_out": c.timedOut.Load,
+		"evicted": c.Evicted.Load, "lost": c.Lost.Load,
+	} {
+		counter("reprise_replay_session_events_total", "What became of values that the target gave its sessions.", "event", event, read)
+	}
+	tokens := func(failed bool) func() uint64 {
+		return func() (n uint64) {
+			for _, m := range credentials {
+				got, not := m.source.Counts()
+				if failed {
+					got = not
+				}
+				n += got
+			}
+			return n
+		}
+	}
+	const help = "Tokens for the target that were asked for."
+	counter("reprise_replay_tokens_total", help, "result", "got", tokens(false))
+	counter("reprise_replay_tokens_total", help, "result", "failed", tokens(true))
 }
 
 func (m *metrics) fired(o *traffic.Outcome) {

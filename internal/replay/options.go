@@ -27,6 +27,7 @@ import (
 	"github.com/reprise-io/reprise/internal/filter"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/rewrite"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -127,6 +128,9 @@ type Options struct {
 	RemoveHeaders    []string
 	Host             string // "", "recorded" or a name
 
+	Rewrite rewrite.Rules  // the same for every request
+	Session SessionOptions // what depends on the target's answers
+
 	Order       schedule.OrderMode
 	OrderWait   time.Duration
 	Late        LatePolicy
@@ -215,6 +219,9 @@ func (o *Options) check() error {
 		return err
 	}
 	if err := o.checkLoops(); err != nil {
+		return err
+	}
+	if err := o.checkSession(); err != nil {
 		return err
 	}
 	switch {

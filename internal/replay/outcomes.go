@@ -27,6 +27,7 @@ type outcomes struct {
 	metrics  *metrics
 	redactor *redact.Redactor
 	comparer compare.Comparer
+	dresser  *dresser
 	results  *results // nil: none are stored
 }
 
@@ -70,15 +71,22 @@ func (c *outcomes) judge(it *item, res *traffic.Response) (traffic.Verdict, []tr
 		if _, err := c.redactor.Response(res); err != nil {
 			res.Headers, res.Trailers, res.Body = nil, nil, nil // its size stays: the status alone is compared
 		}
+		c.dresser.mask(res)
 	}
-	if it.clone == 0 {
-		return c.comparer.Compare(x, res)
+	comparer := c.comparer
+	if it.clone > 0 {
+		comparer = compare.Comparer{OtherUser: true}
 	}
-	verdict, differences := compare.Comparer{OtherUser: true}.Compare(x, res)
+	verdict, left := comparer.Compare(x, res)
 	if verdict != traffic.BodyChanged {
-		return verdict, differences
+		return verdict, left
 	}
-	left, unsure := ownValues(differences, it.swaps)
+	left, unsure := c.dresser.ownValues(it, res, left)
+	if it.clone > 0 {
+		var also bool
+		left, also = ownValues(left, it.swaps)
+		unsure = unsure || also
+	}
 	switch {
 	case len(left) > 0:
 		return verdict, left

@@ -140,6 +140,7 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	if s.sender != nil {
 		defer s.sender.Close()
 	}
+	s.dresser = newDresser(&o, s, nil, new(sessionCounters))
 	if err := p.read(ctx, &o, names.Exchanges, window, s); err != nil {
 		return nil, err
 	}
@@ -199,7 +200,7 @@ func (p *planner) read(ctx context.Context, o *Options, name string, window map[
 			return err
 		}
 		batch.Each(func(r *topic.Record) {
-			p.add(r, &it.x, s.sift(r, it, &decoder, time.Time{}))
+			p.add(r, it, s.sift(r, it, &decoder, time.Time{}))
 			if it.shot != nil {
 				s.sender.Recycle(it.shot)
 				it.shot = nil
@@ -208,16 +209,16 @@ func (p *planner) read(ctx context.Context, o *Options, name string, window map[
 	}
 }
 
-func (p *planner) add(r *topic.Record, x *traffic.Exchange, j judgement) {
+func (p *planner) add(r *topic.Record, it *item, j judgement) {
 	p.plan.Read++
 	switch j.result {
 	case 0:
-		p.fire(x)
+		p.fire(it)
 	case traffic.Skipped:
 		p.plan.Skipped[j.reason] += int64(p.plan.Clones)
 	case traffic.Refused:
 		p.plan.Refused[j.reason] += int64(p.plan.Clones)
-		route := p.route(x)
+		route := p.route(&it.x)
 		route.Refused += int64(p.plan.Clones)
 		if route.Reason == "" {
 			route.Reason = j.reason
@@ -230,7 +231,8 @@ func (p *planner) add(r *topic.Record, x *traffic.Exchange, j judgement) {
 	}
 }
 
-func (p *planner) fire(x *traffic.Exchange) {
+func (p *planner) fire(it *item) {
+	x := &it.x
 	p.plan.Fire += int64(p.plan.Clones)
 	p.route(x).Fire += int64(p.plan.Clones)
 	w := &p.plan.Window
@@ -248,7 +250,7 @@ func (p *planner) fire(x *traffic.Exchange) {
 		p.seconds[second] += int64(p.plan.Clones) // those of clones are spread by their jitter
 	}
 	// The first ones by capture time; partitions come one after the other.
-	e := PlanExample{x.CaptureTime, string(x.Request.Method), string(x.Request.Target), x.ID.String()}
+	e := PlanExample{x.CaptureTime, string(x.Request.Method), string(it.sent.Target), x.ID.String()}
 	at, _ := slices.BinarySearchFunc(p.plan.Examples, e, func(a, b PlanExample) int { return a.Time.Compare(b.Time) })
 	if at < planSamples {
 		p.plan.Examples = slices.Insert(p.plan.Examples, at, e)

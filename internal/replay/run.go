@@ -43,19 +43,21 @@ const maxRecordedAtTarget = 0.01
 
 // run is one process's work on one run.
 type run struct {
-	opts       *Options
-	admin      *topic.Admin
-	registry   *registry
-	generation *control.Generation
-	loop       uint32 // under way, from 0
-	group      string
-	names      topic.Names
-	guard      *fire.Guard
-	sender     *fire.Sender
-	sieve      *sieve
-	summary    *report.Summary
-	metrics    *metrics
-	items      items
+	opts        *Options
+	admin       *topic.Admin
+	registry    *registry
+	generation  *control.Generation
+	loop        uint32 // under way, from 0
+	group       string
+	names       topic.Names
+	guard       *fire.Guard
+	sender      *fire.Sender
+	sieve       *sieve
+	credentials []*minted
+	sessions    sessionCounters
+	summary     *report.Summary
+	metrics     *metrics
+	items       items
 
 	ahead    *lookAhead
 	volley   *volley
@@ -90,6 +92,7 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	}
 	defer r.admin.Close()
 	defer r.sender.Close()
+	defer closeCredentials(r.credentials)
 	if anew, err := r.madeAnew(ctx); anew || err != nil {
 		return r.nothingLeft(ctx, err)
 	}
@@ -106,6 +109,14 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if r.credentials, err = newCredentials(o); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			closeCredentials(r.credentials)
+		}
+	}()
 	if r.admin, err = topic.NewAdmin(o.Kafka); err != nil {
 		return err
 	}
@@ -142,6 +153,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 		o.Logger.Warn("no --redact-key: fields that the tap has redacted are left out of the comparison",
 			"try", "the --redact-key of the tap")
 	}
+	if err = rehearse(ctx, r.credentials); err != nil {
+		return err
+	}
 	r.generation, err = agree(ctx, o, r.registry, r.names.Exchanges, r.sieve.digest)
 	if err != nil {
 		return err
@@ -172,6 +186,8 @@ func (r *run) equip() (err error) {
 	spec := r.generation.Spec
 	r.sieve.guard, r.sieve.sender = r.guard, r.sender
 	r.metrics = newMetrics(o.Registerer)
+	watchSessions(o.Registerer, &r.sessions, r.credentials)
+	r.metrics.sessions = r.gauge(func(s *stages) float64 { return float64(s.volley.dresser.known()) })
 	r.summary = report.NewSummary(report.Run{
 		Name: o.Run, Generation: r.generation.Number, Live: o.Live, Target: o.address(), Speed: spec.GetSpeed(), Profile: spec.GetProfile(),
 		Partitions: len(spec.GetPartitions()), SentLateAfter: o.LateAfter, Clones: o.Clones,
@@ -191,8 +207,10 @@ func (r *run) build() (err error) {
 	r.sieve.clones.loop = r.loop
 	r.starvation = starvation{}
 	r.releaser.Store(nil)
+	r.sieve.dresser = newDresser(o, r.sieve, r.credentials, &r.sessions)
 	out := &outcomes{
-		run: o.Run, loop: r.loop, policy: o.Results, summary: r.summary, metrics: r.metrics, redactor: r.sieve.redactor,
+		dresser: r.sieve.dresser,
+		run:     o.Run, loop: r.loop, policy: o.Results, summary: r.summary, metrics: r.metrics, redactor: r.sieve.redactor,
 		comparer: compare.Comparer{KeyID: r.sieve.redactor.KeyID()},
 	}
 	if o.Results != NoResults {
@@ -206,7 +224,7 @@ func (r *run) build() (err error) {
 		Window: r.registry.responseWait() + tapSlack, MaxBytes: o.LookAhead / 4 * 3, Live: o.Live,
 	}, backlog.hold)
 	r.clock = newClock()
-	r.volley = newVolley(o, r.sender, out, r.metrics, &r.items, r.clock)
+	r.volley = newVolley(o, r.sender, out, r.metrics, &r.items, r.clock, r.sieve.dresser)
 	if r.results != nil {
 		r.results.relieve = r.volley.relieve
 	}
@@ -497,7 +515,8 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	}
 	rep := r.summary.Report(report.End{
 		State: state, LimitedBy: r.limitedBy(), Read: r.read(), Reordered: r.reorderedBefore + int64(r.ahead.reordered()), Time: time.Now(),
-		Gone: r.goneBefore + r.intake.gone.Load(), GivenUp: r.givenUpBefore + r.volley.givenUp.Load(),
+		Sessions: r.sessionReport(),
+		Gone:     r.goneBefore + r.intake.gone.Load(), GivenUp: r.givenUpBefore + r.volley.givenUp.Load(),
 		Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
 		Loops: r.begunLoops(),
 	})

@@ -35,7 +35,8 @@ type sieve struct {
 	redactor *redact.Redactor
 	digest   []byte
 	guard    *fire.Guard  // nil: not asked
-	sender   *fire.Sender // nil: nothing is prepared
+	dresser  *dresser     // nil: nothing is prepared
+	sender   *fire.Sender // the same
 	clones   clones
 }
 
@@ -200,15 +201,15 @@ func (s *sieve) safe(it *item) judgement {
 		}
 	}
 	it.bytes = x.Size() + itemOverhead
-	if s.sender != nil {
-		shot, reason := s.sender.Prepare(x, fire.Mark{Loop: s.clones.loop, Clone: it.clone})
-		if shot == nil {
-			return judgement{result: traffic.Refused, reason: reason}
-		}
-		it.shot = shot
-		it.bytes += shot.Size()
-	}
 	it.prepareStep()
+	if s.dresser != nil {
+		if j := s.dresser.plan(it); j.result != 0 {
+			return j
+		}
+	}
+	if it.shot != nil {
+		it.bytes += it.shot.Size()
+	}
 	return judgement{}
 }
 

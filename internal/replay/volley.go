@@ -36,6 +36,7 @@ type volley struct {
 	metrics *metrics
 	items   *items
 	clock   *clock
+	dresser *dresser
 	behind  func(by time.Duration) // with --late slow: something is late by so much
 
 	queue    chan *item // never full: it has room for all that may be out
@@ -50,9 +51,9 @@ type volley struct {
 	stopping atomic.Bool // what is not being fired yet is given up
 }
 
-func newVolley(o *Options, sender *fire.Sender, out *outcomes, m *metrics, pool *items, c *clock) *volley {
+func newVolley(o *Options, sender *fire.Sender, out *outcomes, m *metrics, pool *items, c *clock, d *dresser) *volley {
 	v := &volley{
-		opts: o, sender: sender, outcome: out, metrics: m, items: pool, clock: c,
+		opts: o, sender: sender, outcome: out, metrics: m, items: pool, clock: c, dresser: d,
 		order:  schedule.NewOrder[*item](schedule.OrderConfig{Mode: o.Order, Wait: o.OrderWait}),
 		maxOut: maxOutPaced, maxBytes: max(o.LookAhead/8, 1<<20), relief: make(chan struct{}, 1),
 	}
@@ -120,10 +121,12 @@ func (v *volley) relieve() {
 // to the senders, of which there are more.
 func (v *volley) hand(it *item) {
 	now := time.Now()
-	if !v.order.Admit(&it.step, now) {
+	v.dresser.enter(it)
+	if !v.order.Admit(&it.step, now) || !v.dresser.ready(it, now) {
 		return
 	}
-	if now.Sub(it.due) < writeItself && !v.stopping.Load() && !v.clock.shut.Load() && it.part.begin() {
+	// What depends on answers is written by a sender, when it is known.
+	if it.trip == nil && now.Sub(it.due) < writeItself && !v.stopping.Load() && !v.clock.shut.Load() && it.part.begin() {
 		if it.begun = v.sender.Begin(it.shot); !it.begun {
 			it.part.abandon(1)
 		}
@@ -135,9 +138,17 @@ func (v *volley) hand(it *item) {
 func (v *volley) load(batch []*item) {
 	now := time.Now()
 	for _, it := range batch {
+		v.dresser.enter(it)
 		if v.order.Admit(&it.step, now) {
-			v.queue <- it
+			v.line(it, now)
 		}
+	}
+}
+
+// line puts an exchange whose turn in its session has come into the queue, unless it waits for an answer that brings a value.
+func (v *volley) line(it *item, now time.Time) {
+	if v.dresser.ready(it, now) {
+		v.queue <- it
 	}
 }
 
@@ -156,7 +167,10 @@ func (v *volley) run(ctx, hard context.Context) {
 		case now := <-tick.C:
 			free, _ = v.order.Expire(now, free[:0])
 			for _, s := range free {
-				v.queue <- s.Value
+				v.line(s.Value, now)
+			}
+			for _, it := range v.dresser.expire(now) {
+				v.queue <- it
 			}
 		}
 	}
@@ -177,7 +191,7 @@ func (v *volley) serve(ctx, hard context.Context) {
 			}
 			free = v.answer(hard, it, free[:0])
 			for _, s := range free {
-				v.queue <- s.Value
+				v.line(s.Value, time.Now())
 			}
 		}
 	}
@@ -186,6 +200,9 @@ func (v *volley) serve(ctx, hard context.Context) {
 // answer sees one exchange through, and appends to free the steps that may follow it.
 func (v *volley) answer(hard context.Context, it *item, free []*schedule.Step[*item]) []*schedule.Step[*item] {
 	v.one(hard, it)
+	for _, waited := range v.dresser.settled(it) {
+		v.queue <- waited
+	}
 	free = v.order.Done(&it.step, free)
 	v.release(it)
 	v.items.put(it)
@@ -210,7 +227,7 @@ func (v *volley) drain(hard context.Context) {
 
 // one fires one exchange, unless it may not be any more.
 func (v *volley) one(hard context.Context, it *item) {
-	defer v.sender.Recycle(it.shot)
+	defer func() { v.sender.Recycle(it.shot) }()
 	if !it.begun {
 		if v.stopping.Load() || !it.part.begin() {
 			v.giveUp()
@@ -221,7 +238,13 @@ func (v *volley) one(hard context.Context, it *item) {
 			v.behind(now.Sub(it.due))
 		}
 		if reason := v.late(it, now); reason != "" {
+			v.dresser.learn(it, nil)
 			v.outcome.leftOut(it, judgement{result: traffic.Late, reason: reason}, 1)
+			return
+		}
+		if j := v.dresser.dress(hard, it); j.result != 0 {
+			v.dresser.learn(it, nil)
+			v.outcome.leftOut(it, j, 1)
 			return
 		}
 	}
@@ -233,6 +256,7 @@ func (v *volley) one(hard context.Context, it *item) {
 		v.giveUp()
 		return
 	}
+	v.dresser.learn(it, answer.Response)
 	v.outcome.answered(it, &answer)
 }
 

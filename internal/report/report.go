@@ -24,22 +24,23 @@ type Report struct {
 	Ended      time.Time `json:"ended"`
 	Window     Window    `json:"window"`
 
-	Clones     int              `json:"clones,omitempty"`  // copies of each exchange that were sent; every copy counts below
-	Loops      int              `json:"loops,omitempty"`   // times that the window was begun
-	Read       int64            `json:"read"`              // records, whatever became of them
-	Fired      int64            `json:"fired"`             // a whole answer came, whatever its status
-	Skipped    map[string]int64 `json:"skipped"`           // left out by a rule
-	Refused    map[string]int64 `json:"refused"`           // left out by a safety guard
-	Failed     map[string]int64 `json:"failed"`            // tried, and no whole answer came
-	Late       int64            `json:"late"`              // left out because late or stale
-	LateWhy    map[string]int64 `json:"late_by_reason"`    // of those
-	SentLate   int64            `json:"sent_late"`         // sent more than a second after it was due
-	Reordered  int64            `json:"reordered"`         // left the look-ahead before its turn was certain
-	Resumed    int64            `json:"resumed"`           // finished by an earlier start of this run
-	Gone       int64            `json:"gone"`              // offsets of the run that were not in Kafka any more (--on-data-loss skip)
-	GivenUp    int64            `json:"given_up"`          // committed and not fired (--delivery at-most-once)
-	BadRecords []BadRecord      `json:"bad_records"`       // the first hundred
-	BadTotal   int64            `json:"bad_records_total"` // all of them
+	Clones     int              `json:"clones,omitempty"`   // copies of each exchange that were sent; every copy counts below
+	Loops      int              `json:"loops,omitempty"`    // times that the window was begun
+	Read       int64            `json:"read"`               // records, whatever became of them
+	Fired      int64            `json:"fired"`              // a whole answer came, whatever its status
+	Skipped    map[string]int64 `json:"skipped"`            // left out by a rule
+	Refused    map[string]int64 `json:"refused"`            // left out by a safety guard
+	Failed     map[string]int64 `json:"failed"`             // tried, and no whole answer came
+	Late       int64            `json:"late"`               // left out because late or stale
+	LateWhy    map[string]int64 `json:"late_by_reason"`     // of those
+	SentLate   int64            `json:"sent_late"`          // sent more than a second after it was due
+	Reordered  int64            `json:"reordered"`          // left the look-ahead before its turn was certain
+	Resumed    int64            `json:"resumed"`            // finished by an earlier start of this run
+	Gone       int64            `json:"gone"`               // offsets of the run that were not in Kafka any more (--on-data-loss skip)
+	GivenUp    int64            `json:"given_up"`           // committed and not fired (--delivery at-most-once)
+	Sessions   *Sessions        `json:"sessions,omitempty"` // absent: no request depended on an answer
+	BadRecords []BadRecord      `json:"bad_records"`        // the first hundred
+	BadTotal   int64            `json:"bad_records_total"`  // all of them
 
 	Speed     Speed       `json:"speed"`
 	Profile   string      `json:"profile,omitempty"`  // how the speed was to change
@@ -130,6 +131,18 @@ type Command struct {
 	By       string    `json:"by"`
 }
 
+// Sessions is what became of what the target gave its sessions.
+type Sessions struct {
+	Extracted    uint64 `json:"extracted"`     // values taken from its answers
+	Changed      uint64 `json:"changed"`       // requests that were sent with them, or with its cookies
+	Missing      uint64 `json:"missing"`       // requests for which a value had not come
+	TimedOut     uint64 `json:"timed_out"`     // of them those that waited for it
+	Evicted      uint64 `json:"evicted"`       // sessions that were forgotten for want of room
+	Lost         uint64 `json:"lost"`          // sessions that went to another replica, which knows nothing of them
+	Tokens       uint64 `json:"tokens"`        // got from where the rules say
+	TokensFailed uint64 `json:"tokens_failed"` // times that this failed
+}
+
 // End is what only the end of a run tells.
 type End struct {
 	State     string
@@ -138,6 +151,7 @@ type End struct {
 	Reordered int64
 	Gone      int64
 	GivenUp   int64
+	Sessions  *Sessions
 	Time      time.Time
 	Asked     float64 // the speed that the schedule asked for in the mean; 0: the run's
 	Commands  []Command
@@ -158,7 +172,7 @@ func (s *Summary) Report(end End) *Report {
 		Read:   end.Read, Fired: s.results[traffic.Fired],
 		Skipped: s.why(traffic.Skipped), Refused: s.why(traffic.Refused), Failed: s.why(traffic.Failed),
 		Late: s.results[traffic.Late], LateWhy: s.why(traffic.Late), SentLate: s.sentLate,
-		Reordered: end.Reordered, Resumed: s.resumed, Gone: end.Gone, GivenUp: end.GivenUp,
+		Reordered: end.Reordered, Resumed: s.resumed, Gone: end.Gone, GivenUp: end.GivenUp, Sessions: end.Sessions,
 		BadRecords: append([]BadRecord{}, s.bad...), BadTotal: s.results[traffic.BadRecord],
 		Speed: s.speed(end.Shortened), LimitedBy: cmp.Or(end.LimitedBy, "nothing"),
 		Lateness: percentiles(s.lateness), Answered: percentiles(s.intended),

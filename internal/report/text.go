@@ -40,6 +40,7 @@ func (r *Report) Text(w io.Writer) error {
 	if r.GivenUp > 0 {
 		line("given up", "%s were committed and not fired: they are not fired again", Number(r.GivenUp))
 	}
+	r.sessionsLine(line)
 	if r.Resumed > 0 {
 		line("resumed", "%s were finished before this start", Number(r.Resumed))
 	}
@@ -105,6 +106,29 @@ func (r *Report) speedLine(line liner) {
 		return
 	}
 	line("speed", "asked %s   achieved %s   %s/s   limited by %s", asked, times(r.Speed.Achieved), Number(int64(r.Speed.PerSecond+0.5)), r.LimitedBy)
+}
+
+func (r *Report) sessionsLine(line liner) {
+	s := r.Sessions
+	if s == nil {
+		return
+	}
+	text := fmt.Sprintf("%s requests with values of the target's", Number(int64(s.Changed)))
+	for _, one := range []struct {
+		n    uint64
+		what string
+	}{
+		{s.Missing, "without one that had not come"},
+		{s.TimedOut, "waited in vain"},
+		{s.Evicted, "sessions forgotten for want of room"},
+		{s.Lost, "sessions lost to other replicas"},
+		{s.TokensFailed, "tokens not got"},
+	} {
+		if one.n > 0 {
+			text += fmt.Sprintf("   %s %s", Number(int64(one.n)), one.what)
+		}
+	}
+	line("sessions", "%s", text)
 }
 
 func (r *Report) besides() string {

@@ -30,8 +30,9 @@ type Options struct {
 	Inject  []Inject
 	// Refuse leaves a request out whose value has not come; else it is sent with the recorded one.
 	Refuse   bool
-	Sessions int   // most that are remembered, the least recently used are forgotten; 0: DefaultSessions
-	Bytes    int64 // most bytes that they take; 0: DefaultSessionBytes
+	Sessions int       // most that are remembered, the least recently used are forgotten; 0: DefaultSessions
+	Bytes    int64     // most bytes that they take; 0: DefaultSessionBytes
+	Counters *Counters // nil: nobody asks
 }
 
 // Extract takes a value out of the target's answers. Where the same place of the recorded answer has a value, that one is replaced
@@ -51,13 +52,13 @@ type Inject struct {
 	Where Matcher // nil: every request
 }
 
-// Counts are what became of sessions so far.
-type Counts struct {
-	Extracted uint64 // values taken from answers
-	Changed   uint64 // requests that were sent with values of the target
-	Missing   uint64 // requests for which a value had not come
-	Evicted   uint64 // sessions that were forgotten for want of room
-	Lost      uint64 // sessions that were forgotten as their partition went to another replica
+// Counters are what became of sessions so far. The zero value is ready.
+type Counters struct {
+	Extracted atomic.Uint64 // values taken from answers
+	Changed   atomic.Uint64 // requests that were sent with values of the target
+	Missing   atomic.Uint64 // requests for which a value had not come
+	Evicted   atomic.Uint64 // sessions that were forgotten for want of room
+	Lost      atomic.Uint64 // sessions that were forgotten as their partition went to another replica
 }
 
 // Sessions remember what the target gave each session. It is safe for concurrent use.
@@ -70,8 +71,7 @@ type Sessions struct {
 	index  map[string]*state // long recorded values → whose they are
 	used   list.List         // of *state, the last used in front
 	bytes  int64
-
-	extracted, changed, missing, evicted, lost atomic.Uint64
+	count  *Counters
 }
 
 // state is one session.
@@ -99,15 +99,13 @@ func NewSessions(o Options) *Sessions {
 		o.Bytes = DefaultSessionBytes
 	}
 	s := &Sessions{opts: o, injected: make(map[string]bool), states: make(map[string]*state), index: make(map[string]*state)}
+	if s.count = o.Counters; s.count == nil {
+		s.count = new(Counters)
+	}
 	for _, i := range o.Inject {
 		s.injected[i.Value] = true
 	}
 	return s
-}
-
-// Counts returns the counters.
-func (s *Sessions) Counts() Counts {
-	return Counts{s.extracted.Load(), s.changed.Load(), s.missing.Load(), s.evicted.Load(), s.lost.Load()}
 }
 
 // Len returns how many sessions are remembered.
@@ -241,10 +239,10 @@ func (s *Sessions) Dress(t *Trip, x *traffic.Exchange, r traffic.Request, now ti
 		missing = !in.Into.put(d, []byte(value)) || missing
 	}
 	if missing {
-		s.missing.Add(1)
+		s.count.Missing.Add(1)
 	}
 	if d.changed {
-		s.changed.Add(1)
+		s.count.Changed.Add(1)
 	}
 	return r, d.changed, missing, d.close()
 }
@@ -298,7 +296,7 @@ func (s *Sessions) Learn(t *Trip, sent *traffic.Request, answer *traffic.Respons
 			break
 		}
 		s.forget(oldest)
-		s.evicted.Add(1)
+		s.count.Evicted.Add(1)
 	}
 }
 
@@ -321,7 +319,7 @@ func (s *Sessions) take(st *state, m made, answer *traffic.Response) (grown int)
 		ok = ok && len(value) <= maxValue
 	}
 	if ok {
-		s.extracted.Add(1)
+		s.count.Extracted.Add(1)
 		if e.Name != "" {
 			if st.named == nil {
 				st.named = make(map[string]string)
@@ -459,7 +457,7 @@ func (s *Sessions) Forget(group int32) {
 	for _, st := range s.states {
 		if st.group == group {
 			s.forget(st)
-			s.lost.Add(1)
+			s.count.Lost.Add(1)
 		}
 	}
 }
