@@ -17,15 +17,20 @@ import (
 
 var errTooMuch = errors.New("it printed more than 64 KiB")
 
-// bounded keeps what is written up to a bound, and fails beyond.
-type bounded struct{ bytes.Buffer }
+// bounded keeps what is written up to a bound, and fails beyond. It embeds no buffer: io.Copy would go past Write by ReadFrom.
+type bounded struct {
+	text []byte
+	over bool
+}
 
 // Write implements io.Writer.
 func (b *bounded) Write(p []byte) (int, error) {
-	if b.Len()+len(p) > maxToken {
+	if len(b.text)+len(p) > maxToken {
+		b.over = true
 		return 0, errTooMuch
 	}
-	return b.Buffer.Write(p)
+	b.text = append(b.text, p...)
+	return len(p), nil
 }
 
 // execute is for exec. What the command says on stderr is dropped: it may hold what it must not.
@@ -39,14 +44,14 @@ func (s *Source) execute(ctx context.Context) (token, error) {
 		switch {
 		case ctx.Err() != nil:
 			return token{}, fmt.Errorf("%s did not end within %s", s.cfg.Command[0], s.cfg.Timeout)
-		case errors.Is(err, errTooMuch):
+		case out.over:
 			return token{}, fmt.Errorf("%s: %w", s.cfg.Command[0], errTooMuch)
 		case errors.As(err, &exit):
 			return token{}, fmt.Errorf("%s ended with %s", s.cfg.Command[0], exit.ProcessState)
 		}
 		return token{}, err
 	}
-	text := bytes.TrimSpace(out.Bytes())
+	text := bytes.TrimSpace(out.text)
 	if len(text) > 0 && text[0] == '{' {
 		return s.parse(text)
 	}
