@@ -21,5 +21,28 @@ func (o *options) applyRules(r *replay.Options) error {
 		return err
 	}
 	r.RedactRules = file.Redact.Rules(file.Version)
+	return applySessions(r, file)
+}
+
+// applySessions adds what is changed in requests.
+func applySessions(r *replay.Options, file *rules.File) (err error) {
+	if r.Host == "" {
+		r.Host = file.Rewrite.Host
+	}
+	if r.Rewrite, err = file.Rewrite.Rules(); err != nil {
+		return err
+	}
+	if r.Session.Options, err = file.Session.Options(); err != nil {
+		return err
+	}
+	r.Session.Wait = file.Session.Wait
+	for i := range file.Session.Credentials {
+		c := &file.Session.Credentials[i]
+		one := replay.CredentialOptions{Config: c.Config(), As: c.As}
+		if one.Into, one.Where, err = c.Use(); err != nil {
+			return err
+		}
+		r.Session.Credentials = append(r.Session.Credentials, one)
+	}
 	return nil
 }

@@ -183,6 +183,9 @@ func (c *choice) choose(opts *tap.Options, shared *cli.Shared, log *slog.Logger)
 			return err
 		}
 		opts.Filters = append(opts.Filters, set)
+		if opts.SessionKey, err = file.Session.By(); err != nil {
+			return err
+		}
 	}
 	redactor, err := redaction.by(file)
 	if redactor != nil {

@@ -145,7 +145,7 @@ func (o *importOptions) printFiles(ctx context.Context, files []string, opts tap
 	out := bufio.NewWriter(os.Stdout)
 	var line []byte
 	err := o.read(ctx, files, opts.Logger, func(x *traffic.Exchange) error {
-		keep, err := tap.Prepare(x, opts.Filters, opts.Redactor)
+		keep, err := tap.Prepare(x, opts.Filters, opts.SessionKey, opts.Redactor)
 		if err != nil || !keep {
 			return err
 		}

@@ -111,6 +111,9 @@ func (b *ruleBook) load() (*tap.Rules, *rules.File, error) {
 	if next.Filter, err = file.Filter.Set(); err != nil {
 		return nil, nil, err
 	}
+	if next.SessionKey, err = file.Session.By(); err != nil {
+		return nil, nil, err
+	}
 	redactor, err := b.redaction.by(file)
 	if redactor != nil {
 		next.Redactor = redactor

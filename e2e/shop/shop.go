@@ -23,6 +23,8 @@ type Options struct {
 	LosePrice bool
 	// SlowSearch is how much longer a search takes.
 	SlowSearch time.Duration
+	// Deployment is whose tokens, sessions and order numbers it gives: what another deployment gave it does not know.
+	Deployment string
 }
 
 // PreProduction is the build under test: one regression, one slow route.
@@ -41,6 +43,9 @@ type Shop struct {
 	mu    sync.Mutex
 	carts map[string][]CartLine
 	users map[string]Account // by token
+
+	orders    map[int]*Order
+	lastOrder int
 }
 
 // Account is who has logged in.
@@ -66,6 +71,7 @@ func New(o Options) *Shop {
 	s := &Shop{
 		options: o, items: catalogue(), mux: http.NewServeMux(),
 		carts: make(map[string][]CartLine), users: make(map[string]Account),
+		orders: make(map[int]*Order), lastOrder: firstOrder(o.Deployment),
 	}
 	s.mux.HandleFunc("GET /items", s.list)
 	s.mux.HandleFunc("GET /items/{id}", s.item)
@@ -74,6 +80,7 @@ func New(o Options) *Shop {
 	s.mux.HandleFunc("GET /me", s.me)
 	s.mux.HandleFunc("POST /cart", s.addToCart)
 	s.mux.HandleFunc("GET /cart", s.cart)
+	s.ordering()
 	s.oddities()
 	return s
 }
@@ -145,12 +152,12 @@ func (s *Shop) login(w http.ResponseWriter, r *http.Request) {
 		reply(w, r, http.StatusBadRequest, map[string]string{"error": "phone and password, please"})
 		return
 	}
-	token := digest("token", c.Phone)
+	token := s.token(c.Phone)
 	account := Account{Phone: c.Phone, Name: "Customer " + c.Phone[max(0, len(c.Phone)-4):]}
 	s.mu.Lock()
 	s.users[token] = account
 	s.mu.Unlock()
-	http.SetCookie(w, &http.Cookie{Name: "session", Value: digest("session", c.Phone), Path: "/", HttpOnly: true})
+	http.SetCookie(w, &http.Cookie{Name: "session", Value: s.session(c.Phone), Path: "/", HttpOnly: true})
 	reply(w, r, http.StatusOK, map[string]any{"token": token, "user": account})
 }
 

@@ -262,7 +262,12 @@ func TestACommandPrintsAToken(t *testing.T) {
 
 func TestWhatCannotBeASourceIsRefused(t *testing.T) {
 	for _, cfg := range []credential.Config{
-		{}, {Kind: "magic"}, {Kind: credential.Static}, {Kind: credential.File}, {Kind: credential.Exec}, {Kind: credential.OAuth2},
+		{},
+		{Kind: "magic"},
+		{Kind: credential.Static},
+		{Kind: credential.File},
+		{Kind: credential.Exec},
+		{Kind: credential.OAuth2},
 		{Kind: credential.OAuth2, TokenURL: "ftp://x/", ClientID: "a", Secret: ref(t, "env:X")},
 		{Kind: credential.OAuth2, TokenURL: "https://u:p@x/", ClientID: "a", Secret: ref(t, "env:X")},
 		{Kind: credential.OAuth2, TokenURL: "https://x/", Secret: ref(t, "env:X")},

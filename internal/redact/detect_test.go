@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/traffic"
 )
 
 func TestDetectedSpans(t *testing.T) {
@@ -159,4 +161,16 @@ func TestSessionCookie(t *testing.T) {
 		require.Equal(t, want, string(got), cookie)
 		require.Equal(t, want != "", ok)
 	}
+
+	// A log-in belongs to the session that its answer begins; whoever has one already stays in it.
+	login := post("", "", field("cookie", "theme=red"))
+	login.Response = &traffic.Response{Headers: []traffic.Field{
+		field("Set-Cookie", "theme=blue; Path=/"), field("set-cookie", "sid=; Max-Age=0"), field("Set-Cookie", "sid=new; Path=/; HttpOnly"),
+	}}
+	got, ok := SessionCookie(login)
+	require.True(t, ok)
+	require.Equal(t, "new", string(got))
+	login.Request.Headers[len(login.Request.Headers)-1] = field("Cookie", "sid=old")
+	got, _ = SessionCookie(login)
+	require.Equal(t, "old", string(got))
 }

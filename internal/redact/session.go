@@ -6,8 +6,9 @@ import (
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
-// SessionCookie returns the value of the first cookie of x's request whose name looks like a session's. Read it before
-// Exchange, and keep only its pseudonym: Pseudonym("session", value).
+// SessionCookie returns the value of the first cookie of x's request whose name looks like a session's, else of the first that its
+// answer sets: a log-in belongs to the session that it begins. Read it before Exchange, and keep only its pseudonym:
+// Pseudonym("session", value).
 func SessionCookie(x *traffic.Exchange) ([]byte, bool) {
 	for i := range x.Request.Headers {
 		f := &x.Request.Headers[i]
@@ -15,13 +16,32 @@ func SessionCookie(x *traffic.Exchange) ([]byte, bool) {
 			continue
 		}
 		for pair := range bytes.SplitSeq(f.Value, []byte(";")) {
-			name, value, ok := bytes.Cut(pair, []byte("="))
-			if value = bytes.TrimSpace(value); ok && len(value) > 0 && isSession(bytes.TrimSpace(name)) {
+			if value, ok := sessionIn(pair); ok {
 				return value, true
 			}
 		}
 	}
+	if x.Response == nil {
+		return nil, false
+	}
+	for i := range x.Response.Headers {
+		f := &x.Response.Headers[i]
+		if !traffic.EqualName(f.Name, "Set-Cookie") {
+			continue
+		}
+		pair, _, _ := bytes.Cut(f.Value, []byte(";"))
+		if value, ok := sessionIn(pair); ok {
+			return value, true
+		}
+	}
 	return nil, false
+}
+
+// sessionIn returns the value of name=value when the name looks like a session's.
+func sessionIn(pair []byte) ([]byte, bool) {
+	name, value, ok := bytes.Cut(pair, []byte("="))
+	value = bytes.TrimSpace(value)
+	return value, ok && len(value) > 0 && isSession(bytes.TrimSpace(name))
 }
 
 // isSession knows JSESSIONID, PHPSESSID, ASP.NET_SessionId, laravel_session, connect.sid, session_id, SID and the like.

@@ -146,7 +146,9 @@ func TestSessionsGoOnAtATargetThatKnowsNoRecordedToken(t *testing.T) {
 		without bool
 		steps   int
 	}{
-		{name: "session", steps: 5}, {name: "clones", clones: 3, steps: 5}, {name: "without rules", without: true, steps: 5},
+		{name: "session", steps: 5},
+		{name: "clones", clones: 3, steps: 5},
+		{name: "without rules", without: true, steps: 5},
 		{name: "no order but that of values", order: schedule.OrderNone, steps: 3}, // a log-out would come at any time
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -129,8 +129,11 @@ func TestInjectPutsNamedValuesWhereTheyAreWanted(t *testing.T) {
 	p := &play{t, rewrite.NewSessions(rewrite.Options{
 		Extract: []rewrite.Extract{{Name: "csrf", Place: place(t, "header X-CSRF")}, {Name: "n", Place: place(t, `body n=(\d+)`)}},
 		Inject: []rewrite.Inject{
-			{Value: "csrf", Into: place(t, "header X-CSRF")}, {Value: "csrf", Into: place(t, "json $.form.csrf"), As: "t:${}"},
-			{Value: "n", Into: place(t, "segment 2")}, {Value: "n", Into: place(t, "query n")}, {Value: "csrf", Into: place(t, "cookie csrf")},
+			{Value: "csrf", Into: place(t, "header X-CSRF")},
+			{Value: "csrf", Into: place(t, "json $.form.csrf"), As: "t:${}"},
+			{Value: "n", Into: place(t, "segment 2")},
+			{Value: "n", Into: place(t, "query n")},
+			{Value: "csrf", Into: place(t, "cookie csrf")},
 		},
 	}), "alice", t0}
 	got, missing := p.tries(request("GET", "/a/b", ""), answer("n=1", "X-CSRF: rec"), answer("n=7", "X-CSRF: now"))

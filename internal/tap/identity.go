@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/rewrite"
 	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -33,10 +34,14 @@ func HostID() string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// identify gives x its session, as a pseudonym of the session cookie, and its sample hash. It comes before redaction,
-// which takes the cookie away.
-func identify(x *traffic.Exchange, by sample.Unit, tap [16]byte, r redactor) {
-	if value, ok := redact.SessionCookie(x); ok && len(x.Session) == 0 {
+// identify gives x its session, as a pseudonym of what the rules say or else of the session cookie, and its sample hash. It comes
+// before redaction, which takes either away.
+func identify(x *traffic.Exchange, key rewrite.Key, by sample.Unit, tap [16]byte, r redactor) {
+	value, ok := key.Of(x)
+	if !ok {
+		value, ok = redact.SessionCookie(x)
+	}
+	if ok && len(x.Session) == 0 {
 		if r != nil {
 			value = r.Pseudonym("session", value)
 		}

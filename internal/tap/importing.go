@@ -9,6 +9,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/rewrite"
 	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -20,6 +21,7 @@ const importRing = 32 << 20
 // Importer filters, redacts and stores exchanges that come from files. Unlike a tap it waits for Kafka.
 type Importer struct {
 	filters  []*filter.Set
+	key      rewrite.Key
 	redactor redactor // nil: stored as read
 	records  *topic.Writer
 	room     chan struct{} // signalled when a record is done
@@ -49,7 +51,7 @@ func NewImporter(ctx context.Context, o Options) (*Importer, error) {
 	if err := admin.Ensure(ctx, []topic.Spec{topic.ControlSpec(o.Names), topic.ResultsSpec(o.Names, o.Partitions)}); err != nil {
 		o.Logger.Info("kafka topic is left to others to make", "cause", err) // an import needs it not
 	}
-	im := &Importer{filters: o.Filters, redactor: o.Redactor, room: make(chan struct{}, 1)}
+	im := &Importer{filters: o.Filters, key: o.SessionKey, redactor: o.Redactor, room: make(chan struct{}, 1)}
 	im.records, err = topic.NewWriter(topic.WriterConfig{
 		Config: o.Topic, Topic: o.Names.Exchanges, RingBytes: 2 * importRing, Linger: 10 * time.Millisecond,
 		FlushTimeout: time.Minute, OnDone: im.done,
@@ -100,7 +102,7 @@ func (im *Importer) put(ctx context.Context, x *traffic.Exchange) error {
 			return nil
 		}
 	}
-	keep, err := Prepare(x, im.filters, im.redactor)
+	keep, err := Prepare(x, im.filters, im.key, im.redactor)
 	if err != nil {
 		return err
 	}
@@ -127,7 +129,7 @@ func (im *Importer) put(ctx context.Context, x *traffic.Exchange) error {
 const markHeader = "Reprise-Replay"
 
 // Prepare filters and redacts one exchange of a file: what Importer stores and --print shows.
-func Prepare(x *traffic.Exchange, filters []*filter.Set, r redactor) (keep bool, err error) {
+func Prepare(x *traffic.Exchange, filters []*filter.Set, key rewrite.Key, r redactor) (keep bool, err error) {
 	if _, marked := traffic.Get(x.Request.Headers, markHeader); marked {
 		return false, nil
 	}
@@ -136,7 +138,7 @@ func Prepare(x *traffic.Exchange, filters []*filter.Set, r redactor) (keep bool,
 			return false, nil
 		}
 	}
-	identify(x, sample.BySession, x.ID.Tap(), r)
+	identify(x, key, sample.BySession, x.ID.Tap(), r)
 	if r == nil {
 		return true, nil
 	}

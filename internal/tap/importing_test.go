@@ -12,10 +12,10 @@ import (
 
 func TestWhatAReplayerCausedIsNotImported(t *testing.T) {
 	x := &traffic.Exchange{Request: traffic.Request{Headers: []traffic.Field{{Name: []byte("reprise-replay"), Value: []byte("run")}}}}
-	keep, err := Prepare(x, nil, nil)
+	keep, err := Prepare(x, nil, nil, nil)
 	require.NoError(t, err)
 	require.False(t, keep)
-	keep, err = Prepare(&traffic.Exchange{}, nil, nil)
+	keep, err = Prepare(&traffic.Exchange{}, nil, nil, nil)
 	require.NoError(t, err)
 	require.True(t, keep)
 }

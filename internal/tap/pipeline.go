@@ -329,7 +329,7 @@ func (w *worker) choose(x *traffic.Exchange, s *inForce) bool {
 		return false
 	}
 	redactor := p.redactor(s)
-	identify(x, s.SampleBy, p.cfg.TapID, redactor)
+	identify(x, s.sessionKey(), s.SampleBy, p.cfg.TapID, redactor)
 	if !s.Sample.Keeps(x.SampleHash) {
 		p.counters.sampledOut.Add(1)
 		return false

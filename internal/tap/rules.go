@@ -6,17 +6,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/rewrite"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
 // Rules are what a rules file says beside the Settings. A value is never changed.
 type Rules struct {
-	Path     string
-	Version  uint32
-	Digest   []byte      // of what the file means
-	Read     time.Time   // when it became this
-	Filter   *filter.Set // what the filters of Settings let through must also pass; nil: everything passes
-	Redactor redactor    // in place of the one of Options; nil: stored as captured
+	Path       string
+	Version    uint32
+	Digest     []byte      // of what the file means
+	Read       time.Time   // when it became this
+	Filter     *filter.Set // what the filters of Settings let through must also pass; nil: everything passes
+	Redactor   redactor    // in place of the one of Options; nil: stored as captured
+	SessionKey rewrite.Key // by what sessions are told apart; nil: by cookies alone
 	// Flaw is what is wrong with the file as it is now; the rest is what it said when it was good. Empty: nothing is wrong.
 	Flaw string
 	// Unknown: it has never been good. Nothing is recorded then: nobody knows what must not be.

@@ -12,6 +12,7 @@ import (
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/rewrite"
 	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/traffic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
@@ -255,6 +256,13 @@ func (f *inForce) closed() string {
 		return reasonBadRules
 	}
 	return ""
+}
+
+func (f *inForce) sessionKey() rewrite.Key {
+	if f.Rules == nil {
+		return nil
+	}
+	return f.Rules.SessionKey
 }
 
 // keeps reports whether the filters want x.

@@ -13,6 +13,7 @@ import (
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
 	"github.com/reprise-io/reprise/internal/meter"
+	"github.com/reprise-io/reprise/internal/rewrite"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -25,17 +26,18 @@ type Options struct {
 	Linger     time.Duration
 	Acks       topic.Acks
 
-	Name      string // shown in reports and records; may be empty
-	MemoryMax int64  // bytes that capture may hold, all in all
-	SpoolDir  string // where what Kafka does not take in time is kept; empty: it is dropped
-	SpoolMax  int64  // bytes of all files there; at least spool.LeastBytes
-	MaxCPU    MaxCPU
-	MaxRSS    MaxRSS
-	Bounds    meter.Bounds // of the process, which the two are about
-	Workers   int
-	Settings  Settings      // what can be changed later
-	Redactor  redactor      // nil: stored as captured
-	Filters   []*filter.Set // of an import, which has no other settings: all must want an exchange
+	Name       string // shown in reports and records; may be empty
+	MemoryMax  int64  // bytes that capture may hold, all in all
+	SpoolDir   string // where what Kafka does not take in time is kept; empty: it is dropped
+	SpoolMax   int64  // bytes of all files there; at least spool.LeastBytes
+	MaxCPU     MaxCPU
+	MaxRSS     MaxRSS
+	Bounds     meter.Bounds // of the process, which the two are about
+	Workers    int
+	Settings   Settings      // what can be changed later
+	Redactor   redactor      // nil: stored as captured
+	Filters    []*filter.Set // of an import, which has no other settings: all must want an exchange
+	SessionKey rewrite.Key   // of an import, too: by what sessions are told apart; nil: by cookies alone
 
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger
