@@ -163,9 +163,10 @@ func (d *dresser) plan(it *item) judgement {
 }
 
 func (d *dresser) prepare(it *item) (*fire.Shot, string) {
-	x := it.x
-	x.Request = it.sent
-	return d.sender.Prepare(&x, fire.Mark{Loop: d.clones.loop, Clone: it.clone})
+	recorded := it.x.Request
+	defer func() { it.x.Request = recorded }()
+	it.x.Request = it.sent
+	return d.sender.Prepare(&it.x, fire.Mark{Loop: d.clones.loop, Clone: it.clone})
 }
 
 // enter says that a request is due: others may wait for its answer from now on.

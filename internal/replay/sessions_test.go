@@ -217,6 +217,32 @@ func TestWhatDependsOnAValueThatDoesNotComeIsSentOrRefused(t *testing.T) {
 	}
 }
 
+func TestWhoWaitsInVainIsLate(t *testing.T) {
+	s, g := newStand(t, 1), newTarget(t)
+	came := make(chan struct{})
+	once := sync.OnceFunc(func() { close(came) })
+	g.answers(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/login" {
+			once()
+			return false
+		}
+		select { // it answers only when somebody has come without waiting any longer
+		case <-came:
+		case <-r.Context().Done():
+		}
+		return false
+	})
+	s.recordAccounts(1, 2)
+	o := s.options(g)
+	o.AllowWrites = []string{"POST /**"}
+	o.Profile, o.Order = schedule.ConstantSpeed(1), schedule.OrderNone
+	o.Session.Jar, o.Session.Wait = true, 300*time.Millisecond
+	r := s.run(o)
+	require.EqualValues(t, 2, r.Fired)
+	require.EqualValues(t, 1, r.Sessions.TimedOut)
+	require.GreaterOrEqual(t, r.Lateness.Max, 250.0, "the wait shows")
+}
+
 func TestMintedTokensGoToTheTargetAndNowhereElse(t *testing.T) {
 	const token = "minted-0123456789-for-preprod"
 	t.Setenv("TEST_TOKEN", token)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
@@ -18,7 +19,7 @@ import (
 const maxPlain = 8 << 20
 
 var (
-	errCoding   = errors.New("its content coding is not gzip, deflate or zstd")
+	errCoding   = errors.New("its content coding is not gzip, deflate, br or zstd")
 	errTooLarge = errors.New("it decodes to more than 8 MiB")
 )
 
@@ -48,6 +49,8 @@ func decode(coding string, body []byte) (plain []byte, err error) {
 		r, err = gzip.NewReader(bytes.NewReader(body))
 	case "deflate":
 		r, err = zlib.NewReader(bytes.NewReader(body))
+	case "br":
+		r = brotli.NewReader(bytes.NewReader(body))
 	case "zstd":
 		var z *zstd.Decoder
 		if z, err = zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxPlain),
@@ -80,6 +83,8 @@ func encode(coding string, plain []byte) ([]byte, error) {
 		w, err = gzip.NewWriterLevel(&out, gzip.BestSpeed)
 	case "deflate":
 		w, err = zlib.NewWriterLevel(&out, zlib.BestSpeed)
+	case "br":
+		w = brotli.NewWriterLevel(&out, brotli.BestSpeed)
 	case "zstd":
 		w, err = zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
 	default:

@@ -170,10 +170,26 @@ func (never) Match(*traffic.Exchange) (bool, error) { return false, nil }
 
 func TestABodyThatCannotBeReadIsNotSentAsItWas(t *testing.T) {
 	r := rewrite.Rules{Bodies: []rewrite.BodyRule{{From: regexp.MustCompile("a"), To: []byte("b")}}}
-	for _, h := range []string{"Content-Encoding: br", "Content-Encoding: gzip", "Content-Encoding: gzip, gzip"} {
+	for _, h := range []string{"Content-Encoding: lzma", "Content-Encoding: br", "Content-Encoding: zstd", "Content-Encoding: deflate", "Content-Encoding: gzip", "Content-Encoding: gzip, gzip"} {
 		_, err := r.Apply(request("POST", "/", "aaa", h), 0, 0)
 		require.Error(t, err, h)
 		require.NotContains(t, err.Error(), "aaa")
+	}
+}
+
+func TestBodiesAreRewrittenInsideEveryCoding(t *testing.T) {
+	x := request("POST", "/", `{"id":"a"}`, jsonType)
+	for _, coding := range []string{"gzip", "x-gzip", "deflate", "br", "zstd", "identity"} {
+		coded, err := rewrite.Encode(coding, x.Request.Body)
+		require.NoError(t, err)
+		q := request("POST", "/", string(coded), jsonType, "Content-Encoding: "+coding)
+		ok, err := rewrite.Put(&q.Request, place(t, "json $.id"), []byte("b"))
+		require.NoError(t, err, coding)
+		require.True(t, ok)
+		got, ok := place(t, "json $.id").OfRequest(&q.Request)
+		require.True(t, ok, coding)
+		require.Equal(t, "b", string(got), coding)
+		require.EqualValues(t, len(q.Request.Body), q.Request.BodySize)
 	}
 }
 

@@ -225,3 +225,16 @@ func TestMaskTakesATokenOutOfAnAnswer(t *testing.T) {
 	rewrite.Mask(a, secret)
 	require.NotEmpty(t, a.Body)
 }
+
+func FuzzSetCookie(f *testing.F) {
+	f.Add("sid=1; Path=/a; Max-Age=60; Domain=.x; Secure", "sid=rec; a=b", "/a/b?c")
+	f.Add("=;Expires=Wed, 21-Oct-15 07:28:00 GMT", ";;=", "http://x")
+	f.Fuzz(func(t *testing.T, set, cookie, target string) {
+		p := &play{t, rewrite.NewSessions(rewrite.Options{Jar: true, Extract: []rewrite.Extract{{Place: place(t, "cookie sid")}}}), "alice", t0}
+		p.sends(request("GET", target, ""), answer("", "Set-Cookie: "+set), answer("", "Set-Cookie: "+set, "Set-Cookie: mine=1"))
+		got := p.sends(request("GET", target, "", "Cookie: "+cookie), answer(""), answer(""))
+		for _, h := range got.Headers {
+			require.False(t, strings.ContainsAny(string(h.Value), "\r\n\x00") && !strings.ContainsAny(cookie, "\r\n\x00"), "%q", h.Value)
+		}
+	})
+}

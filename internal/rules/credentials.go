@@ -21,8 +21,8 @@ type Credentials struct {
 	ClientSecret secret.Ref        `yaml:"client-secret" doc:"oauth2: env:NAME or file:PATH"`
 	Scope        string            `yaml:"scope" doc:"oauth2: scopes with spaces between"`
 	Params       map[string]string `yaml:"params" doc:"oauth2: sent to the endpoint as well, such as audience"`
-	Lifetime     time.Duration     `yaml:"lifetime" default:"5m" doc:"of a token that does not tell; it is renewed with a fifth of it left"`
-	Timeout      time.Duration     `yaml:"timeout" default:"10s" doc:"for the command or the endpoint"`
+	Lifetime     time.Duration     `yaml:"lifetime" doc:"of a token that does not tell, 5m unless it is given; it is renewed with a fifth of it left"`
+	Timeout      time.Duration     `yaml:"timeout" doc:"for the command or the endpoint, 10s unless it is given"`
 	Into         string            `yaml:"into" default:"header Authorization" doc:"header NAME, cookie NAME, or another place in a request"`
 	As           string            `yaml:"as" doc:"with ${} for the token; default: 'Bearer ${}' in Authorization, else the token alone"`
 	Where        string            `yaml:"where" doc:"filter: only in requests that match"`
