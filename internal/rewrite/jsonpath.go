@@ -307,7 +307,7 @@ func appendLike(to, was, value []byte) []byte {
 }
 
 func isNumber(v []byte) bool {
-	return len(v) > 0 && (v[0] == '-' || v[0]-'0' < 10) && json.Valid(v)
+	return len(v) > 0 && (v[0] == '-' || v[0]-'0' < 10) && v[len(v)-1] > ' ' && json.Valid(v) // which takes space around it
 }
 
 // appendText appends value as a JSON string.
