@@ -41,11 +41,11 @@ func SessionCookie(x *traffic.Exchange) ([]byte, bool) {
 func sessionIn(pair []byte) ([]byte, bool) {
 	name, value, ok := bytes.Cut(pair, []byte("="))
 	value = bytes.TrimSpace(value)
-	return value, ok && len(value) > 0 && isSession(bytes.TrimSpace(name))
+	return value, ok && len(value) > 0 && IsSessionCookie(bytes.TrimSpace(name))
 }
 
-// isSession knows JSESSIONID, PHPSESSID, ASP.NET_SessionId, laravel_session, connect.sid, session_id, SID and the like.
-func isSession(name []byte) bool {
+// IsSessionCookie knows JSESSIONID, PHPSESSID, ASP.NET_SessionId, laravel_session, connect.sid, session_id, SID and the like.
+func IsSessionCookie(name []byte) bool {
 	for i := range name {
 		if name[i]|0x20 != 's' {
 			continue

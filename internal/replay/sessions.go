@@ -112,7 +112,7 @@ func newDresser(o *Options, s *sieve, credentials []*minted, count *sessionCount
 			wait = o.OrderWait
 		}
 		session := o.Session.Options
-		session.Counters = &count.Counters
+		session.Counters, session.SessionCookie = &count.Counters, redact.IsSessionCookie
 		d.sessions = rewrite.NewSessions(session)
 		d.waits = rewrite.NewWaits[*item](wait)
 	}

@@ -19,6 +19,7 @@ const (
 
 	stateOverhead = 512
 	maxValues     = 256 // of one session; the oldest are forgotten
+	maxKeys       = 16  // names that one session had
 	maxValue      = 8 << 10
 	longValue     = 16 // bytes from which a value belongs to one session alone, wherever it is seen
 )
@@ -33,6 +34,8 @@ type Options struct {
 	Sessions int       // most that are remembered, the least recently used are forgotten; 0: DefaultSessions
 	Bytes    int64     // most bytes that they take; 0: DefaultSessionBytes
 	Counters *Counters // nil: nobody asks
+	// SessionCookie tells from a name that a cookie names a session, so that one which gets another name goes on; nil: none does.
+	SessionCookie func(name []byte) bool
 }
 
 // Extract takes a value out of the target's answers. Where the same place of the recorded answer has a value, that one is replaced
@@ -67,8 +70,8 @@ type Sessions struct {
 	injected map[string]bool // names that an Inject has
 
 	mu     sync.Mutex
-	states map[string]*state
-	index  map[string]*state // long recorded values → whose they are
+	states map[string]*state // by key; one state may have several
+	index  map[string]*state // recorded tokens and session cookies → whose they are; nil: several have had the same
 	used   list.List         // of *state, the last used in front
 	bytes  int64
 	count  *Counters
@@ -76,7 +79,7 @@ type Sessions struct {
 
 // state is one session.
 type state struct {
-	key   string
+	keys  []string
 	group int32
 	at    *list.Element
 	bytes int64 // guarded by Sessions.mu
@@ -112,7 +115,7 @@ func NewSessions(o Options) *Sessions {
 func (s *Sessions) Len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.states)
+	return s.used.Len()
 }
 
 // Trip is what the sessions know of one exchange before it is sent.
@@ -122,20 +125,28 @@ type Trip struct {
 	host  string
 	made  []made   // what its answer brought when it was recorded, and so will bring
 	parts []string // values in its request that an answer may have brought
+	owner []string // of them those that only one session can have
 	names []string // of its cookies
+	named bool     // key is a session's, and not only a connection's
 	open  bool     // it was answered 401 or 403: it stays without credentials
+
+	capture, end time.Time // when it was recorded; end zero: not known
 }
 
 // made is a value of an answer.
 type made struct {
 	rule     int    // of Options.Extract; -1: a cookie
+	cookie   string // its name
 	recorded string // empty: not known
 }
 
 // Plan looks through an exchange. key is whose it is: its session, else its connection; empty: nobody's. group is forgotten together
 // (a partition). recorded is its answer, nil when there is none; for a clone the one that the clone would have had.
 func (s *Sessions) Plan(x *traffic.Exchange, key []byte, group int32, recorded *traffic.Response) (*Trip, error) {
-	t := &Trip{key: string(key), group: group, host: hostOf(&x.Request)}
+	t := &Trip{key: string(key), group: group, host: hostOf(&x.Request), named: len(x.Session) > 0, capture: x.CaptureTime}
+	if x.Response != nil && x.Response.Duration > 0 {
+		t.end = x.CaptureTime.Add(x.Response.Duration)
+	}
 	if len(key) == 0 {
 		t.key = "\x00" + string(x.ID[:])
 	}
@@ -165,29 +176,50 @@ func (s *Sessions) Plan(x *traffic.Exchange, key []byte, group int32, recorded *
 				continue
 			}
 			if c, ok := parseSetCookie(recorded.Headers[i].Value); ok {
-				t.made = append(t.made, made{-1, c.name + "=" + c.value})
+				t.made = append(t.made, made{-1, c.name, c.value})
 			}
 		}
 	}
-	for i := range x.Request.Headers {
-		if s.opts.Jar && traffic.EqualName(x.Request.Headers[i].Name, "Cookie") {
-			for name := range pairs(x.Request.Headers[i].Value, ';') {
-				t.names = append(t.names, string(name))
-			}
-		}
-	}
+	s.credentials(t, x.Request.Headers)
 	t.parts = parts(&draft{Request: &x.Request}, len(s.opts.Extract) > 0)
 	return t, nil
 }
 
-// lookup returns the state of a trip: by a credential that only one session can have, else by its key. Called locked.
-func (s *Sessions) lookup(t *Trip) *state {
-	for _, p := range t.parts {
-		if len(p) >= longValue {
-			if st := s.index[p]; st != nil {
-				return s.touch(st)
+// credentials notes the cookies of a request, and what names its session.
+func (s *Sessions) credentials(t *Trip, fields []traffic.Field) {
+	own := func(v []byte) {
+		if len(v) >= longValue && len(v) <= maxValue {
+			t.owner = append(t.owner, string(v))
+		}
+	}
+	for i := range fields {
+		switch f := &fields[i]; {
+		case traffic.EqualName(f.Name, "Authorization"):
+			own(word(f.Value))
+		case traffic.EqualName(f.Name, "Cookie"):
+			for name, v := range pairs(f.Value, ';') {
+				t.names = append(t.names, string(name))
+				if s.opts.SessionCookie != nil && s.opts.SessionCookie(name) {
+					own(v)
+				}
 			}
 		}
+	}
+}
+
+// lookup returns the state of a trip: by a credential that only one session can have, else by its key. Called locked.
+func (s *Sessions) lookup(t *Trip) *state {
+	for _, p := range t.owner {
+		st := s.index[p]
+		if st == nil {
+			continue
+		}
+		if t.named && s.states[t.key] == nil && len(st.keys) < maxKeys { // it goes on under this name, also without the credential
+			s.states[t.key] = st
+			st.keys = append(st.keys, t.key)
+			s.grow(st, len(t.key)+64)
+		}
+		return s.touch(st)
 	}
 	if st := s.states[t.key]; st != nil {
 		return s.touch(st)
@@ -259,17 +291,13 @@ func (s *Sessions) Learn(t *Trip, sent *traffic.Request, answer *traffic.Respons
 	s.mu.Lock()
 	st := s.lookup(t)
 	if st == nil {
-		st = &state{key: t.key, group: t.group}
+		st = &state{keys: []string{t.key}, group: t.group}
 		st.at = s.used.PushFront(st)
 		s.states[t.key] = st
 		s.grow(st, stateOverhead+len(t.key))
 	}
 	for _, m := range t.made {
-		if v := m.value(); len(v) >= longValue && s.index[v] == nil {
-			s.index[v] = st
-			st.index = append(st.index, v)
-			s.grow(st, len(v)+64)
-		}
+		s.claim(st, m)
 	}
 	s.mu.Unlock()
 
@@ -287,10 +315,10 @@ func (s *Sessions) Learn(t *Trip, sent *traffic.Request, answer *traffic.Respons
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.states[st.key] == st {
+	if s.states[st.keys[0]] == st {
 		s.grow(st, grown)
 	}
-	for s.bytes > s.opts.Bytes || len(s.states) > s.opts.Sessions {
+	for s.bytes > s.opts.Bytes || s.used.Len() > s.opts.Sessions {
 		oldest, ok := s.used.Back().Value.(*state)
 		if !ok || oldest == st { // one session alone may be over
 			break
@@ -300,13 +328,21 @@ func (s *Sessions) Learn(t *Trip, sent *traffic.Request, answer *traffic.Respons
 	}
 }
 
-// value is what later requests have of it.
-func (m made) value() string {
-	if m.rule >= 0 {
-		return m.recorded
+// claim notes that whoever has a token or a session cookie is this session: unless another one was given the same, which then tells
+// nothing. Called locked.
+func (s *Sessions) claim(st *state, m made) {
+	v := m.recorded
+	if len(v) < longValue || m.rule < 0 && (s.opts.SessionCookie == nil || !s.opts.SessionCookie([]byte(m.cookie))) {
+		return
 	}
-	_, value, _ := bytes.Cut([]byte(m.recorded), []byte("="))
-	return string(value)
+	switch whose, known := s.index[v]; {
+	case !known && len(st.index) < maxValues:
+		s.index[v] = st
+		st.index = append(st.index, v)
+		s.grow(st, len(v)+64)
+	case known && whose != st:
+		s.index[v] = nil
+	}
 }
 
 // take extracts one value. Called with the state locked.
@@ -384,7 +420,7 @@ func (st *state) cookies(t *Trip, sent *traffic.Request, answer *traffic.Respons
 // setBefore reports whether the recorded answer set a cookie of that name, or the recorded request had it.
 func (t *Trip) setBefore(name string) bool {
 	for _, m := range t.made {
-		if m.rule < 0 && len(m.recorded) > len(name) && m.recorded[:len(name)] == name && m.recorded[len(name)] == '=' {
+		if m.rule < 0 && m.cookie == name {
 			return true
 		}
 	}
@@ -442,7 +478,9 @@ func (s *Sessions) grow(st *state, by int) {
 
 // forget drops a state. Called locked.
 func (s *Sessions) forget(st *state) {
-	delete(s.states, st.key)
+	for _, key := range st.keys {
+		delete(s.states, key)
+	}
 	for _, v := range st.index {
 		delete(s.index, v)
 	}
@@ -455,7 +493,7 @@ func (s *Sessions) Forget(group int32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range s.states {
-		if st.group == group {
+		if st.group == group { // one with several keys is met once: the others are gone by then
 			s.forget(st)
 			s.count.Lost.Add(1)
 		}

@@ -125,6 +125,39 @@ func TestCookiesAreThoseOfABrowser(t *testing.T) {
 	require.NotZero(t, count.Changed.Load())
 }
 
+func TestASessionThatGetsAnotherNameGoesOn(t *testing.T) {
+	s := rewrite.NewSessions(rewrite.Options{
+		Jar: true, Extract: []rewrite.Extract{{Place: place(t, "json $.token")}},
+		SessionCookie: func(name []byte) bool { return string(name) == "sid" },
+	})
+	const consent = "consent=everybody-has-the-same"
+	visit := func(key, old, rotated string) *play {
+		p := &play{t, s, key, t0}
+		x := request("GET", "/", "", "Cookie: sid="+old+"-0123456789abcdef")
+		x.Session = []byte(key)
+		p.sends(x, answer(`{"token":"shared-by-all-users"}`, "Set-Cookie: sid="+rotated+"-0123456789abcdef; Path=/", "Set-Cookie: "+consent),
+			answer(`{"token":"now"}`, "Set-Cookie: sid=of-"+key+"; Path=/", "Set-Cookie: "+consent))
+		return p
+	}
+	visit("alice", "a0", "a1")
+	visit("bob", "b0", "b1")
+	cookie := func(key, cookie string, more ...string) string {
+		t.Helper()
+		p := &play{t, s, key, t0}
+		x := request("GET", "/", "", append([]string{"Cookie: " + cookie}, more...)...)
+		x.Session = []byte(key)
+		got := p.sends(x, answer(""), answer(""))
+		v, _ := traffic.Get(got.Headers, "Cookie")
+		return string(v)
+	}
+	require.Equal(t, "sid=of-bob", cookie("bob after the log-in", "sid=b1-0123456789abcdef"))
+	require.Equal(t, "sid=of-alice", cookie("alice after the log-in", "sid=a1-0123456789abcdef"))
+	require.Equal(t, "sid=of-alice", cookie("alice after the log-in", "sid=x"), "from now on by that name")
+	require.Equal(t, "sid=x; "+consent, cookie("carol", "sid=x; "+consent, "Authorization: Bearer shared-by-all-users"), "what all have names nobody")
+	s.Forget(3)
+	require.Zero(t, s.Len())
+}
+
 func TestInjectPutsNamedValuesWhereTheyAreWanted(t *testing.T) {
 	p := &play{t, rewrite.NewSessions(rewrite.Options{
 		Extract: []rewrite.Extract{{Name: "csrf", Place: place(t, "header X-CSRF")}, {Name: "n", Place: place(t, `body n=(\d+)`)}},
@@ -187,7 +220,11 @@ func TestSessionsAreBounded(t *testing.T) {
 func TestRequestsWaitForTheAnswersThatBringTheirValues(t *testing.T) {
 	s := rewrite.NewSessions(rewrite.Options{Jar: true, Extract: []rewrite.Extract{{Place: place(t, "json $.id")}}})
 	w := rewrite.NewWaits[string](10 * time.Second)
+	at := t0
 	trip := func(key string, x *traffic.Exchange, recorded *traffic.Response) *rewrite.Trip {
+		at = at.Add(time.Second)
+		x.CaptureTime, x.Response = at, recorded
+		recorded.Duration = time.Second / 2
 		got, err := s.Plan(x, []byte(key), 0, recorded)
 		require.NoError(t, err)
 		return got
@@ -210,6 +247,17 @@ func TestRequestsWaitForTheAnswersThatBringTheirValues(t *testing.T) {
 	require.EqualValues(t, 1, w.Expired())
 	require.Empty(t, w.Done(b, nil), "it has left")
 	require.True(t, w.Ready(view, c, "view", t0), "what has come is not waited for")
+
+	// A cookie that every answer sets again makes nobody wait, nor does an answer that had not ended.
+	again := trip("alice", request("GET", "/", "", "Cookie: sid=0123456789abcdef"), answer("", "Set-Cookie: sid=0123456789abcdef"))
+	w.Enter(again)
+	next := trip("alice", request("GET", "/", "", "Cookie: sid=0123456789abcdef"), answer(""))
+	require.True(t, w.Ready(next, w.Enter(next), "next", t0))
+	slow := trip("alice", request("POST", "/slow", ""), answer(`{"id":"18"}`))
+	at = at.Add(-9 * time.Second / 10)
+	parallel := trip("alice", request("GET", "/orders/18", ""), answer(""))
+	w.Enter(slow)
+	require.True(t, w.Ready(parallel, w.Enter(parallel), "parallel", t0), "it cannot have known the 18 of that answer")
 }
 
 func TestMaskTakesATokenOutOfAnAnswer(t *testing.T) {

@@ -1,13 +1,15 @@
 package rewrite
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
 
 // Waits holds requests back until the answers are there that bring their values. It is for what the order within sessions does not
 // see: a value that goes from one session, or connection, to another, or requests that are not kept in order at all. A request
-// waits only for such as were entered before it, so two never wait for each other. It reads no clock and is safe for concurrent use.
+// waits only for such as were entered before it, so two never wait for each other, and only for answers that had ended before it was
+// recorded: what was parallel stays so. It reads no clock and is safe for concurrent use.
 type Waits[T any] struct {
 	bound time.Duration
 
@@ -19,6 +21,7 @@ type Waits[T any] struct {
 
 type producer[T any] struct {
 	values  []string
+	end     time.Time // of the recorded answer
 	done    bool
 	waiting int // how many wait for it
 }
@@ -42,12 +45,12 @@ func (w *Waits[T]) Enter(t *Trip) (k Ticket[T]) {
 	if len(t.made) == 0 {
 		return k
 	}
-	p := new(producer[T])
+	p := &producer[T]{end: t.end}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, m := range t.made {
-		v := m.value()
-		if v == "" {
+		v := m.recorded
+		if v == "" || slices.Contains(t.parts, v) { // a cookie that is set again was there before
 			continue
 		}
 		p.values = append(p.values, t.scoped(v))
@@ -77,7 +80,7 @@ func (w *Waits[T]) Ready(t *Trip, own Ticket[T], value T, now time.Time) bool {
 	}
 	var on []*producer[T]
 	for _, part := range t.parts {
-		if p := w.coming[t.scoped(part)]; p != nil && p != own.p {
+		if p := w.coming[t.scoped(part)]; p != nil && p != own.p && !p.end.After(t.capture) {
 			p.waiting++
 			on = append(on, p)
 		}
