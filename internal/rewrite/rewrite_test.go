@@ -139,7 +139,7 @@ func TestRulesMakeTheRequestTheTargetWants(t *testing.T) {
 	require.NoError(t, err)
 	plain, err := io.ReadAll(z)
 	require.NoError(t, err)
-	require.Equal(t, `{"tenant":"test","n":{"m":[2]},"host":"preprod.internal"}`, string(plain))
+	require.JSONEq(t, `{"tenant":"test","n":{"m":[2]},"host":"preprod.internal"}`, string(plain))
 	require.EqualValues(t, len(got.Body), got.BodySize)
 	require.Equal(t, before, lines(x.Request.Headers), "what was recorded is as it was")
 

@@ -47,7 +47,7 @@ session:
 	sent, err := r.Apply(x, 0, 0)
 	require.NoError(t, err)
 	require.Equal(t, "/v2/items?env=test", string(sent.Target))
-	require.Equal(t, `{"tenant":"test","at":"shop.preprod"}`, string(sent.Body))
+	require.JSONEq(t, `{"tenant":"test","at":"shop.preprod"}`, string(sent.Body))
 	require.Equal(t, "X-Tenant", string(sent.Headers[1].Name))
 	require.Len(t, r.Fresh, 1)
 
