@@ -201,7 +201,7 @@ func (s *Source) refresh() *flight {
 			s.failures++
 			s.backOff = min(max(2*s.backOff, firstBackOff), longestBackOff)
 			s.again = time.Now().Add(s.backOff)
-			s.failed = fault.New(fmt.Sprintf("credential %q cannot be got", s.cfg.Name), err.Error(), "")
+			s.failed = fault.New(fmt.Sprintf("credential %q cannot be got", s.cfg.Name), err.Error(), "mend session.credentials of the rules file, or what it names")
 			f.err = s.failed
 		} else {
 			s.minted++

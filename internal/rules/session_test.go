@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -99,4 +100,17 @@ func TestWhatCannotBeRewrittenIsTold(t *testing.T) {
 		require.Contains(t, strings.Join(bad.Flaws, "\n"), want, text)
 		require.NotContains(t, bad.Error(), "s3cret", text)
 	}
+}
+
+func TestTheExamplesOfTheReadmeAreRead(t *testing.T) {
+	page, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	n := 0
+	for _, part := range strings.Split(string(page), "```yaml\n# rules.yaml\n")[1:] {
+		text, _, _ := strings.Cut(part, "```")
+		_, err := rules.Parse("README.md", text)
+		require.NoError(t, err)
+		n++
+	}
+	require.NotZero(t, n)
 }
