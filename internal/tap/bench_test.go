@@ -63,7 +63,7 @@ func BenchmarkExchange(b *testing.B) {
 		recorder.Responses(d, response, now)
 		if recorder.Ready() == 64 {
 			p.Offer(recorder.Take())
-			w.handle(p.take())
+			w.handle(b.Context(), p.take())
 		}
 	}
 }

@@ -17,6 +17,7 @@ type Budget struct {
 	used             atomic.Int64
 	short            atomic.Bool // it was over high, and is not at low yet
 	shut             atomic.Bool
+	late             atomic.Bool
 
 	mu     sync.Mutex
 	places atomic.Pointer[[]*wire.Place]
@@ -73,6 +74,9 @@ func (b *Budget) Join() *wire.Place {
 
 // Shut implements wire.Shedder: capture is off by itself.
 func (b *Budget) Shut() bool { return b.shut.Load() }
+
+// Late implements wire.Shedder: the workers have more than they get done beside the traffic.
+func (b *Budget) Late() bool { return b.late.Load() }
 
 // Sheds implements wire.Shedder: the oldest of all go first.
 func (b *Budget) Sheds(place *wire.Place, start int64) bool {

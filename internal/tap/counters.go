@@ -101,7 +101,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 
 // dropReasons are exported from the start, so that a rate over a first drop is not lost.
 var dropReasons = []string{ //nolint:gochecknoglobals // constant
-	"memory", reasonProtection, "ring_full", "too_large", "redaction", "incomplete", "ambiguous", "unreachable", "timeout", "shutdown",
+	"memory", "behind", reasonProtection, "ring_full", "too_large", "redaction", "incomplete", "ambiguous", "unreachable", "timeout", "shutdown",
 	"spool_full", "spool_error", "spool_slow",
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/reprise-io/reprise/internal/meter"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 	"github.com/reprise-io/reprise/internal/wire"
@@ -45,8 +46,11 @@ type Pipeline struct {
 	counters Counters
 	settings atomic.Pointer[inForce] // read anew for every batch
 
+	courtesy courtesy
+
 	mu     sync.Mutex
 	queue  [][]wire.Captured // bounded by the budget that its exchanges hold
+	queued int64             // bytes in it
 	closed bool
 	wake   chan struct{}
 
@@ -60,6 +64,7 @@ func NewPipeline(cfg PipelineConfig) *Pipeline {
 		cfg.Workers = 1
 	}
 	p := &Pipeline{cfg: cfg, wake: make(chan struct{}, cfg.Workers)}
+	p.courtesy.cpu = meter.CPU
 	p.apply(new(inForce))
 	p.hold()
 	return p
@@ -143,6 +148,10 @@ func (p *Pipeline) Offer(batch []wire.Captured) {
 	if !closed {
 		old = p.shedOldest()
 		p.queue = append(p.queue, batch)
+		p.queued += sizeOf(batch)
+		if p.courtesy.behind.Load() && p.queued > p.cfg.Budget.limit/lateAbove {
+			p.cfg.Budget.late.Store(true)
+		}
 	}
 	p.mu.Unlock()
 	for _, b := range old {
@@ -156,6 +165,20 @@ func (p *Pipeline) Offer(batch []wire.Captured) {
 	case p.wake <- struct{}{}:
 	default: // every worker has been told already
 	}
+}
+
+// While the traffic is behind, nothing more is begun from the first part of the budget in the queue on, until it is the second:
+// what would not be worked on in time is not copied either.
+const (
+	lateAbove = 4
+	lateUntil = 8
+)
+
+func sizeOf(batch []wire.Captured) (bytes int64) {
+	for i := range batch {
+		bytes += batch[i].Bytes
+	}
+	return bytes
 }
 
 // Why nothing is recorded.
@@ -200,11 +223,11 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
 	left := p.queue
-	p.queue = nil
+	p.queue, p.queued = nil, 0
 	p.mu.Unlock()
 	w := worker{p: p}
 	for _, batch := range left {
-		w.handle(batch)
+		w.handle(ctx, batch)
 	}
 	return nil
 }
@@ -230,7 +253,7 @@ func (p *Pipeline) work(ctx context.Context) {
 			if batch == nil {
 				break
 			}
-			w.handle(batch)
+			w.handle(ctx, batch)
 		}
 	}
 }
@@ -247,6 +270,10 @@ func (p *Pipeline) take() []wire.Captured {
 	if len(p.queue) == 0 {
 		p.queue = nil
 	}
+	p.queued -= sizeOf(batch)
+	if late := &p.cfg.Budget.late; late.Load() && (!p.courtesy.behind.Load() || p.queued < p.cfg.Budget.limit/lateUntil) {
+		late.Store(false)
+	}
 	return batch
 }
 
@@ -259,9 +286,8 @@ func (p *Pipeline) shedOldest() (old [][]wire.Captured) {
 	}
 	unfinished := p.cfg.Budget.oldest()
 	for excess > 0 && len(p.queue) > 0 && p.queue[0][0].Exchange.CaptureTime.UnixNano()-together <= unfinished {
-		for i := range p.queue[0] {
-			excess -= p.queue[0][i].Bytes
-		}
+		bytes := sizeOf(p.queue[0])
+		excess, p.queued = excess-bytes, p.queued-bytes
 		old = append(old, p.queue[0])
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
@@ -295,7 +321,24 @@ type worker struct {
 	records []*topic.Record
 }
 
-func (w *worker) handle(batch []wire.Captured) {
+// shareMost is what exchanges of a batch may hold that become records together, whose memory they share: all of it is held
+// until the last of them is acknowledged.
+const shareMost = 256 << 10
+
+func (w *worker) handle(ctx context.Context, batch []wire.Captured) {
+	for len(batch) > 0 {
+		n, bytes := 1, batch[0].Bytes
+		for n < len(batch) && bytes+batch[n].Bytes <= shareMost {
+			bytes += batch[n].Bytes
+			n++
+		}
+		w.handlePart(ctx, batch[:n])
+		clear(batch[:n]) // it may take long to come to the last
+		batch = batch[n:]
+	}
+}
+
+func (w *worker) handlePart(ctx context.Context, batch []wire.Captured) {
 	p := w.p
 	settings := p.settings.Load()
 	if closed := settings.closed(); closed != "" {
@@ -308,6 +351,7 @@ func (w *worker) handle(batch []wire.Captured) {
 	}
 	w.kept = w.kept[:0]
 	for i := range batch {
+		p.courtesy.wait(ctx)
 		if w.choose(batch[i].Exchange, settings) {
 			w.kept = append(w.kept, batch[i].Exchange)
 		}

@@ -101,7 +101,7 @@ func TestWhatWaitsWhenCaptureIsSwitchedOffIsLeftOut(t *testing.T) {
 	p.Offer([]wire.Captured{exchange("GET", "/a", "s")})
 	p.apply(new(inForce))
 	w := worker{p: p}
-	w.handle(p.take())
+	w.handle(t.Context(), p.take())
 	require.Zero(t, p.cfg.Budget.Used())
 	require.Equal(t, map[string]uint64{"capture_off": 1}, p.counters.filtered.snapshot())
 }

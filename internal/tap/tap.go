@@ -180,6 +180,17 @@ func (t *Tap) Pipeline() *Pipeline { return t.pipeline }
 // Budget is what a source books its bytes with.
 func (t *Tap) Budget() *Budget { return t.budget }
 
+// Forwards tells that a thread of this process passes traffic on: workers leave the cores to it. Where the kernel does not
+// tell how threads fare, nobody does.
+func (t *Tap) Forwards(id int) {
+	thread, err := meter.OpenThread(id)
+	if err != nil {
+		t.opts.Logger.Info("the kernel does not tell whether traffic has to wait for a core: capture does not yield to it", "cause", err)
+		return
+	}
+	t.pipeline.courtesy.add(thread.Read)
+}
+
 // Rebase changes the settings that the tap was started with. Commands for it stay stronger.
 func (t *Tap) Rebase(s Settings) error { return t.board.rebase(s) }
 

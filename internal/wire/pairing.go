@@ -43,8 +43,8 @@ func (r *Recorder) keepRequest(d *Dialog, p *pending, whole bool) {
 			return
 		}
 	}
-	if r.shut() {
-		r.lose(p, LostProtection)
+	if why, yes := r.refuses(); yes {
+		r.lose(p, why)
 		return
 	}
 	if !r.book(p, slotSize+len(h.Block)+len(h.Fields)*fieldSize) {

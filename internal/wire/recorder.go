@@ -32,12 +32,13 @@ const (
 	LostPanic                   // the parser failed; the connection's capture was given up
 	LostStreams                 // too many unfinished exchanges on one HTTP/2 connection
 	LostProtection              // Budget is shut
+	LostBehind                  // Budget is late
 	Losses                      // how many there are
 )
 
 // String returns the name used as a metric label.
 func (l Loss) String() string {
-	return [...]string{"marked", "memory", "malformed", "header_too_large", "panic", "streams", "self_protection", "other"}[min(l, Losses)]
+	return [...]string{"marked", "memory", "malformed", "header_too_large", "panic", "streams", "self_protection", "behind", "other"}[min(l, Losses)]
 }
 
 // Counts are totals. Every request seen is handed over by Take once, or lost once.

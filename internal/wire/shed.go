@@ -14,6 +14,8 @@ type Shedder interface {
 	Join() *Place
 	// Shut reports that nothing is to be kept at all: messages are framed and counted only.
 	Shut() bool
+	// Late reports that more is kept already than can be worked on in time: what begins now is framed and counted only.
+	Late() bool
 	// Sheds reports whether what began at start (ns since 1970), the oldest that place holds, is to be given up now.
 	Sheds(place *Place, start int64) bool
 }
@@ -49,7 +51,16 @@ type shedding struct {
 	heads      heads
 }
 
-func (s *shedding) shut() bool { return s.shedder != nil && s.shedder.Shut() }
+// refuses reports whether nothing that begins now is to be kept, and why.
+func (s *shedding) refuses() (why Loss, yes bool) {
+	switch {
+	case s.shedder == nil:
+		return 0, false
+	case s.shedder.Shut():
+		return LostProtection, true
+	}
+	return LostBehind, s.shedder.Late()
+}
 
 // shed gives up what has to go, and returns when to look again; the zero time when there is nothing.
 func (r *Recorder) shed(now time.Time) time.Time {

@@ -14,6 +14,7 @@ type ration struct {
 	used   int64
 	most   int64 // 0: any
 	shut   bool
+	late   bool
 	before int64 // what began before goes
 	places []*Place
 }
@@ -28,6 +29,7 @@ func (r *ration) TryAcquire(n int64) bool {
 
 func (r *ration) Release(n int64) { r.used -= n }
 func (r *ration) Shut() bool      { return r.shut }
+func (r *ration) Late() bool      { return r.late }
 func (r *ration) Sheds(_ *Place, start int64) bool {
 	return start < r.before
 }
@@ -247,4 +249,23 @@ func FuzzShedding(f *testing.F) {
 		require.Nil(t, b.r.heads.first)
 		require.Nil(t, b.r.unfinished.first)
 	})
+}
+
+func TestALateBudgetBeginsNothingAndGoesOnWithTheRest(t *testing.T) {
+	b := newBench()
+	before := b.begin("POST /before HTTP/1.1\r\nContent-Length: 10\r\n\r\nhello")
+	held := b.used
+	b.late = true
+	during := b.begin("POST /during HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello")
+	b.r.Responses(during, []byte(ok), b.at)
+	require.EqualValues(t, 1, b.r.Counts.Lost[LostBehind])
+	require.Equal(t, "behind", LostBehind.String())
+	require.Equal(t, held, b.used, "nothing of it is kept")
+	b.r.Requests(before, []byte("world"), b.at)
+	b.r.Responses(before, []byte(ok), b.at)
+	require.Len(t, b.r.Take(), 1, "what had begun is captured")
+	b.late = false
+	b.r.Requests(during, []byte("GET /after HTTP/1.1\r\n\r\n"), b.at)
+	b.r.Responses(during, []byte(ok), b.at)
+	require.Len(t, b.r.Take(), 1, "on the same connection too")
 }

@@ -238,3 +238,18 @@ func serveWithFewDescriptors(t *testing.T, upstream string, limit uint64) {
 	require.Zero(t, r.Stats().Refused)
 	require.Equal(t, 1, strings.Count(r.logs.String(), "cannot accept connections for now"), r.logs.String())
 }
+
+func TestEveryLoopTellsItsThread(t *testing.T) {
+	ids := make(chan int, 2)
+	r := newRig(t, "127.0.0.1:1", func(cfg *Config) {
+		cfg.Loops = 2
+		cfg.Thread = func(id int) { ids <- id }
+	})
+	first, second := <-ids, <-ids
+	require.NotEqual(t, first, second, "each has one of its own")
+	for _, id := range []int{first, second} {
+		_, err := os.Stat(fmt.Sprintf("/proc/self/task/%d", id))
+		require.NoError(t, err)
+	}
+	r.end()
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -122,6 +123,11 @@ func (l *loop) wake() {
 
 // run serves until the proxy drains and no connection is left, or the time for that is over.
 func (l *loop) run() {
+	if told := l.p.cfg.Thread; told != nil {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		told(unix.Gettid())
+	}
 	l.listen()
 	now := time.Now()
 	for {

@@ -55,6 +55,7 @@ type Config struct {
 	TLS            TLS         // zero: bytes pass as they are
 	Budget         wire.Budget // nil: no bound
 	Sink           Sink
+	Thread         func(id int) // is told the thread of each event loop, on that thread, before it serves; nil: nobody asks
 	Logger         *slog.Logger // nil: discard
 }
 
