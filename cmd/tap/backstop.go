@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/meter"
@@ -21,19 +22,23 @@ const spareProcs = 2
 
 // What the process may take beside what capture holds, before the garbage collector works harder.
 const (
-	besideCapture   = 36 << 20 // with the pages that the collector does not count, the process stays within 64 MiB
-	perConnection   = 32 << 10
-	fewConnections  = 64  // are allowed for from the start
-	groupShare      = 0.8 // of the control group's memory: collecting comes before --max-rss, and that before the kernel
-	connectionsStep = 5 * time.Second
+	besideCapture  = 36 << 20 // with the pages that the collector does not count, the process stays within 64 MiB
+	perConnection  = 8 << 10
+	fewConnections = 64  // are allowed for from the start
+	groupShare     = 0.8 // of the control group's memory: collecting comes before --max-rss, and that before the kernel
+	aboveLive      = 4   // a fourth is added to what is in use: what traffic needs must not keep the collector busy
+	holdStep       = 16 << 20
+	stepEvery      = 2 * time.Second
 )
 
 // backstop is the garbage collector's limit above the budget that capture keeps by itself. It grows with the connections that
-// are open: a fixed one for all that could be would be none, and one for few would let the collector eat a crowded tap's time.
+// are open, and with what is really held, as by clients that do not read: a fixed one for all that could be would be none, and
+// one for few would let the collector eat a crowded tap's time.
 type backstop struct {
 	memoryMax int64
 	group     int64 // 0: none
 	allowed   int64 // connections that the limit in force is for
+	inForce   int64
 	by        string
 }
 
@@ -62,9 +67,13 @@ func newBackstop(memoryMax int64, bounds meter.Bounds, log *slog.Logger) *backst
 	return b
 }
 
-// limit is --memory-max, what a process takes, and what connections do; never more than the control group has.
+// limit is --memory-max, what a process takes, and what connections do.
 func (b *backstop) limit(connections int64) int64 {
-	limit := b.memoryMax + besideCapture + perConnection*min(connections, math.MaxInt64/4/perConnection)
+	return b.within(b.memoryMax + besideCapture + perConnection*min(connections, math.MaxInt64/4/perConnection))
+}
+
+// within bounds a limit by what the control group has.
+func (b *backstop) within(limit int64) int64 {
 	if b.group > 0 {
 		limit = min(limit, int64(float64(b.group)*groupShare))
 	}
@@ -73,17 +82,29 @@ func (b *backstop) limit(connections int64) int64 {
 
 // allow raises the limit in powers of two, as setting it stops everything for a moment. It never falls.
 func (b *backstop) allow(connections int64) {
-	if connections <= b.allowed || b.by != "" {
-		return
+	if connections > b.allowed {
+		b.allowed = connections
+		b.raise(b.limit(connections))
 	}
-	b.allowed = connections
-	debug.SetMemoryLimit(b.limit(b.allowed))
 }
 
-// run follows the number of connections until ctx ends.
+// hold keeps the limit a fourth above the bytes that the last collection has found in use.
+func (b *backstop) hold(live int64) {
+	b.raise(b.within((live + live/aboveLive + holdStep - 1) / holdStep * holdStep))
+}
+
+func (b *backstop) raise(limit int64) {
+	if b.by == "" && limit > b.inForce {
+		b.inForce = limit
+		debug.SetMemoryLimit(limit)
+	}
+}
+
+// run follows the number of connections, and what is in use, until ctx ends.
 func (b *backstop) run(ctx context.Context, open func() int64) {
-	tick := time.NewTicker(connectionsStep)
+	tick := time.NewTicker(stepEvery)
 	defer tick.Stop()
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	for {
 		select {
 		case <-ctx.Done():
@@ -91,6 +112,9 @@ func (b *backstop) run(ctx context.Context, open func() int64) {
 		case <-tick.C:
 			if n := open(); n > b.allowed {
 				b.allow(powerAbove(n))
+			}
+			if metrics.Read(live); live[0].Value.Kind() == metrics.KindUint64 {
+				b.hold(int64(live[0].Value.Uint64()))
 			}
 		}
 	}
