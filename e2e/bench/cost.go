@@ -13,6 +13,7 @@ type turn struct {
 	rss       int64   // bytes resident, at the end
 	captured  float64 // exchanges put away a request; 0 for a way that records none
 	dropped   float64
+	unknown   float64
 	trouble   string // what clients complained of; "": nothing
 }
 
@@ -50,6 +51,7 @@ func measure(ctx context.Context, ways []*way, load func() (requests int, perSec
 			// At its end wrk leaves requests on the way, one a connection, which count for those who saw them.
 			captured: min(1, (has.stored-had.stored)/max(n, has.seen-had.seen)),
 			dropped:  has.dropped - had.dropped,
+			unknown:  has.unknown - had.unknown,
 		}
 	}
 	return turns, nil

@@ -39,7 +39,7 @@ func (b *bench) growth(ctx context.Context) error {
 			{"500", small(32), 500}, {"2,000", small(32), 2000}, {"8,000", small(32), 8000},
 		}},
 	} {
-		t := table{title: grown.title, head: []string{grown.what, "CPU µs/request", "RSS MiB", "captured %", "dropped", "p50 ms", "p99 ms", "p99.9 ms"}}
+		t := table{title: grown.title, head: []string{grown.what, "CPU µs/request", "RSS MiB", "captured %", "dropped", "unknown", "p50 ms", "p99 ms", "p99.9 ms"}}
 		for _, p := range grown.points {
 			got, q, err := b.grow(ctx, w.origin, p.load, p.rate)
 			if err != nil {
@@ -47,7 +47,7 @@ func (b *bench) growth(ctx context.Context) error {
 			}
 			progress("growth, %s %s: %.1f µs, %d MiB, p99 %.2f ms", grown.what, p.label, got.cpu, got.rss>>20, q.p99)
 			t.rows = append(t.rows, []string{
-				p.label, fmt.Sprintf("%.1f", got.cpu), fmt.Sprint(got.rss >> 20), fmt.Sprintf("%.2f", 100*got.captured), fmt.Sprintf("%.0f", got.dropped),
+				p.label, fmt.Sprintf("%.1f", got.cpu), fmt.Sprint(got.rss >> 20), fmt.Sprintf("%.2f", 100*got.captured), fmt.Sprintf("%.0f", got.dropped), fmt.Sprintf("%.0f", got.unknown),
 				fmt.Sprintf("%.2f", q.p50), fmt.Sprintf("%.2f", q.p99), fmt.Sprintf("%.2f", q.p999),
 			})
 		}

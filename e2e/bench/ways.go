@@ -41,6 +41,7 @@ type kept struct {
 	seen    float64 // 0 for a sink, which sees what it stores
 	stored  float64 // acknowledged by Kafka, or arrived at the sink
 	dropped float64 // and counted as such
+	unknown float64 // sent to Kafka, and never answered
 }
 
 // ways is all that stands between a client and the origin, running.
@@ -260,7 +261,11 @@ func (b *bench) startTap(ctx context.Context, command, prefix string, more ...st
 func (t *tap) kept(ctx context.Context) (k kept, err error) {
 	m, err := t.settled(ctx)
 	of := func(result string) float64 { return m.Sum("reprise_tap_exchanges_total", `result="`+result+`"`) }
-	return kept{m.Sum("reprise_tap_seen_total"), of("produced"), of("dropped")}, err
+	k = kept{m.Sum("reprise_tap_seen_total"), of("produced"), of("dropped"), of("unknown")}
+	if err == nil && k.seen != k.stored+k.dropped+k.unknown {
+		err = fmt.Errorf("the tap has seen %.0f exchanges, and tells of %.0f stored, %.0f dropped and %.0f unknown", k.seen, k.stored, k.dropped, k.unknown)
+	}
+	return k, err
 }
 
 func (t *tap) settled(ctx context.Context) (m proc.Metrics, err error) {
