@@ -129,6 +129,37 @@ func TestPausingEnds(t *testing.T) {
 	})
 }
 
+// Of small exchanges nothing is gained by waiting: passing them on takes more than their capture.
+func TestOnlyLargeExchangesWaitForTraffic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCores(0.1, 0.8)
+		c.pass(2 * time.Second)
+		for !c.pauses(time.Now()) {
+			c.pass(4 * time.Millisecond)
+		}
+		budget, k := NewBudget(1<<20), &keeper{result: acknowledge}
+		p := NewPipeline(PipelineConfig{Budget: budget, Writer: k, Logger: slog.New(slog.DiscardHandler)})
+		p.apply(compiled(t, everything()))
+		k.pipeline = p
+		p.courtesy.cpu = c.cpu
+		p.courtesy.threads, p.courtesy.last, p.courtesy.credit = c.threads, c.last, c.credit
+		p.courtesy.any.Store(true)
+		p.courtesy.behind.Store(true)
+		w := worker{p: p}
+		took := func(bytes int64) time.Duration {
+			x := exchange("GET", "/", "s")
+			x.Bytes = bytes
+			require.True(t, budget.TryAcquire(bytes))
+			began := time.Now()
+			w.handle(t.Context(), []wire.Captured{x})
+			return time.Since(began)
+		}
+		require.Zero(t, took(cheapMost))
+		require.Positive(t, took(cheapMost+1))
+		require.Len(t, k.records, 2)
+	})
+}
+
 // What workers cannot do in time is not begun, rather than kept and dropped.
 func TestNothingMoreIsBegunWhileTheWorkersAreBehind(t *testing.T) {
 	budget, k := NewBudget(16_000), &keeper{result: acknowledge}

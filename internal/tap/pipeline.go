@@ -325,6 +325,9 @@ type worker struct {
 // until the last of them is acknowledged.
 const shareMost = 256 << 10
 
+// cheapMost is what an exchange may hold that takes less work than it took to pass it on: for such ones workers do not pause.
+const cheapMost = 8 << 10
+
 func (w *worker) handle(ctx context.Context, batch []wire.Captured) {
 	for len(batch) > 0 {
 		n, bytes := 1, batch[0].Bytes
@@ -351,7 +354,9 @@ func (w *worker) handlePart(ctx context.Context, batch []wire.Captured) {
 	}
 	w.kept = w.kept[:0]
 	for i := range batch {
-		p.courtesy.wait(ctx)
+		if batch[i].Bytes > cheapMost {
+			p.courtesy.wait(ctx)
+		}
 		if w.choose(batch[i].Exchange, settings) {
 			w.kept = append(w.kept, batch[i].Exchange)
 		}
