@@ -2,6 +2,7 @@ package meter
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,17 +11,14 @@ import (
 )
 
 func TestAThreadIsSeenWorkingUntilItIsOver(t *testing.T) {
-	ids, over := make(chan int), make(chan struct{})
+	ids := make(chan int)
+	var over atomic.Bool
 	for range 2 { // the process's first thread, which one of them may be on, does not end
 		go func() {
 			runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 			ids <- unix.Gettid()
-			for {
-				select {
-				case <-over:
-					return
-				default: // works
-				}
+			for !over.Load() { // it works
+				runtime.Gosched()
 			}
 		}()
 	}
@@ -30,7 +28,7 @@ func TestAThreadIsSeenWorkingUntilItIsOver(t *testing.T) {
 	}
 	thread, err := OpenThread(id)
 	if err != nil {
-		close(over)
+		over.Store(true)
 		t.Skip("this kernel does not tell how threads fare: ", err)
 	}
 	first, err := thread.Read()
@@ -39,7 +37,7 @@ func TestAThreadIsSeenWorkingUntilItIsOver(t *testing.T) {
 		now, err := thread.Read()
 		return err == nil && now.Ran > first.Ran
 	}, time.Minute, time.Millisecond)
-	close(over)
+	over.Store(true)
 	require.Eventually(t, func() bool { _, err := thread.Read(); return err != nil }, time.Minute, time.Millisecond)
 	all, err := CPU()
 	require.NoError(t, err)
