@@ -84,7 +84,7 @@ func TestCaptureGoesOnWhenTrafficNoLongerWaits(t *testing.T) {
 		c := newCores(0.4, 0.4)
 		c.pass(2 * time.Second)
 		require.True(t, c.behind.Load())
-		c.ran, c.waits = 0.3, 0.13
+		c.ran, c.waits = 0.37, 0.13
 		c.pass(5 * time.Second)
 		require.True(t, c.behind.Load(), "it takes less to stay behind than to get there")
 		c.ran, c.waits = 0.1, 0
