@@ -17,6 +17,7 @@ import (
 	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/rules"
 	"github.com/reprise-io/reprise/internal/sample"
+	"github.com/reprise-io/reprise/internal/size"
 	"github.com/reprise-io/reprise/internal/spool"
 	"github.com/reprise-io/reprise/internal/tap"
 	"github.com/reprise-io/reprise/internal/topic"
@@ -49,6 +50,7 @@ type captureOptions struct {
 	capture   string
 	sample    string
 	sampleBy  string
+	keep      string
 	rateLimit float64
 	partition int32
 	linger    time.Duration
@@ -76,6 +78,7 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.capture, "capture", "on", "on, or off: traffic passes and is counted, nothing is recorded")
 	fs.StringVar(&o.sample, "sample", "", "share of the traffic to record; whole sessions are kept. Default: as the rules file says, else 100%")
 	fs.StringVar(&o.sampleBy, "sample-by", "", "what is kept whole: session, connection or request. Default: as the rules file says, else session")
+	fs.StringVar(&o.keep, "sample-keep", "", "keep at least this much of each route, whatever --sample says: 1/s, 10/m; such exchanges are flagged KEPT_BY_QUOTA. Default: as the rules file says, else nothing")
 	fs.Float64Var(&o.rateLimit, "rate-limit", 0, "record at most this many exchanges a second; 0: no limit")
 	fs.Int32Var(&o.partition, "partitions", 12, "partitions of the topics that the tap creates")
 	fs.DurationVar(&o.linger, "linger", 200*time.Millisecond, "how long records wait for company on their way to Kafka")
@@ -88,6 +91,8 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 func (o *captureOptions) settings() (s tap.Settings, wrong problems) {
 	var err error
 	s = tap.Settings{Include: o.include, Exclude: o.exclude, RateLimit: o.rateLimit}
+	s.Keep, err = sample.ParseKeep(o.keep)
+	wrong.note("sample-keep", err)
 	s.Capture, err = tap.ParseCapture(o.capture)
 	wrong.note("capture", err)
 	s.Sample = sample.All
@@ -119,7 +124,7 @@ func (o *captureOptions) check() problems {
 	}
 	_, err := tap.ParseMaxCPU(o.maxCPU)
 	wrong.note("max-cpu", err)
-	_, err = tap.ParseMaxRSS(o.maxRSS, parseBytes)
+	_, err = tap.ParseMaxRSS(o.maxRSS, size.Parse)
 	wrong.note("max-rss", err)
 	if o.redact != "on" && o.redact != "off" {
 		wrong.note("redact", badRedact(o.redact))
@@ -148,19 +153,13 @@ func (o *captureOptions) build(book *ruleBook, bounds meter.Bounds, log *slog.Lo
 		Settings: book.settings(o), Bounds: bounds, Registerer: reg, Logger: log,
 	}
 	opts.MaxCPU, _ = tap.ParseMaxCPU(o.maxCPU) // checked
-	opts.MaxRSS, _ = tap.ParseMaxRSS(o.maxRSS, parseBytes)
+	opts.MaxRSS, _ = tap.ParseMaxRSS(o.maxRSS, size.Parse)
 	opts.Topic = o.Topic("reprise-tap", log)
 	opts.Topic.Registerer = reg
 	if book.builtIn != nil {
 		opts.Redactor = book.builtIn
 	}
 	return tap.New(opts)
-}
-
-func parseBytes(s string) (int64, error) {
-	var b cli.Bytes
-	err := b.Set(s)
-	return int64(b), err
 }
 
 // choose sets what an import keeps and how it is redacted: by the flags and, where there is one, the rules file.

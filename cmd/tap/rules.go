@@ -128,7 +128,7 @@ func (b *ruleBook) refuse(err error) {
 		next = *b.now
 	}
 	flaws := flawsOf(err)
-	next.Flaw = strings.Join(flaws, "\n")
+	next.Flaw = strings.Join(flaws, "; ")
 	if next.Unknown {
 		b.log.Error("THE RULES FILE IS BAD, AND NOTHING IS RECORDED UNTIL IT IS MENDED: traffic passes",
 			"file", b.path, "flaws", flaws, "try", "inspect rules check "+b.path)
@@ -159,6 +159,9 @@ func (b *ruleBook) settings(o *captureOptions) tap.Settings {
 	}
 	if o.sampleBy == "" {
 		s.SampleBy = sample.Unit(b.file.Sample.By)
+	}
+	if o.keep == "" {
+		s.Keep, _ = sample.ParseKeep(b.file.Sample.Keep)
 	}
 	return s
 }

@@ -26,8 +26,8 @@ The file's keys are the flags below, without the dashes; lists stand for flags t
 "sources" has a kind (` + strings.Join(kindNames(), ", ") + `), a name that shows in its records, and the flags of tap KIND as keys.
 Flags on the command line are stronger than the file. Secrets are never in the file: env:NAME or file:PATH.
 
-SIGHUP reads the file again, and the rules file (--rules). What it says about capture, sample, include, exclude, rate-limit and log-level counts
-from then on; what else is different is named, and waits for a restart. A bad file changes nothing. Commands given with
+SIGHUP reads the file again, and the rules file (--rules). What it says about capture, sample (and -by, -keep), include, exclude, rate-limit
+and log-level counts from then on; what else is different is named, and waits for a restart. A bad file changes nothing. Commands given with
 tap set stay stronger than the file.
 
   # /etc/reprise/tap.yaml
@@ -97,7 +97,7 @@ type rereading struct {
 
 // changeable are the keys that count without a restart.
 func changeable() []string {
-	return []string{"capture", "sample", "include", "exclude", "rate-limit", "log-level"}
+	return []string{"capture", "sample", "sample-by", "sample-keep", "include", "exclude", "rate-limit", "log-level"}
 }
 
 func (r *rereading) again(p running) {

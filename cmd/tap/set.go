@@ -170,7 +170,7 @@ func writeStateTable(w io.Writer, states []tap.Answer) error {
 			named(s), s.Source, s.Host, cell("capture", capturing(s)), cell("sample", s.Sample), cell("include", listed(s.Include, "all")),
 			cell("exclude", listed(s.Exclude, "–")), cell("rate-limit", limit(s.RateLimit)), answer(s),
 		}
-		protected = protected || s.OffByItself != ""
+		protected = protected || s.OffByItself != "" && s.OffByItself != tap.OffByRules
 		for i, c := range cells {
 			cells[i] = report.Printable(c)
 		}
@@ -181,6 +181,11 @@ func writeStateTable(w io.Writer, states []tap.Answer) error {
 	}
 	if protected {
 		fmt.Fprintln(w, "OFF: by itself, as the tap uses more than --max-cpu or --max-rss allow; it comes back by itself when there is room")
+	}
+	for _, s := range states {
+		if s.RulesFlaw != "" {
+			fmt.Fprintf(w, "BAD RULES at %s: %s\n", report.Printable(named(s)), report.Printable(s.RulesFlaw))
+		}
 	}
 	if starred {
 		_, err := fmt.Fprintln(w, "* by a command; tap set --reset goes back to flags and files")

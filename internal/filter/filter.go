@@ -11,6 +11,8 @@
 // A shorthand is METHOD[,METHOD…], a path glob, or both. In a glob * stands for anything within a segment, ? for one
 // character of it, and ** for any number of segments, none included: /api/** matches /api and /api/a/b. It is compared
 // with the path as it was sent, after dot segments are resolved as a server would: /api/../admin is /admin.
+//
+// Conditions are the same written key by key, for files.
 package filter
 
 import (
@@ -33,10 +35,11 @@ type Meta struct {
 
 // Filter is one compiled rule; safe for concurrent use.
 type Filter struct {
-	src        string
-	methods    []string // shorthand; nil: any
-	path       *glob    // shorthand; nil: any
-	expression *expression
+	src     string
+	methods []string // nil: any
+	paths   []glob   // one of them must match; nil: any
+	rest    *rest    // what is neither shorthand nor expression; nil: nothing
+	expr    *expression
 }
 
 // maxSource bounds a rule's length, in bytes.
@@ -56,7 +59,7 @@ func Compile(src string) (*Filter, error) {
 		return f, nil
 	}
 	var err error
-	f.expression, err = compile(src)
+	f.expr, err = compile(src)
 	return f, err
 }
 
@@ -72,36 +75,51 @@ func (f *Filter) shorthand() bool {
 		f.methods = strings.Split(m[1], ",")
 	}
 	if m[2] != "" {
-		g := newGlob(m[2])
-		f.path = &g
+		f.paths = []glob{newGlob(m[2])}
 	}
 	return true
 }
 
 // Match reports whether x is matched. An error means that the expression cannot be evaluated for x.
 func (f *Filter) Match(x *traffic.Exchange) (bool, error) {
-	if f.expression != nil {
-		return f.expression.match(x)
+	if !f.matchBytes(x.Request.Method, pathOf(x.Request.Target)) || f.rest != nil && !f.rest.match(x) {
+		return false, nil
 	}
-	return f.matchBytes(x.Request.Method, pathOf(x.Request.Target)), nil
+	if f.expr != nil {
+		return f.expr.match(x)
+	}
+	return true, nil
 }
 
 // HeaderOnly reports whether MatchHeaders decides.
-func (f *Filter) HeaderOnly() bool { return f.expression == nil || f.expression.headerOnly() }
+func (f *Filter) HeaderOnly() bool {
+	return (f.rest == nil || f.rest.headerOnly()) && (f.expr == nil || f.expr.headerOnly())
+}
 
 // MatchHeaders decides from the Kafka headers; only where HeaderOnly says so.
 func (f *Filter) MatchHeaders(m Meta) (bool, error) {
-	if f.expression != nil {
-		return f.expression.matchMeta(m)
+	if !f.matchBytes([]byte(m.Method), []byte(m.Path)) || f.rest != nil && !within(f.rest.statuses, int64(m.Status)) {
+		return false, nil
 	}
-	return f.matchBytes([]byte(m.Method), []byte(m.Path)), nil
+	if f.expr != nil {
+		return f.expr.matchMeta(m)
+	}
+	return true, nil
 }
 
 func (f *Filter) matchBytes(method, path []byte) bool {
 	if f.methods != nil && !contains(f.methods, method) {
 		return false
 	}
-	return f.path == nil || f.path.match(string(path))
+	if f.paths == nil {
+		return true
+	}
+	for _, g := range f.paths {
+		if g.match(string(path)) {
+			return true
+		}
+	}
+	return false
 }
 
 // contains compares without allocating.

@@ -50,7 +50,8 @@ func CompileSet(include, exclude []string) (*Set, error) {
 
 // Keep reports whether x is wanted, and the source of the rule that decided; "" when no rule matched.
 func (s *Set) Keep(x *traffic.Exchange) (bool, string) {
-	return s.decide(func(f *Filter) (bool, error) { return f.Match(x) })
+	keep, r := s.decide(func(f *Filter) (bool, error) { return f.Match(x) })
+	return keep, r.count()
 }
 
 // HeaderOnly reports whether KeepHeaders decides.
@@ -68,28 +69,54 @@ func (s *Set) HeaderOnly() bool {
 	return true
 }
 
-// KeepHeaders decides from the Kafka headers; only where HeaderOnly says so.
+// KeepHeaders decides from the Kafka headers; only where HeaderOnly says so. What it wants is not counted: Keep follows.
 func (s *Set) KeepHeaders(m Meta) (bool, string) {
-	return s.decide(func(f *Filter) (bool, error) { return f.MatchHeaders(m) })
+	keep, r := s.decide(func(f *Filter) (bool, error) { return f.MatchHeaders(m) })
+	if !keep {
+		return false, r.count()
+	}
+	return true, ""
 }
 
-func (s *Set) decide(match func(*Filter) (bool, error)) (bool, string) {
+// decide also returns the rule that decided; nil: none did.
+func (s *Set) decide(match func(*Filter) (bool, error)) (bool, *Rule) {
 	if s == nil {
-		return true, ""
+		return true, nil
 	}
 	for _, r := range s.exclude {
 		if ok, err := match(r.Filter); ok || err != nil {
-			r.decided.Add(1)
-			return false, r.src
+			return false, r
 		}
 	}
 	for _, r := range s.include {
 		if ok, err := match(r.Filter); ok && err == nil {
-			r.decided.Add(1)
-			return true, r.src
+			return true, r
 		}
 	}
-	return len(s.include) == 0, ""
+	return len(s.include) == 0, nil
+}
+
+// count notes that the rule has decided, and returns its source.
+func (r *Rule) count() string {
+	if r == nil {
+		return ""
+	}
+	r.decided.Add(1)
+	return r.src
+}
+
+// Uncounted returns a set that decides the same, for a look ahead that is not to show in s.
+func (s *Set) Uncounted() *Set {
+	if s == nil {
+		return nil
+	}
+	again := func(rules []*Rule) (all []*Rule) {
+		for _, r := range rules {
+			all = append(all, &Rule{Name: r.Name, Filter: r.Filter})
+		}
+		return all
+	}
+	return NewSet(again(s.include), again(s.exclude))
 }
 
 // Counts returns what each rule has decided, in order.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/paths"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -124,7 +124,7 @@ type counter struct {
 	first     time.Time
 	last      time.Time
 	rate      *rate
-	templates report.Routes
+	templates paths.Templates
 	routes    map[string]*route
 	flags     map[string]int64
 	sources   map[[16]byte]traffic.SourceKind

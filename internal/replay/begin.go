@@ -47,7 +47,7 @@ func (r *run) settleBase(ctx context.Context) error {
 	if !r.decided() && r.loop == 0 && !o.Live && !o.Profile.IsMax() {
 		var err error
 		window := r.registry.responseWait() + tapSlack
-		if found, err = survey(ctx, o, r.names.Exchanges, r.intake.windows, r.sieve, window); err != nil {
+		if found, err = survey(ctx, o, r.names.Exchanges, r.intake.windows, r.sieve.quiet(), window); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 //	reprise_replay_skipped_total{reason}      left out by a rule
 //	reprise_replay_late_total{reason}         left out because late or stale
 //	reprise_replay_bad_records_total{reason}  could not be read
+//	reprise_replay_rule_decided_total{list,rule}  what each filter of the rules file has decided (rules.go)
 //	reprise_replay_resumed_total              finished by an earlier start
 //	reprise_replay_gone_total                 offsets of the run that were not in Kafka any more
 //	reprise_replay_given_up_total             committed and not fired (--delivery at-most-once)

@@ -37,6 +37,7 @@ type Plan struct {
 	Fire       int64              `json:"fire"`
 	Skipped    map[string]int64   `json:"skipped"`
 	Refused    map[string]int64   `json:"refused"`
+	Rules      []report.RuleCount `json:"rules,omitempty"` // what each filter of the rules file has decided
 	BadRecords []report.BadRecord `json:"bad_records"`
 	BadTotal   int64              `json:"bad_records_total"`
 
@@ -144,6 +145,7 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 	if err := p.read(ctx, &o, names.Exchanges, window, s); err != nil {
 		return nil, err
 	}
+	p.plan.Rules = s.ruleCounts()
 	return p.end(), nil
 }
 

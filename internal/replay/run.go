@@ -186,6 +186,7 @@ func (r *run) equip() (err error) {
 	spec := r.generation.Spec
 	r.sieve.guard, r.sieve.sender = r.guard, r.sender
 	r.metrics = newMetrics(o.Registerer)
+	register(o.Registerer, ruleMetrics{o.RulesFilter})
 	watchSessions(o.Registerer, &r.sessions, r.credentials)
 	r.metrics.sessions = r.gauge(func(s *stages) float64 { return float64(s.volley.dresser.known()) })
 	r.summary = report.NewSummary(report.Run{
@@ -517,7 +518,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 		State: state, LimitedBy: r.limitedBy(), Read: r.read(), Reordered: r.reorderedBefore + int64(r.ahead.reordered()), Time: time.Now(),
 		Sessions: r.sessionReport(),
 		Gone:     r.goneBefore + r.intake.gone.Load(), GivenUp: r.givenUpBefore + r.volley.givenUp.Load(),
-		Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
+		Rules: r.sieve.ruleCounts(), Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
 		Loops: r.begunLoops(),
 	})
 	r.last(ctx, "the last report", func(ctx context.Context) error { return r.lead.leave(ctx, state) })

@@ -268,8 +268,9 @@ func TestRunNameBelongsToOneSpec(t *testing.T) {
 			u.Host = "localhost:1"
 			o.Target, o.AllowTarget = &u, []string{"localhost"}
 		},
-		"kind": func(o *replay.Options) { o.Live = true },
-		"key":  func(o *replay.Options) { o.RedactKey = []byte("another key of 16") },
+		"kind":  func(o *replay.Options) { o.Live = true },
+		"rules": func(o *replay.Options) { o.RulesDigest = []byte{1, 2} }, // of a rules file
+		"key":   func(o *replay.Options) { o.RedactKey = []byte("another key of 16") },
 	} {
 		other := o
 		change(&other)

@@ -33,6 +33,7 @@ type sieve struct {
 	filters  []*filter.Filter
 	sets     []*filter.Set // all must want it
 	redactor *redact.Redactor
+	rules    *filter.Set // the one of the rules file among sets; nil: there is none
 	digest   []byte
 	guard    *fire.Guard  // nil: not asked
 	dresser  *dresser     // nil: nothing is prepared
@@ -61,7 +62,7 @@ func newSieve(o *Options) (*sieve, error) {
 		s.sets = append(s.sets, set)
 	}
 	if o.RulesFilter != nil {
-		s.sets = append(s.sets, o.RulesFilter)
+		s.sets, s.rules = append(s.sets, o.RulesFilter), o.RulesFilter
 	}
 	r, err := redact.New(redact.Options{Key: o.RedactKey, Rules: o.RedactRules})
 	if err != nil {
@@ -72,6 +73,16 @@ func newSieve(o *Options) (*sieve, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// quiet returns a sieve that decides the same and counts nothing, for a look ahead.
+func (s *sieve) quiet() *sieve {
+	q := *s
+	q.sets = nil
+	for _, set := range s.sets {
+		q.sets = append(q.sets, set.Uncounted())
+	}
+	return &q
 }
 
 // judgement is what the sieve found. The zero value lets the exchange through.

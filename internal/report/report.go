@@ -39,6 +39,7 @@ type Report struct {
 	Gone       int64            `json:"gone"`               // offsets of the run that were not in Kafka any more (--on-data-loss skip)
 	GivenUp    int64            `json:"given_up"`           // committed and not fired (--delivery at-most-once)
 	Sessions   *Sessions        `json:"sessions,omitempty"` // absent: no request depended on an answer
+	Rules      []RuleCount      `json:"rules,omitempty"`    // what each filter of the rules file has decided
 	BadRecords []BadRecord      `json:"bad_records"`        // the first hundred
 	BadTotal   int64            `json:"bad_records_total"`  // all of them
 
@@ -62,6 +63,13 @@ type Window struct {
 	From       time.Time `json:"from"`
 	To         time.Time `json:"to"`
 	Partitions int       `json:"partitions"`
+}
+
+// RuleCount is how many exchanges a filter of the rules file has decided about.
+type RuleCount struct {
+	List    string `json:"list"` // "include" or "exclude"
+	Rule    string `json:"rule"` // its name, else its place in the list, from 1
+	Decided uint64 `json:"decided"`
 }
 
 // BadRecord is a record that could not be read.
@@ -152,6 +160,7 @@ type End struct {
 	Gone      int64
 	GivenUp   int64
 	Sessions  *Sessions
+	Rules     []RuleCount
 	Time      time.Time
 	Asked     float64 // the speed that the schedule asked for in the mean; 0: the run's
 	Commands  []Command
@@ -172,7 +181,7 @@ func (s *Summary) Report(end End) *Report {
 		Read:   end.Read, Fired: s.results[traffic.Fired],
 		Skipped: s.why(traffic.Skipped), Refused: s.why(traffic.Refused), Failed: s.why(traffic.Failed),
 		Late: s.results[traffic.Late], LateWhy: s.why(traffic.Late), SentLate: s.sentLate,
-		Reordered: end.Reordered, Resumed: s.resumed, Gone: end.Gone, GivenUp: end.GivenUp, Sessions: end.Sessions,
+		Reordered: end.Reordered, Resumed: s.resumed, Gone: end.Gone, GivenUp: end.GivenUp, Sessions: end.Sessions, Rules: end.Rules,
 		BadRecords: append([]BadRecord{}, s.bad...), BadTotal: s.results[traffic.BadRecord],
 		Speed: s.speed(end.Shortened), LimitedBy: cmp.Or(end.LimitedBy, "nothing"),
 		Lateness: percentiles(s.lateness), Answered: percentiles(s.intended),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/reprise-io/reprise/internal/paths"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
@@ -43,7 +44,7 @@ type Run struct {
 
 // Summary adds outcomes up. It is safe for concurrent use.
 type Summary struct {
-	routes Routes
+	routes paths.Templates
 
 	mu  sync.Mutex
 	run Run
@@ -271,7 +272,7 @@ func (s *Summary) route(o *traffic.Outcome) *route {
 	}
 	if len(s.byRoute) >= maxRoutes {
 		s.regroup()
-		if key = s.routes.again(key); s.byRoute[key] == nil && len(s.byRoute) >= maxRoutes {
+		if key = s.routes.Again(key); s.byRoute[key] == nil && len(s.byRoute) >= maxRoutes {
 			key = OtherRoute
 		}
 		if r := s.byRoute[key]; r != nil {
@@ -286,7 +287,7 @@ func (s *Summary) route(o *traffic.Outcome) *route {
 // regroup joins the routes that turned out to be one.
 func (s *Summary) regroup() {
 	for key, r := range s.byRoute {
-		if now := s.routes.again(key); now != key {
+		if now := s.routes.Again(key); now != key {
 			delete(s.byRoute, key)
 			if into := s.byRoute[now]; into != nil {
 				into.merge(r)

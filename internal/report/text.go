@@ -34,6 +34,9 @@ func (r *Report) Text(w io.Writer) error {
 		line("load", "%s", load)
 	}
 	line("fired", "%s   skipped %s   refused %s   failed %s", Number(r.Fired), counted(r.Skipped), counted(r.Refused), counted(r.Failed))
+	if rules := r.ruleCounts(); len(rules) > 0 {
+		line("rules", "%s", strings.Join(first(rules, 8), "   "))
+	}
 	if r.Gone > 0 {
 		line("gone", "%s offsets of the run were not in Kafka any more", Number(r.Gone))
 	}
@@ -78,6 +81,14 @@ func (r *Report) load() string {
 		all = append(all, plural(int64(r.Loops), "loop"))
 	}
 	return strings.Join(all, "   ")
+}
+
+// ruleCounts tells what the filters of the rules file have decided, in their order.
+func (r *Report) ruleCounts() (all []string) {
+	for _, c := range r.Rules {
+		all = append(all, fmt.Sprintf("%s %s: %s", c.List, c.Rule, Number(int64(c.Decided))))
+	}
+	return all
 }
 
 type liner func(label, format string, args ...any)

@@ -9,14 +9,17 @@ import (
 type Sample struct {
 	Rate string `yaml:"rate" default:"100%" doc:"share of the traffic: 10%, or 0.1"`
 	By   string `yaml:"by" enum:"session,connection,request" default:"session" doc:"what is kept whole"`
+	Keep string `yaml:"keep" doc:"how much of each route is kept at least, whatever the rate: 1/s per route, 10/m per route"`
 }
 
 // Check implements yamlfile.Checker.
 func (s *Sample) Check(f *yamlfile.File) {
-	if s.Rate == "" {
-		return
+	if s.Rate != "" {
+		if _, err := sample.ParseShare(s.Rate); err != nil {
+			f.At(&s.Rate, "%s", err)
+		}
 	}
-	if _, err := sample.ParseShare(s.Rate); err != nil {
-		f.At(&s.Rate, "%s", err)
+	if _, err := sample.ParseKeep(s.Keep); err != nil {
+		f.At(&s.Keep, "%s", err)
 	}
 }

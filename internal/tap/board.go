@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/sample"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
@@ -132,6 +133,13 @@ func (b *board) rules() *Rules {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.now.Rules
+}
+
+// quota is what the quota of the sample has done since it came into force.
+func (b *board) quota() sample.Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now.quota.Stats()
 }
 
 func (b *board) register(r prometheus.Registerer) error { return r.Register((*rulesMetrics)(b)) }

@@ -379,11 +379,12 @@ func (w *worker) choose(x *traffic.Exchange, s *inForce) bool {
 	}
 	redactor := p.redactor(s)
 	identify(x, s.sessionKey(), s.SampleBy, p.cfg.TapID, redactor)
-	if !s.Sample.Keeps(x.SampleHash) {
+	now := time.Now()
+	if !s.samples(x, now) {
 		p.counters.sampledOut.Add(1)
 		return false
 	}
-	if !s.limit.allow(time.Now()) {
+	if !s.limit.allow(now) {
 		p.counters.filtered.add("rate_limit", 1)
 		return false
 	}

@@ -44,7 +44,7 @@ func (r *Rules) counts() []filter.Count {
 	return r.Filter.Counts()
 }
 
-// rulesMetrics exports how a tap stands to its rules file.
+// rulesMetrics exports how a tap stands to its rules file, and what its quota keeps.
 type rulesMetrics board
 
 // Describe implements prometheus.Collector.
@@ -52,26 +52,35 @@ func (m *rulesMetrics) Describe(ch chan<- *prometheus.Desc) {
 	d := rulesDescs()
 	ch <- d.bad
 	ch <- d.decided
+	ch <- d.kept
+	ch <- d.overflow
+	ch <- d.routes
 }
 
-type rulesDescriptions struct{ bad, decided *prometheus.Desc }
+type rulesDescriptions struct{ bad, decided, kept, overflow, routes *prometheus.Desc }
 
 func rulesDescs() rulesDescriptions {
 	return rulesDescriptions{
 		prometheus.NewDesc("reprise_tap_rules_bad", "1 while the rules file is bad: the rules before count, or nothing is recorded if there were none.", nil, nil),
 		prometheus.NewDesc("reprise_tap_rule_decided_total", "Exchanges that a filter of the rules file has decided about, by its name or place.", []string{"list", "rule"}, nil),
+		prometheus.NewDesc("reprise_tap_quota_kept_total", "Exchanges that the sample would have left out, kept because their routes are rare (--sample-keep).", nil, nil),
+		prometheus.NewDesc("reprise_tap_quota_overflow_total", "Exchanges whose routes had no account of their own in the quota: too many routes at once.", nil, nil),
+		prometheus.NewDesc("reprise_tap_quota_routes", "Routes that have an account in the quota.", nil, nil),
 	}
 }
 
 // Collect implements prometheus.Collector.
 func (m *rulesMetrics) Collect(ch chan<- prometheus.Metric) {
-	rules := (*board)(m).rules()
+	rules, quota := (*board)(m).rules(), (*board)(m).quota()
 	bad := 0.0
 	if rules != nil && rules.Flaw != "" {
 		bad = 1
 	}
 	d := rulesDescs()
 	ch <- prometheus.MustNewConstMetric(d.bad, prometheus.GaugeValue, bad)
+	ch <- prometheus.MustNewConstMetric(d.kept, prometheus.CounterValue, float64(quota.Kept))
+	ch <- prometheus.MustNewConstMetric(d.overflow, prometheus.CounterValue, float64(quota.Overflow))
+	ch <- prometheus.MustNewConstMetric(d.routes, prometheus.GaugeValue, float64(quota.Routes))
 	for _, c := range rules.counts() {
 		ch <- prometheus.MustNewConstMetric(d.decided, prometheus.CounterValue, float64(c.Decided), c.List, c.Rule)
 	}

@@ -6,6 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/sample"
+	"github.com/reprise-io/reprise/internal/traffic"
 	"github.com/reprise-io/reprise/internal/wire"
 )
 
@@ -45,4 +47,39 @@ func TestRulesFileChoosesAndRedactsInPlaceOfTheBuiltInRules(t *testing.T) {
 	require.Len(t, counts, 2)
 	require.Equal(t, []any{"include", "1", uint64(2)}, []any{counts[0].GetList(), counts[0].GetRule(), counts[0].GetDecided()})
 	require.Equal(t, []any{"exclude", "1", uint64(2)}, []any{counts[1].GetList(), counts[1].GetRule(), counts[1].GetDecided()})
+}
+
+func TestQuotaKeepsRareRoutesAndFlagsThem(t *testing.T) {
+	keep, err := sample.ParseKeep("1/h per route")
+	require.NoError(t, err)
+	k := &keeper{}
+	s := Settings{Capture: true, Keep: keep} // of which the share keeps nothing
+	batch := []wire.Captured{exchange("GET", "/rare", "s")}
+	for range 20 {
+		batch = append(batch, exchange("GET", "/busy", "s"))
+	}
+	p := runWith(t, s, PipelineConfig{Redactor: shout{}}, k, batch)
+	require.Len(t, k.records, 2, "one of each route")
+	for _, r := range k.records {
+		require.True(t, decoded(t, r).Flags.Has(traffic.KeptByQuota))
+	}
+	require.EqualValues(t, 19, p.counters.Report().GetSampledOut())
+
+	k = &keeper{}
+	s.Sample = sample.All
+	runWith(t, s, PipelineConfig{Redactor: shout{}}, k, []wire.Captured{exchange("GET", "/rare", "s"), exchange("GET", "/busy", "s")})
+	require.Len(t, k.records, 2)
+	require.False(t, decoded(t, k.records[0]).Flags.Has(traffic.KeptByQuota), "the share has kept it")
+}
+
+func TestQuotaGoesOnWhenOtherSettingsChange(t *testing.T) {
+	keep, err := sample.ParseKeep("1/s")
+	require.NoError(t, err)
+	one := compiled(t, Settings{Keep: keep})
+	two, err := Settings{Keep: keep, Capture: true}.compile(one)
+	require.NoError(t, err)
+	require.Same(t, one.quota, two.quota)
+	three, err := Settings{}.compile(two)
+	require.NoError(t, err)
+	require.Nil(t, three.quota)
 }

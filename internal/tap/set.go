@@ -64,9 +64,13 @@ type Answer struct {
 	Obeys      bool     `json:"obeys"`      // it has confirmed what was set, or nothing was
 	AfterMilli *int64   `json:"after_ms,omitempty"`
 
-	// OffByItself is why capture is off although Capture says on: "cpu" or "memory".
+	// OffByItself is why capture is off although Capture says on: "cpu" or "memory", or "rules": their file is bad.
 	OffByItself string `json:"off_by_itself,omitempty"`
+	RulesFlaw   string `json:"rules_flaw,omitempty"` // what is wrong with the rules file
 }
+
+// OffByRules is Answer.OffByItself of a tap without good rules: it records nothing.
+const OffByRules = "rules"
 
 // liveFor is how long after its last report a tap counts as running: it reports every 10 s.
 const liveFor = 3 * reportEvery
@@ -275,6 +279,10 @@ func answerOf(t *control.Tap) Answer {
 		ID: idOf(t), Name: r.GetName(), Source: r.GetSource(), Host: r.GetHost(), Capture: s.GetCapture(), Sample: s.GetSample(),
 		Include: append([]string{}, s.GetInclude()...), Exclude: append([]string{}, s.GetExclude()...), RateLimit: s.GetRateLimit(),
 		ByCommand: []string{}, OffByItself: r.GetSelfProtection().GetCause(),
+		RulesFlaw: r.GetRules().GetFlaw(),
+	}
+	if r.GetRules().GetUnknown() {
+		state.OffByItself = OffByRules
 	}
 	for _, c := range s.GetByCommand() {
 		state.ByCommand = append(state.ByCommand, c.GetCommand().GetVerb())

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/reprise-io/reprise/internal/control"
@@ -28,6 +29,7 @@ type Settings struct {
 
 	// What no command changes.
 	SampleBy sample.Unit // "": by session
+	Keep     sample.Keep // of each route at least; zero: what the share keeps
 	Rules    *Rules      // nil: there is no rules file
 }
 
@@ -217,8 +219,9 @@ func (s *Settings) proto() *reprisev1.TapSettings {
 // inForce are compiled settings, as the workers read them. A value is never changed.
 type inForce struct {
 	Settings
-	filter *filter.Set // nil: everything
-	rules  *filter.Set // of the rules file; nil: everything
+	filter *filter.Set   // nil: everything
+	rules  *filter.Set   // of the rules file; nil: everything
+	quota  *sample.Quota // nil: the share alone decides
 	limit  *limiter
 }
 
@@ -237,6 +240,12 @@ func (s Settings) compile(old *inForce) (*inForce, error) {
 			return nil, err
 		}
 		f.filter = set
+	}
+	switch {
+	case old != nil && old.Keep == s.Keep:
+		f.quota = old.quota
+	case s.Keep.Given():
+		f.quota = sample.NewQuota(s.Keep)
 	}
 	if f.SampleBy == "" {
 		f.SampleBy = sample.BySession
@@ -263,6 +272,16 @@ func (f *inForce) sessionKey() rewrite.Key {
 		return nil
 	}
 	return f.Rules.SessionKey
+}
+
+// samples reports whether x is kept: by the share, or because its route is rare, which x then tells.
+func (f *inForce) samples(x *traffic.Exchange, now time.Time) bool {
+	keep := f.Sample.Keeps(x.SampleHash)
+	if f.quota != nil && f.quota.Take(x, keep, now) {
+		x.Flags |= traffic.KeptByQuota
+		return true
+	}
+	return keep
 }
 
 // keeps reports whether the filters want x.

@@ -27,6 +27,7 @@ const (
 	ClockAhead             = Flags(1) << reprisev1.Flag_FLAG_CLOCK_AHEAD
 	ClockReplaced          = Flags(1) << reprisev1.Flag_FLAG_CLOCK_REPLACED
 	NonUTF8                = Flags(1) << reprisev1.Flag_FLAG_NON_UTF8
+	KeptByQuota            = Flags(1) << reprisev1.Flag_FLAG_KEPT_BY_QUOTA
 )
 
 // unreplayable marks requests that are not known whole, or that are no request on their own.

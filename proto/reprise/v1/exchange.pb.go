@@ -170,6 +170,8 @@ const (
 	Flag_FLAG_CLOCK_REPLACED Flag = 14
 	// Only in JSON output: a header, target or method was not UTF-8 and is shown as U+0080 to U+00FF.
 	Flag_FLAG_NON_UTF8 Flag = 15
+	// Its session is not in the sample: it is here because its route is rare. Leave it out of what is divided by the share.
+	Flag_FLAG_KEPT_BY_QUOTA Flag = 16
 )
 
 // Enum value maps for Flag.
@@ -191,6 +193,7 @@ var (
 		13: "FLAG_CLOCK_AHEAD",
 		14: "FLAG_CLOCK_REPLACED",
 		15: "FLAG_NON_UTF8",
+		16: "FLAG_KEPT_BY_QUOTA",
 	}
 	Flag_value = map[string]int32{
 		"FLAG_UNSPECIFIED":              0,
@@ -209,6 +212,7 @@ var (
 		"FLAG_CLOCK_AHEAD":              13,
 		"FLAG_CLOCK_REPLACED":           14,
 		"FLAG_NON_UTF8":                 15,
+		"FLAG_KEPT_BY_QUOTA":            16,
 	}
 )
 
@@ -917,7 +921,7 @@ const file_reprise_v1_exchange_proto_rawDesc = "" +
 	"\x13SOURCE_KIND_EXTPROC\x10\x03\x12\x16\n" +
 	"\x12SOURCE_KIND_INGEST\x10\x04\x12\x15\n" +
 	"\x11SOURCE_KIND_SNIFF\x10\x05\x12\x16\n" +
-	"\x12SOURCE_KIND_IMPORT\x10\x06*\x80\x03\n" +
+	"\x12SOURCE_KIND_IMPORT\x10\x06*\x98\x03\n" +
 	"\x04Flag\x12\x14\n" +
 	"\x10FLAG_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11FLAG_REQUEST_ONLY\x10\x01\x12\x14\n" +
@@ -935,7 +939,8 @@ const file_reprise_v1_exchange_proto_rawDesc = "" +
 	"\x1dFLAG_REDACTION_FAILED_REQUEST\x10\f\x12\x14\n" +
 	"\x10FLAG_CLOCK_AHEAD\x10\r\x12\x17\n" +
 	"\x13FLAG_CLOCK_REPLACED\x10\x0e\x12\x11\n" +
-	"\rFLAG_NON_UTF8\x10\x0fB:Z8github.com/reprise-io/reprise/proto/reprise/v1;reprisev1b\x06proto3"
+	"\rFLAG_NON_UTF8\x10\x0f\x12\x16\n" +
+	"\x12FLAG_KEPT_BY_QUOTA\x10\x10B:Z8github.com/reprise-io/reprise/proto/reprise/v1;reprisev1b\x06proto3"
 
 var (
 	file_reprise_v1_exchange_proto_rawDescOnce sync.Once

@@ -1,4 +1,4 @@
-package report_test
+package paths_test
 
 import (
 	"fmt"
@@ -6,11 +6,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/paths"
 )
 
 func TestTemplate(t *testing.T) {
-	var routes report.Routes
+	var routes paths.Templates
 	for target, want := range map[string]string{
 		"/":                   "/",
 		"/items":              "/items",
@@ -38,7 +38,7 @@ func TestTemplate(t *testing.T) {
 }
 
 func TestManyNamesAtOnePlaceAreValues(t *testing.T) {
-	var routes report.Routes
+	var routes paths.Templates
 	for i := range 200 {
 		routes.Template(fmt.Appendf(nil, "/search/word%c%c/page", 'a'+i/26, 'a'+i%26))
 	}
@@ -47,7 +47,7 @@ func TestManyNamesAtOnePlaceAreValues(t *testing.T) {
 }
 
 func TestDeepPathsAreCut(t *testing.T) {
-	var routes report.Routes
+	var routes paths.Templates
 	path := []byte{}
 	for range 40 {
 		path = append(path, "/a"...)
@@ -59,7 +59,7 @@ func TestDeepPathsAreCut(t *testing.T) {
 func FuzzTemplate(f *testing.F) {
 	f.Add([]byte("/items/42?x=1"), []byte("http://h/p"))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		var routes report.Routes
+		var routes paths.Templates
 		for _, target := range [][]byte{a, b, a} {
 			require.NotContains(t, routes.Template(target), "?")
 		}

@@ -1,4 +1,5 @@
-package report
+// Package paths tells which requests are of one kind: it learns the templates of paths, "/items/{id}".
+package paths
 
 import (
 	"bytes"
@@ -6,7 +7,7 @@ import (
 	"sync"
 )
 
-// Bounds of what Routes learns.
+// Bounds of what Templates learns.
 const (
 	maxSegments = 16   // deeper paths are cut
 	maxChildren = 100  // more names than that at one place are values, not names
@@ -19,9 +20,9 @@ const (
 	deeper   = "…"
 )
 
-// Routes learns path templates: segments that look like values, or stand where very many different ones were seen,
+// Templates learns path templates: segments that look like values, or stand where very many different ones were seen,
 // become "{id}". The zero value is ready. It is safe for concurrent use.
-type Routes struct {
+type Templates struct {
 	mu    sync.Mutex
 	root  node
 	nodes int
@@ -36,7 +37,7 @@ type node struct {
 
 // Template returns the template of a request target's path: "/items/{id}" for "/items/42?ref=home". Absolute-form
 // targets give that of their path, "*" itself.
-func (r *Routes) Template(target []byte) string {
+func (r *Templates) Template(target []byte) string {
 	path := pathOf(target)
 	if len(path) == 0 || path[0] != '/' {
 		return "*"
@@ -59,7 +60,7 @@ func (r *Routes) Template(target []byte) string {
 	return n.template
 }
 
-func (r *Routes) step(n *node, segment []byte) *node {
+func (r *Templates) step(n *node, segment []byte) *node {
 	if !n.values && !isValue(segment) {
 		if c := n.children[string(segment)]; c != nil {
 			return c
@@ -82,7 +83,7 @@ func (r *Routes) step(n *node, segment []byte) *node {
 	return r.grow(n, wildcard)
 }
 
-func (r *Routes) grow(n *node, segment string) *node {
+func (r *Templates) grow(n *node, segment string) *node {
 	if n.children == nil {
 		n.children = make(map[string]*node)
 	}
@@ -129,8 +130,8 @@ func pathOf(target []byte) []byte {
 	return nil
 }
 
-// again returns the template that a "METHOD /path" key has by now: a place can have turned out to hold values later.
-func (r *Routes) again(key string) string {
+// Again returns the template that a "METHOD /path" key has by now: a place can have turned out to hold values later.
+func (r *Templates) Again(key string) string {
 	method, path, _ := strings.Cut(key, " ")
 	if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/"+deeper) {
 		return key
