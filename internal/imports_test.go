@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"internal/fault":            {},
 	"internal/size":             {},
 	"internal/paths":            {},
+	"internal/curl":             {"traffic", "fault"},
 	"internal/filter":           {"traffic", "fault", "size"},
 	"internal/redact":           {"traffic", "fault"},
 	"internal/rewrite":          {"traffic", "fault"},

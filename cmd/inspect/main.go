@@ -36,6 +36,7 @@ a terminal and as one JSON object a line otherwise; everything else goes to stde
   inspect cat --from yesterday --to today -o ndjson | jq -r .request.target
   inspect tail -o ndjson`,
 	}
-	root.AddCommand(newTopicsCommand(), newStatsCommand(), newCatCommand(), newTailCommand(), newGetCommand(), newAuditCommand())
+	root.AddCommand(newTopicsCommand(), newStatsCommand(), newCatCommand(), newTailCommand(), newGetCommand(), newAuditCommand(),
+		newRulesCommand())
 	return root
 }

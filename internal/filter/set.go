@@ -1,6 +1,8 @@
 package filter
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -105,6 +107,31 @@ func (r *Rule) count() string {
 	return r.src
 }
 
+// Decision is which rule of a Set decided, for people. The zero value: none did.
+type Decision struct {
+	List   string // "include" or "exclude"
+	Rule   string // its name, else its place in the list, from 1
+	Source string
+}
+
+// Decide is Keep, uncounted, with all about the rule that decided.
+func (s *Set) Decide(x *traffic.Exchange) (bool, Decision) {
+	keep, r := s.decide(func(f *Filter) (bool, error) { return f.Match(x) })
+	if r == nil {
+		return keep, Decision{}
+	}
+	list, name := s.nameOf(r)
+	return keep, Decision{list, name, r.src}
+}
+
+func (s *Set) nameOf(r *Rule) (list, name string) {
+	list, i := "include", slices.Index(s.include, r)
+	if i < 0 {
+		list, i = "exclude", slices.Index(s.exclude, r)
+	}
+	return list, cmp.Or(r.Name, strconv.Itoa(i+1))
+}
+
 // Uncounted returns a set that decides the same, for a look ahead that is not to show in s.
 func (s *Set) Uncounted() *Set {
 	if s == nil {
@@ -124,16 +151,10 @@ func (s *Set) Counts() (all []Count) {
 	if s == nil {
 		return nil
 	}
-	for _, list := range []struct {
-		name  string
-		rules []*Rule
-	}{{"include", s.include}, {"exclude", s.exclude}} {
-		for i, r := range list.rules {
-			name := r.Name
-			if name == "" {
-				name = strconv.Itoa(i + 1)
-			}
-			all = append(all, Count{list.name, name, r.decided.Load()})
+	for _, rules := range [][]*Rule{s.include, s.exclude} {
+		for _, r := range rules {
+			list, name := s.nameOf(r)
+			all = append(all, Count{list, name, r.decided.Load()})
 		}
 	}
 	return all

@@ -1,0 +1,119 @@
+package inspect_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/curl"
+	"github.com/reprise-io/reprise/internal/inspect"
+	"github.com/reprise-io/reprise/internal/rules"
+	"github.com/reprise-io/reprise/internal/traffic"
+)
+
+// explain runs a curl command through a rules file.
+func explain(t *testing.T, text, line string) *inspect.Explanation {
+	t.Helper()
+	f, err := rules.Parse("rules.yaml", text)
+	require.NoError(t, err)
+	e, err := inspect.NewExplainer(f, []byte("a key of sixteen bytes or more"))
+	require.NoError(t, err)
+	x, err := curl.Parse(line)
+	require.NoError(t, err)
+	explanation, err := e.Explain(x)
+	require.NoError(t, err)
+	return explanation
+}
+
+func step(t *testing.T, e *inspect.Explanation, section string) inspect.Step {
+	t.Helper()
+	for _, s := range e.Steps {
+		if s.Section == section {
+			return s
+		}
+	}
+	t.Fatalf("no step of %s", section)
+	return inspect.Step{}
+}
+
+func TestExplainNamesTheFilterThatDecides(t *testing.T) {
+	const text = "filter: {include: [GET /api/**, {name: shop, host: '*.example'}], exclude: [GET /api/health]}\n"
+	for line, want := range map[string][2]string{
+		"curl h/api/1":              {inspect.Passes, "include 1: GET /api/**"},
+		"curl shop.example/x":       {inspect.Passes, "include shop: host=*.example"},
+		"curl h/api/health":         {inspect.Stops, "exclude 1: GET /api/health"},
+		"curl -X DELETE h/api/1":    {inspect.Stops, "no include matches"},
+		"curl -X DELETE b.example/": {inspect.Passes, "include shop: host=*.example"},
+	} {
+		s := step(t, explain(t, text, line), "filter")
+		require.Equal(t, want, [2]string{s.Result, s.Why}, line)
+	}
+	require.Equal(t, "no filters", step(t, explain(t, "", "curl h"), "filter").Why)
+	require.Equal(t, "no exclude matches", step(t, explain(t, "filter: {exclude: /x}\n", "curl h"), "filter").Why)
+}
+
+func TestExplainSamplesAsTheTapsDo(t *testing.T) {
+	require.Equal(t, inspect.Passes, step(t, explain(t, "", "curl h"), "sample").Result)
+	require.Equal(t, inspect.Depends, step(t, explain(t, "sample: {rate: 10%}\n", "curl h"), "sample").Result)
+	kept := 0
+	for i := range 200 {
+		s := step(t, explain(t, "sample: {rate: 25%}\n", "curl -b sessionid=user"+strings.Repeat("x", i)+" h"), "sample")
+		require.Contains(t, []string{inspect.Passes, inspect.Stops}, s.Result)
+		if s.Result == inspect.Passes {
+			kept++
+		}
+	}
+	require.InDelta(t, 50, kept, 25)
+	s := step(t, explain(t, "sample: {rate: 0%, keep: 1/s per route}\n", "curl -b sessionid=x h/items/7"), "sample")
+	require.Equal(t, inspect.Depends, s.Result)
+	require.Contains(t, s.Why, "1/s per route")
+	require.Contains(t, s.Why, "GET /items/{id}")
+}
+
+func TestExplainShowsWhatIsRedactedAndNeverTheValue(t *testing.T) {
+	e := explain(t, "", `curl -H 'Authorization: Bearer hunter2hunter2' -b 'sid=hunter2abc' -d 'phone=13812345678&password=hunter2' 'h/a?token=hunter2xyz'`)
+	s := step(t, e, "redact")
+	require.Equal(t, inspect.Changes, s.Result)
+	where := make(map[string]string)
+	for _, d := range s.Details {
+		where[d.Where] = d.Now
+		require.NotEmpty(t, d.Rule)
+	}
+	for _, place := range []string{"request.header:Authorization#0", "request.cookie:sid#0", "request.form:phone#0", "request.form:password#1", "request.query:token#0"} {
+		require.NotEmpty(t, where[place], "%s of %v", place, where)
+	}
+	require.Len(t, where["request.form:phone#0"], 11)
+	for _, form := range []inspect.Form{inspect.Table, inspect.NDJSON} {
+		var out bytes.Buffer
+		require.NoError(t, e.Print(&out, form))
+		require.NotContains(t, out.String(), "hunter2")
+		require.NotContains(t, out.String(), "13812345678")
+		require.Contains(t, out.String(), "request.cookie:sid#0")
+		require.Contains(t, out.String(), "POST /a?token=")
+	}
+	var again inspect.Explanation
+	var out bytes.Buffer
+	require.NoError(t, e.Print(&out, inspect.NDJSON))
+	require.NoError(t, json.Unmarshal(out.Bytes(), &again))
+	require.Equal(t, *e, again)
+}
+
+func TestExplainSaysWhatWasRedactedBefore(t *testing.T) {
+	f, err := rules.Parse("rules.yaml", "")
+	require.NoError(t, err)
+	e, err := inspect.NewExplainer(f, nil)
+	require.NoError(t, err)
+	x, err := curl.Parse("curl -b sid=abcdefgh h/")
+	require.NoError(t, err)
+	_, err = e.Explain(x)
+	require.NoError(t, err)
+	require.NotEmpty(t, x.Redactions)
+	again, err := e.Explain(&traffic.Exchange{Request: x.Request, Redactions: x.Redactions})
+	require.NoError(t, err)
+	s := step(t, again, "redact")
+	require.Equal(t, inspect.Passes, s.Result)
+	require.Contains(t, s.Why, "redacted when it was recorded")
+}
