@@ -2,9 +2,14 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,4 +103,53 @@ func TestFileIsReadAgainWhenItChanges(t *testing.T) {
 	require.True(t, b.changed())
 	b.read()
 	require.EqualValues(t, 2, b.now.Version)
+}
+
+func TestTapWithBadRulesServesAndObeysThemWhenTheyAreMended(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rules.yaml")
+	write := func(text string) {
+		// In place of the other at once: half a file may be a good one.
+		require.NoError(t, os.WriteFile(path+".new", []byte(text), 0o600))
+		require.NoError(t, os.Rename(path+".new", path))
+	}
+	write("filter: {inclde: /a}\n")
+	listen, admin := freePort(t), ""
+	p := startTap(t, []string{"REPRISE_RULES=" + path}, "--listen", listen, "--upstream", newOrigin(t), "--admin", "127.0.0.1:0")
+	p.saysWithin(t, "THE RULES FILE IS BAD, AND NOTHING IS RECORDED UNTIL IT IS MENDED")
+	p.saysWithin(t, `"msg":"listening"`)
+	require.Eventually(t, func() bool {
+		m := regexp.MustCompile(`"msg":"admin","listen":"([^"]+)"`).FindStringSubmatch(p.said())
+		if m != nil {
+			admin = m[1]
+		}
+		return m != nil
+	}, patience, 2*time.Millisecond)
+
+	get := func(address, target string) string {
+		res, err := http.Get("http://" + address + target) //nolint:noctx // the test ends with it
+		require.NoError(t, err)
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		return string(body)
+	}
+	counts := func(metric string) func() bool {
+		return func() bool { return strings.Contains(get(admin, "/metrics"), metric) }
+	}
+	require.Equal(t, "/a ", get(listen, "/a"), "traffic passes")
+	require.Eventually(t, counts(`reprise_tap_exchanges_total{reason="bad_rules",result="filtered"} 1`), patience, 20*time.Millisecond)
+	require.True(t, counts("reprise_tap_rules_bad 1")())
+
+	write("filter: {include: {name: first, path: /a}}\n")
+	p.saysWithin(t, "THE RULES FILE IS GOOD NOW")
+	get(listen, "/a")
+	require.Eventually(t, counts(`reprise_tap_rule_decided_total{list="include",rule="first"} 1`), patience, 20*time.Millisecond)
+	require.True(t, counts("reprise_tap_rules_bad 0")())
+
+	write("filter: {include: [}\n")
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGHUP))
+	p.saysWithin(t, "the rules before it stay in force")
+	get(listen, "/a")
+	require.Eventually(t, counts(`reprise_tap_rule_decided_total{list="include",rule="first"} 2`), patience, 20*time.Millisecond)
+	require.True(t, counts("reprise_tap_rules_bad 1")())
 }

@@ -32,6 +32,7 @@ var healthy = []string{
 	`reprise_tap_exchanges_total{instance="tap",result="dropped",reason="self_protection"} 0+9x60`,
 	`reprise_tap_self_protection_off{instance="tap",cause="cpu"} 0x60`,
 	`reprise_tap_self_protection_total{instance="tap",cause="cpu"} 2x60`,
+	`reprise_tap_rules_bad{instance="tap"} 0x60`,
 	`reprise_tap_exchanges_total{instance="tap",result="unknown",reason=""} 3x60`,
 	`reprise_tap_memory_bytes{instance="tap"} 9000000x60`,
 	`reprise_tap_memory_max_bytes{instance="tap"} 67108864x60`,
@@ -71,6 +72,10 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 		{
 			`reprise_tap_self_protection_off{instance="tap",cause="cpu"} 0x30 1x30`, "RepriseTapSwitchedOff",
 			"The capture of the tap tap switches itself off for cpu; traffic passes and is counted.",
+		},
+		{
+			`reprise_tap_rules_bad{instance="tap"} 0x30 1x30`, "RepriseTapRulesBad",
+			"The rules file of the tap tap is bad; traffic passes.",
 		},
 		{
 			`reprise_tap_exchanges_total{instance="tap",result="unknown",reason=""} 0+10x60`, "RepriseTapUnknown",

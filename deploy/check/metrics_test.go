@@ -205,6 +205,8 @@ func TestDashboardAndAlertsAskForWhatThereIs(t *testing.T) {
 		"reprise_kafka_buffered_produce_records_total", "reprise_kafka_disconnects_total", "reprise_kafka_fetch_bytes_total",
 		"reprise_kafka_produce_bytes_total", "reprise_tap_accepted_total", "reprise_tap_parser_panics_total",
 		"reprise_tap_self_protection_off", "reprise_tap_self_protection_total", "reprise_tap_cpu_share", "reprise_tap_cpu_max_share", // by what is dropped
+		"reprise_tap_rules_bad", "reprise_tap_rule_decided_total", "reprise_replay_rule_decided_total", // of the rules file, by alert and report
+		"reprise_tap_quota_kept_total", "reprise_tap_quota_overflow_total", "reprise_tap_quota_routes",
 		"reprise_tap_commands_total", "reprise_tap_tls_failures_total", "reprise_tap_unheard_total", "reprise_tap_accept_pauses_total",
 		"reprise_replay_resumed_total", "reprise_replay_reordered_total", "reprise_replay_read_total",
 		"reprise_spool_max_bytes", "reprise_spool_errors_total", "reprise_tap_recovered_total", "reprise_tap_spooled",

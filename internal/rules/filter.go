@@ -27,8 +27,14 @@ type Match struct {
 	Expr   string            `yaml:"expr" doc:"an expression: duration_ms > 500 && query contains \"debug\""`
 }
 
+// maxFilters bounds a list: each costs time for every exchange.
+const maxFilters = 256
+
 // Check implements yamlfile.Checker.
 func (s *Filter) Check(f *yamlfile.File) {
+	if n := max(len(s.Include), len(s.Exclude)); n > maxFilters {
+		f.At(s, "%d filters are too many: at most %d are read; one expression may have several in it, with ||", n, maxFilters)
+	}
 	for _, list := range [][]Match{s.Include, s.Exclude} {
 		names := make(map[string]bool)
 		for i := range list {
