@@ -23,9 +23,10 @@ type ruleBook struct {
 	log       *slog.Logger
 	builtIn   *redact.Redactor // where there is no file; nil: redaction is off
 
-	seen fileStamp
-	file *rules.File // the last good one
-	now  *tap.Rules
+	seen   fileStamp   // when it was read
+	looked fileStamp   // when it was last looked at
+	file   *rules.File // the last good one
+	now    *tap.Rules
 }
 
 // rulesEvery is how often it is looked whether the file has changed.
@@ -75,8 +76,14 @@ func (b *ruleBook) every() time.Duration {
 	return rulesEvery
 }
 
-// changed reports whether the file is another one than was read last.
-func (b *ruleBook) changed() bool { return !stampOf(b.path).same(b.seen) }
+// changed reports whether the file is another one than was read last, and has been since the last call: of one that is being
+// written, the first half may be good rules too, with less in them.
+func (b *ruleBook) changed() bool {
+	now := stampOf(b.path)
+	settled := now.same(b.looked)
+	b.looked = now
+	return settled && !now.same(b.seen)
+}
 
 // read reads the file, and says what came of it.
 func (b *ruleBook) read() {

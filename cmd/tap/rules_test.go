@@ -47,6 +47,7 @@ func TestBadRulesAtTheStartRecordNothingUntilTheyAreMended(t *testing.T) {
 	require.False(t, b.changed())
 
 	require.NoError(t, os.WriteFile(b.path, []byte("filter: {include: [GET /a]}\nsample: {rate: 10%}\n"), 0o600))
+	require.False(t, b.changed(), "it may still be being written")
 	require.True(t, b.changed())
 	b.read()
 	require.False(t, b.changed())
@@ -72,7 +73,9 @@ func TestFileThatGoesBadLeavesTheRulesBeforeInForce(t *testing.T) {
 		require.False(t, now.Rules.Unknown)
 		require.Contains(t, now.Rules.Flaw, "rules.yaml:1:")
 	}
+	b.changed()
 	require.NoError(t, os.Remove(b.path))
+	require.False(t, b.changed(), "it may still be being written")
 	require.True(t, b.changed())
 	b.read()
 	require.False(t, b.changed())
@@ -92,6 +95,7 @@ func TestFileIsReadAgainWhenItChanges(t *testing.T) {
 	_, b, _ := openBook(t, "version: 1\n")
 	require.Positive(t, b.every())
 	require.NoError(t, os.Chtimes(b.path, time.Time{}, time.Now().Add(time.Hour)))
+	require.False(t, b.changed(), "it may still be being written")
 	require.True(t, b.changed())
 	b.read()
 	// Put in place of the other, as a ConfigMap's are: same size, same time.
@@ -100,6 +104,7 @@ func TestFileIsReadAgainWhenItChanges(t *testing.T) {
 	require.NoError(t, os.WriteFile(b.path+".new", []byte("version: 2\n"), 0o600))
 	require.NoError(t, os.Chtimes(b.path+".new", time.Time{}, info.ModTime()))
 	require.NoError(t, os.Rename(b.path+".new", b.path))
+	require.False(t, b.changed(), "it may still be being written")
 	require.True(t, b.changed())
 	b.read()
 	require.EqualValues(t, 2, b.now.Version)

@@ -95,7 +95,7 @@ func (e *FieldError) Unwrap() error { return e.Err }
 
 // FieldErrors are those that Compile joined.
 func FieldErrors(err error) (all []*FieldError) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what Compile returns, and nothing around it
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			if f, ok := errors.AsType[*FieldError](e); ok {
 				all = append(all, f)

@@ -24,7 +24,7 @@ func TestEmptyFileSaysNothing(t *testing.T) {
 }
 
 func TestFlawsOfAllSectionsAreToldAtOnce(t *testing.T) {
-	_, err := rules.Parse("rules.yaml", `versoin: 2
+	_, err := rules.Parse("rules.yaml", `vresion: 2
 filter:
   include: [GET /api/**, 'stat == 1']
   exclude: '('
@@ -35,7 +35,7 @@ sample: {rate: 200%, by: user}
 	require.True(t, ok)
 	require.Len(t, bad.Flaws, 4, "%q", bad.Flaws)
 	for i, want := range []string{
-		`:1:1: unknown key "versoin": did you mean version?`, `:3:26: bad filter "stat == 1"`, `:4:12: bad filter "("`, `:5:26: by cannot be "user": want session`,
+		`:1:1: unknown key "vresion": did you mean version?`, `:3:26: bad filter "stat == 1"`, `:4:12: bad filter "("`, `:5:26: by cannot be "user": want session`,
 	} {
 		require.Contains(t, bad.Flaws[i], "rules.yaml"+want)
 	}
