@@ -23,6 +23,7 @@ var readings = []struct{ file, test string }{
 	{"istio/extproc.yaml", "TestEnvoyTakesWhatIstioGivesIt"}, // in e2e: what is patched in
 	{"prometheus/alerts.yml", "TestAlertsSayWhatToDo"},
 	{"prometheus/prometheus.yml", "TestPrometheusScrapesWhatComposeStarts"},
+	{"rules.yaml", "TestTheExampleOfRulesIsRead"},        // inspect rules check
 	{"systemd/tap.yaml", "TestTheExampleOfTapRunIsRead"}, // tap run --check
 }
 
