@@ -138,7 +138,7 @@ func (o *explainOptions) run(ctx context.Context, path, exchange string) error {
 			return err
 		}
 	}
-	explainer, err := inspect.NewExplainer(file, key)
+	explainer, err := inspect.NewExplainer(ctx, file, key)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ type explainStage func(x *traffic.Exchange) (Step, error)
 type Explainer struct{ stages []explainStage }
 
 // NewExplainer makes the stages in the order in which exchanges come through them. key is that of pseudonyms; nil: a random one.
-func NewExplainer(f *rules.File, key []byte) (*Explainer, error) {
+func NewExplainer(ctx context.Context, f *rules.File, key []byte) (*Explainer, error) {
 	e := new(Explainer)
 	redactor, err := redact.New(redact.Options{Key: key, Rules: f.Redact.Rules(f.Version)})
 	if err != nil {
@@ -66,7 +67,11 @@ func NewExplainer(f *rules.File, key []byte) (*Explainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.stages = append(e.stages, explainFilter(set), sampling, explainRedact(redactor))
+	writes, err := explainWrites(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	e.stages = append(e.stages, explainFilter(set), sampling, explainRedact(redactor), writes)
 	return e, nil
 }
 

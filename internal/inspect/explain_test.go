@@ -19,7 +19,7 @@ func explain(t *testing.T, text, line string) *inspect.Explanation {
 	t.Helper()
 	f, err := rules.Parse("rules.yaml", text)
 	require.NoError(t, err)
-	e, err := inspect.NewExplainer(f, []byte("a key of sixteen bytes or more"))
+	e, err := inspect.NewExplainer(t.Context(), f, []byte("a key of sixteen bytes or more"))
 	require.NoError(t, err)
 	x, err := curl.Parse(line)
 	require.NoError(t, err)
@@ -104,7 +104,7 @@ func TestExplainShowsWhatIsRedactedAndNeverTheValue(t *testing.T) {
 func TestExplainSaysWhatWasRedactedBefore(t *testing.T) {
 	f, err := rules.Parse("rules.yaml", "")
 	require.NoError(t, err)
-	e, err := inspect.NewExplainer(f, nil)
+	e, err := inspect.NewExplainer(t.Context(), f, nil)
 	require.NoError(t, err)
 	x, err := curl.Parse("curl -b sid=abcdefgh h/")
 	require.NoError(t, err)
@@ -116,4 +116,15 @@ func TestExplainSaysWhatWasRedactedBefore(t *testing.T) {
 	s := step(t, again, "redact")
 	require.Equal(t, inspect.Passes, s.Result)
 	require.Contains(t, s.Why, "redacted when it was recorded")
+}
+
+func TestExplainAsksTheGuard(t *testing.T) {
+	for line, want := range map[string]string{
+		"curl h/": inspect.Passes, "curl -I h/": inspect.Passes, "curl -d a=b h/": inspect.Stops,
+		"curl -H 'X-HTTP-Method-Override: DELETE' h/": inspect.Stops,
+	} {
+		s := step(t, explain(t, "", line), "writes")
+		require.Equal(t, want, s.Result, line)
+		require.Equal(t, "replayer", s.Program)
+	}
 }
