@@ -11,6 +11,7 @@ import (
 	"github.com/reprise-io/reprise/internal/paths"
 	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/rewrite"
 	"github.com/reprise-io/reprise/internal/rules"
 	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -63,7 +64,11 @@ func NewExplainer(ctx context.Context, f *rules.File, key []byte) (*Explainer, e
 	if err != nil {
 		return nil, err
 	}
-	sampling, err := explainSample(&f.Sample, redactor, key != nil)
+	by, err := f.Session.By()
+	if err != nil {
+		return nil, err
+	}
+	sampling, err := explainSample(&f.Sample, session{by, redactor, key != nil})
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +76,15 @@ func NewExplainer(ctx context.Context, f *rules.File, key []byte) (*Explainer, e
 	if err != nil {
 		return nil, err
 	}
-	e.stages = append(e.stages, explainFilter(set), sampling, explainRedact(redactor), writes)
+	rewriting, err := explainRewrite(&f.Rewrite)
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := explainSession(&f.Session)
+	if err != nil {
+		return nil, err
+	}
+	e.stages = append(e.stages, explainFilter(set), sampling, explainRedact(redactor), writes, rewriting, sessions)
 	return e, nil
 }
 
@@ -108,7 +121,28 @@ func explainFilter(set *filter.Set) explainStage {
 	}
 }
 
-func explainSample(section *rules.Sample, redactor *redact.Redactor, keyed bool) (explainStage, error) {
+// session tells whose an exchange is, as the taps do.
+type session struct {
+	by       rewrite.Key
+	redactor *redact.Redactor
+	keyed    bool // with the taps' key; else only what is recorded tells
+}
+
+func (s session) of(x *traffic.Exchange) (id []byte, known bool) {
+	if len(x.Session) > 0 {
+		return x.Session, true
+	}
+	value, ok := s.by.Of(x)
+	if !ok {
+		value, ok = redact.SessionCookie(x)
+	}
+	if !ok || !s.keyed {
+		return nil, false
+	}
+	return s.redactor.Pseudonym("session", value), true
+}
+
+func explainSample(section *rules.Sample, whose session) (explainStage, error) {
 	share, by := sample.All, sample.Unit(section.By)
 	if section.Rate != "" {
 		var err error
@@ -130,21 +164,17 @@ func explainSample(section *rules.Sample, redactor *redact.Redactor, keyed bool)
 			return s, nil
 		}
 		s.Result, s.Why = Depends, fmt.Sprintf("%s of all: each %s is kept whole or not at all", share, by)
-		if by == sample.BySession && keyed {
-			session, known := redact.SessionCookie(x)
-			if known {
-				session = redactor.Pseudonym("session", session)
-			} else {
-				session, known = x.Session, len(x.Session) > 0
-			}
-			if known {
-				s.Result, s.Why = Stops, "its session is not among the "+share.String()
-				if share.Keeps(sample.Hash(&traffic.Exchange{Session: session}, by, [16]byte{})) {
-					s.Result, s.Why = Passes, "its session is among the "+share.String()
-				}
-			}
-		} else if by == sample.BySession {
+		id, known := whose.of(x)
+		switch {
+		case by != sample.BySession:
+		case !known && !whose.keyed:
 			s.Why += "; which ones, the key of the taps tells (--redact-key)"
+		case !known:
+			s.Why += "; it has none, so its connection decides"
+		case share.Keeps(sample.Hash(&traffic.Exchange{Session: id}, by, [16]byte{})):
+			s.Result, s.Why = Passes, "its session is among the "+share.String()
+		default:
+			s.Result, s.Why = Stops, "its session is not among the "+share.String()
 		}
 		if keep.Given() && s.Result != Passes {
 			s.Result = Depends

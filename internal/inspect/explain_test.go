@@ -128,3 +128,21 @@ func TestExplainAsksTheGuard(t *testing.T) {
 		require.Equal(t, "replayer", s.Program)
 	}
 }
+
+func TestExplainShowsWhatAReplayerChanges(t *testing.T) {
+	const text = `
+rewrite: {host: preprod.example, base-path: /v2, headers: [{name: X-Tenant, value: test}], body: [{json: $.tenant, value: test}]}
+session: {jar: on, extract: [{name: token, from: POST /login, json: $.token}], inject: [{value: token, into: header Authorization, as: 'Bearer ${}', where: /orders/**}]}
+`
+	e := explain(t, text, `curl --json '{"tenant":"prod"}' h/orders/7`)
+	s := step(t, e, "rewrite")
+	require.Equal(t, inspect.Changes, s.Result)
+	require.Equal(t, inspect.Detail{Where: "host", Now: "preprod.example"}, s.Details[0])
+	require.Equal(t, inspect.Detail{Where: "target", Now: "/v2/orders/7"}, s.Details[1])
+	require.Contains(t, s.Details, inspect.Detail{Where: "header X-Tenant", Now: "test"})
+	s = step(t, e, "session")
+	require.Equal(t, inspect.Depends, s.Result)
+	require.Equal(t, "header Authorization", s.Details[0].Where)
+	require.Equal(t, "nothing depends on answers", step(t, explain(t, "", "curl h"), "session").Why)
+	require.Equal(t, "nothing to change", step(t, explain(t, "", "curl h"), "rewrite").Why)
+}
