@@ -3,14 +3,21 @@ package fire
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
 )
 
-// errProduction is wrapped by what a refused dial returns.
-var errProduction = errors.New("the address is production")
+// errHalted is what a dial returns when nothing more may be sent.
+var errHalted = errors.New("nothing more is sent")
+
+// refusedDial is what a dial returns whose address is no target.
+type refusedDial struct {
+	reason string // such as TargetIsProduction
+	error
+}
+
+func (r *refusedDial) Unwrap() error { return r.error }
 
 // resolve returns the target's addresses as of now.
 func (g *Guard) resolve(ctx context.Context) ([]netip.AddrPort, error) {
@@ -28,9 +35,13 @@ func (g *Guard) resolve(ctx context.Context) ([]netip.AddrPort, error) {
 	return at, nil
 }
 
-// Dial connects to the target, and to nothing else: its name is looked up once, no address of it may be production, and
-// the addresses found are dialled as such, so that a name which changes its meaning in between wins nothing.
+// Dial connects to the target, and to nothing else: its name is looked up once, no address of it may be production, public
+// (unless allowed) or a cloud's own, and the addresses found are dialled as such, so that a name which changes its meaning in
+// between wins nothing. Where a handshake is wanted the address has passed it.
 func (g *Guard) Dial(ctx context.Context) (net.Conn, error) {
+	if g.halted.Load() {
+		return nil, errHalted
+	}
 	g.renew(ctx)
 	addrs, err := g.resolve(ctx)
 	if err != nil {
@@ -38,17 +49,19 @@ func (g *Guard) Dial(ctx context.Context) (net.Conn, error) {
 	}
 	p := g.production.Load()
 	if p.refused != nil {
-		return nil, errors.Join(errProduction, p.refused)
+		return nil, &refusedDial{p.reason, p.refused}
 	}
 	for _, at := range addrs {
-		if a, ok := p.at(at); ok {
-			return nil, fmt.Errorf("%w: %s", errProduction, g.refusal(a, at).What)
+		if reason, refused := g.judge(p, at); refused != nil {
+			return nil, &refusedDial{reason, refused}
 		}
 	}
 	for i, at := range addrs {
 		var conn net.Conn
-		if conn, err = g.dialOne(ctx, at, len(addrs)-i); err == nil {
-			return conn, nil
+		if err = g.greeter.admits(ctx, at); err == nil {
+			if conn, err = g.dialOne(ctx, at, len(addrs)-i); err == nil {
+				return conn, nil
+			}
 		}
 		if ctx.Err() != nil {
 			break
@@ -84,14 +97,26 @@ func (g *Guard) renew(ctx context.Context) {
 // admits reports whether a connection that was dialled in an earlier generation may still be used, and the present one.
 func (g *Guard) admits(remote netip.AddrPort, generation uint64) (now uint64, ok bool) {
 	p := g.production.Load()
-	if p.generation == generation && p.refused == nil {
-		return generation, true
-	}
-	if p.refused != nil {
+	if p.refused != nil || g.halted.Load() {
 		return p.generation, false
+	}
+	if p.generation == generation {
+		return generation, true
 	}
 	_, production := p.at(remote)
 	return p.generation, !production
 }
 
 func (g *Guard) generation() uint64 { return g.production.Load().generation }
+
+// lastRefusal is why a connection that was made is not used.
+func (g *Guard) lastRefusal() error {
+	p := g.production.Load()
+	switch {
+	case g.halted.Load():
+		return errHalted
+	case p.refused != nil:
+		return &refusedDial{p.reason, p.refused}
+	}
+	return &refusedDial{TargetIsProduction, errors.New("the address has become production")}
+}

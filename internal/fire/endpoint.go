@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/idna"
+
 	"github.com/reprise-io/reprise/internal/fault"
 )
 
@@ -47,8 +49,11 @@ func parseTarget(u *url.URL) (endpoint, error) {
 		return bad("want scheme, host and port only: the path is the recorded one")
 	}
 	e, ok := parseEndpoint(u.Host)
-	if !ok || e.host == "" {
+	switch {
+	case !ok || e.host == "" || !ascii(e.host):
 		return bad("want a host name or address, and a port")
+	case !ascii(u.Host):
+		return endpoint{}, fault.BadUsage("bad --target "+quote(u.Redacted()), "want the name as it is in DNS and in Host", "--target "+u.Scheme+"://"+e.String())
 	}
 	if e.port == 0 {
 		e.port = port
@@ -91,13 +96,31 @@ func splitAuthority(s string) (host, port string) {
 	return s[:colon], s[colon+1:]
 }
 
-// canonicalHost makes equal what is the same name or address.
+// canonicalHost makes equal what is the same name or address: without case and final dots, names in the letters of DNS, and
+// addresses in one spelling.
 func canonicalHost(host string) string {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	host = strings.TrimRight(strings.ToLower(host), ".")
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.Unmap().String()
 	}
+	if !ascii(host) {
+		if name, err := idna.Lookup.ToASCII(host); err == nil {
+			host = strings.TrimRight(name, ".")
+		}
+	}
+	if addr, ok := numericHost(host); ok {
+		return addr.String()
+	}
 	return host
+}
+
+func ascii(s string) bool {
+	for i := range len(s) {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 // pattern is one --allow-target.
@@ -138,11 +161,24 @@ func (g *Guard) allowed(e endpoint) bool {
 	return false
 }
 
-// hostAllowed reports whether a recorded Host may be sent: its name has to be allowed, on any port.
+// namesAddress reports whether an --allow-target is this very address.
+func (g *Guard) namesAddress(at netip.AddrPort) bool {
+	e := endpoint{plain(at.Addr()).String(), at.Port()}
+	for _, p := range g.allow {
+		if !p.below && p.matches(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// hostAllowed reports whether a recorded Host may be sent: its name has to be allowed, on any port. A name of production has to
+// be allowed as such: "*.example" does not mean it, and a gateway that goes by Host may lead there.
 func (g *Guard) hostAllowed(e endpoint) bool {
+	_, production := g.production.Load().named(e)
 	for _, p := range g.allow {
 		p.port = 0
-		if p.matches(e) {
+		if p.matches(e) && !(p.below && production) {
 			return true
 		}
 	}

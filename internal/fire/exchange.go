@@ -146,6 +146,10 @@ func (s *Sender) fresh(f *flight, deadline time.Time) (*conn, *failure) {
 	s.dialed.Add(1)
 	c.generation = generation
 	s.pool.add(c)
+	if !s.admit(c) { // what is production has changed while it was dialled
+		s.pool.leave(c)
+		return nil, connectFailure(f.Context, s.cfg.Guard.lastRefusal())
+	}
 	return c, nil
 }
 

@@ -25,6 +25,9 @@ const (
 	WriteNotAllowed    = "write_not_allowed"    // neither GET, HEAD nor OPTIONS, and no rule allows it
 	AuthorityIsTarget  = "authority_is_target"  // it was recorded at the target's own host and port
 	TargetIsProduction = "target_is_production" // the target turned out to be production
+	TargetIsPublic     = "target_is_public"     // it turned out to be on the internet, and that is not allowed
+	TargetIsMetadata   = "target_is_metadata"   // it turned out to be where a cloud gives its machines their credentials
+	NoHandshake        = "no_handshake"         // the target did not answer as pre-production is to
 	HostNotAllowed     = "host_not_allowed"     // --host recorded, and the recorded name is not allowed
 	BadFlags           = "flags"                // not known whole, or not a request of its own
 	UnsafeBytes        = "unsafe_bytes"         // bytes that would make another request, or several, of it
@@ -56,11 +59,13 @@ type Address struct {
 type GuardConfig struct {
 	Target        *url.URL  // http or https
 	Allow         []string  // --allow-target HOST[:PORT]; "*.preprod.internal" is every name below
+	AllowPublic   bool      // the target may be a public address; else only one that Allow names as an address
 	Production    []Address // known at the start
 	NotProduction []string  // --not-production HOST:PORT: authority_is_target does not count for these
 	HostID        string    // of this machine; empty: unknown, then every loopback address may be ours
 	AllowWrites   []Matcher
-	Resolver      Resolver // nil: the system's
+	Handshake     *Handshake // what every address of the target has to answer first; nil: nothing
+	Resolver      Resolver   // nil: the system's
 	Logger        *slog.Logger
 }
 
@@ -75,6 +80,8 @@ type Guard struct {
 	refresh    sync.Mutex // one at a time replaces production
 	authority  atomic.Pointer[judgedAuthority]
 	share      share
+	greeter    *greeter // nil: no handshake
+	halted     atomic.Bool
 }
 
 // NewGuard checks the target and returns a *fault.Error when it is not allowed, cannot be found or is production.
@@ -117,8 +124,13 @@ func NewGuard(ctx context.Context, cfg GuardConfig) (*Guard, error) {
 	if err := g.SetProduction(ctx, cfg.Production); err != nil {
 		return nil, err
 	}
+	g.greeter = newGreeter(g, cfg.Handshake)
 	return g, nil
 }
+
+// Halt lets nothing more be sent: no connection is made, and none that is kept is used. What is being written then is
+// written, and answered.
+func (g *Guard) Halt() { g.halted.Store(true) }
 
 // SetProduction replaces the production addresses, also while running. When the target is one of them it returns a
 // *fault.Error, and everything is refused from then on.
@@ -130,7 +142,7 @@ func (g *Guard) SetProduction(ctx context.Context, addresses []Address) error {
 
 func (g *Guard) setProduction(ctx context.Context, addresses []Address) error {
 	p := g.findProduction(ctx, addresses)
-	p.refused = g.judgeTarget(ctx, p)
+	p.reason, p.refused = g.judgeTarget(ctx, p)
 	if old := g.production.Load(); old != nil {
 		p.generation = old.generation + 1
 	}
@@ -142,27 +154,49 @@ func (g *Guard) setProduction(ctx context.Context, addresses []Address) error {
 }
 
 // judgeTarget returns why the target is refused, nil when it is not.
-func (g *Guard) judgeTarget(ctx context.Context, p *production) *fault.Error {
+func (g *Guard) judgeTarget(ctx context.Context, p *production) (reason string, refused *fault.Error) {
 	if a, ok := p.named(g.target); ok {
-		return g.refusal(a, netip.AddrPort{})
+		return TargetIsProduction, g.refusal(a, netip.AddrPort{})
 	}
 	addrs, err := g.resolve(ctx)
 	if err != nil {
-		return nil // nothing can be dialled either, and every dial looks again
+		return "", nil // nothing can be dialled either, and every dial looks again
 	}
 	for _, at := range addrs {
-		if a, ok := p.at(at); ok {
-			return g.refusal(a, at)
+		if reason, refused := g.judge(p, at); refused != nil {
+			return reason, refused
 		}
 	}
-	return nil
+	return "", nil
 }
 
-func (g *Guard) refusal(a Address, at netip.AddrPort) *fault.Error {
+// judge returns why an address that the target has is refused, nil when it is not.
+func (g *Guard) judge(p *production, at netip.AddrPort) (reason string, refused *fault.Error) {
+	if a, ok := p.at(at); ok {
+		return TargetIsProduction, g.refusal(a, at)
+	}
+	switch {
+	case isMetadata(at.Addr()):
+		return TargetIsMetadata, fault.BadUsage(g.refused(at)+" is where clouds give machines their credentials", "it is never pre-production",
+			"name the pre-production address with --target and --allow-target")
+	case isPublic(at.Addr()) && !g.cfg.AllowPublic && !g.namesAddress(at):
+		return TargetIsPublic, fault.BadUsage(g.refused(at)+" is a public address", "pre-production is taken to be in a private network",
+			"if it is pre-production: --allow-public, or --allow-target "+netip.AddrPortFrom(plain(at.Addr()), at.Port()).String())
+	}
+	return "", nil
+}
+
+// refused begins a refusal: the target, and the address that it has where that is something else.
+func (g *Guard) refused(at netip.AddrPort) string {
 	what := "refused: target " + g.target.String()
 	if at.IsValid() && at.Addr().String() != g.target.host {
 		what += " (" + at.Addr().String() + ")"
 	}
+	return what
+}
+
+func (g *Guard) refusal(a Address, at netip.AddrPort) *fault.Error {
+	what := g.refused(at)
 	origin := a.Origin
 	if origin == "" {
 		origin = "production"
@@ -179,8 +213,8 @@ func (g *Guard) Admit(x *traffic.Exchange) (reason string, ok bool) {
 	if x.Flags.Unreplayable() != 0 {
 		return BadFlags, false
 	}
-	if g.production.Load().refused != nil {
-		return TargetIsProduction, false
+	if p := g.production.Load(); p.refused != nil {
+		return p.reason, false
 	}
 	if g.recordedAtTarget(x) {
 		return AuthorityIsTarget, false
@@ -237,11 +271,11 @@ func (g *Guard) Explain(reason string) string {
 	case AuthorityIsTarget:
 		return "recorded at " + g.target.String() + ", which is the target itself; --not-production " +
 			g.target.String() + " if it is not production"
-	case TargetIsProduction:
+	case TargetIsProduction, TargetIsPublic, TargetIsMetadata:
 		if refused := g.production.Load().refused; refused != nil {
 			return refused.Error()
 		}
-		return "an address of " + g.target.String() + " is production"
+		return "an address of " + g.target.String() + " is one that must not be fired at"
 	case HostNotAllowed:
 		return "--host recorded sends only names that an --allow-target allows"
 	case BadFlags:

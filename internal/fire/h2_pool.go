@@ -191,6 +191,10 @@ func (p *h2Pool) connect(ctx context.Context, way route, deadline time.Time) (*h
 	}
 	s.dialed.Add(1)
 	c.generation = generation
+	if !s.admit(c) { // what is production has changed while it was dialled
+		c.Close()
+		return nil, s.cfg.Guard.lastRefusal()
+	}
 	if !c.http2 {
 		c.Close()
 		if way == viaEither {

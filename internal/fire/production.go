@@ -22,15 +22,23 @@ type production struct {
 	names      map[endpoint]Address
 	addrs      map[netip.AddrPort]Address // port 0: every port
 	networks   []network
+	below      []below
 	here       map[uint16]Address // ports of this machine, on every address it has
 	local      map[netip.Addr]bool
 	lookedUp   time.Time
 	hasNames   bool
-	refused    *fault.Error // the target is production
+	refused    *fault.Error // the target is production, or something else that is no target
+	reason     string       // of that
 }
 
 type network struct {
 	netip.Prefix
+	Address
+}
+
+// below is every name that ends so.
+type below struct {
+	pattern
 	Address
 }
 
@@ -48,8 +56,14 @@ func (g *Guard) findProduction(ctx context.Context, addresses []Address) *produc
 			s = rest
 		}
 		if prefix, err := netip.ParsePrefix(s); err == nil {
-			p.networks = append(p.networks, network{prefix.Masked(), a})
+			p.networks = append(p.networks, network{plainPrefix(prefix), a})
 			continue
+		}
+		if strings.HasPrefix(s, "*.") {
+			if pattern, err := parsePattern(s); err == nil {
+				p.below = append(p.below, below{pattern, a})
+				continue
+			}
 		}
 		e, ok := parseEndpoint(s)
 		if !ok {
@@ -61,10 +75,23 @@ func (g *Guard) findProduction(ctx context.Context, addresses []Address) *produc
 	return p
 }
 
+// ParseProduction reads what a person names as production: a host, an address, either with a port, "*.DOMAIN" for every name
+// below, or a network. what it stands for, such as a flag, is in the *fault.Error about one that cannot be read.
+func ParseProduction(s, what string) (Address, error) {
+	a := Address{HostPort: s, Origin: "named as production (" + what + ")"}
+	if _, err := netip.ParsePrefix(s); err == nil {
+		return a, nil
+	}
+	if _, err := parsePattern(s); err != nil {
+		return a, fault.BadUsage("bad "+what+" "+quote(s), "want HOST[:PORT], *.DOMAIN or a network", what+" 10.0.0.7:443, or 10.1.0.0/16")
+	}
+	return a, nil
+}
+
 func (g *Guard) add(ctx context.Context, p *production, a Address, e endpoint) {
 	ours := a.HostID == "" || g.cfg.HostID == "" || a.HostID == g.cfg.HostID
 	addr, err := netip.ParseAddr(e.host)
-	addr = addr.Unmap().WithZone("") // whatever the interface
+	addr = plain(addr)
 	switch {
 	case e.host == "", err == nil && addr.IsUnspecified():
 		if ours {
@@ -110,14 +137,37 @@ func (p *production) named(e endpoint) (Address, bool) {
 	if a, ok := p.names[e]; ok {
 		return a, true
 	}
-	a, ok := p.names[endpoint{host: e.host}]
-	return a, ok
+	if a, ok := p.names[endpoint{host: e.host}]; ok {
+		return a, true
+	}
+	for _, b := range p.below {
+		if b.matches(e) {
+			return b.Address, true
+		}
+	}
+	return Address{}, false
 }
 
-// at tells whether an address is production.
+// at tells whether an address is production, or leads to one that is.
 func (p *production) at(at netip.AddrPort) (Address, bool) {
-	addr := at.Addr().Unmap().WithZone("")
-	for _, port := range [...]uint16{at.Port(), 0} {
+	addr := plain(at.Addr())
+	means := []netip.Addr{addr}
+	if addr.IsUnspecified() { // a dial to it is one to loopback
+		means = append(means, netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback())
+	}
+	if v4 := inside(addr); v4.IsValid() {
+		means = append(means, v4)
+	}
+	for _, addr := range means {
+		if a, ok := p.is(addr, at.Port()); ok {
+			return a, true
+		}
+	}
+	return Address{}, false
+}
+
+func (p *production) is(addr netip.Addr, on uint16) (Address, bool) {
+	for _, port := range [...]uint16{on, 0} {
 		if a, ok := p.addrs[netip.AddrPortFrom(addr, port)]; ok {
 			return a, true
 		}

@@ -47,6 +47,7 @@ func (f *failure) connection() bool {
 }
 
 func connectFailure(ctx context.Context, err error) *failure {
+	var refused *refusedDial
 	var dns *net.DNSError
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
@@ -54,8 +55,10 @@ func connectFailure(ctx context.Context, err error) *failure {
 	switch {
 	case ended(ctx):
 		return canceled(ctx)
-	case errors.Is(err, errProduction):
-		return &failure{TargetIsProduction, err}
+	case errors.Is(err, errHalted):
+		return &failure{Canceled, err}
+	case errors.As(err, &refused):
+		return &failure{refused.reason, err}
 	case errors.Is(err, errNotHTTP2):
 		return exchangeFailure(ctx, err)
 	case errors.As(err, &record), errors.As(err, &alert), errors.As(err, &certificate), errors.Is(err, errHandshake):
