@@ -56,6 +56,7 @@ type Generation struct {
 	beforeOffset int64
 
 	orders   []Order
+	claims   []claim
 	replicas map[string]*Replica
 }
 
@@ -108,7 +109,11 @@ func (s *State) Apply(offset int64, stamp time.Time, key, value []byte) {
 		}
 	case *reprisev1.Control_Command:
 		if name := k.Command.GetRun(); name != "" {
-			if g := s.generation(offset, name, k.Command.GetGeneration()); g != nil {
+			switch g := s.generation(offset, name, k.Command.GetGeneration()); {
+			case g == nil:
+			case k.Command.GetVerb() == VerbClaim:
+				g.claim(CommandOf(offset, c, k.Command))
+			default:
 				g.order(CommandOf(offset, c, k.Command), stamp)
 			}
 			return

@@ -57,6 +57,9 @@ func (g *Guard) judgeAuthority(authority string) bool {
 	return !slices.Contains(g.exempt, e)
 }
 
+// Exempt reports whether the target's own host and port were said not to be production.
+func (g *Guard) Exempt() bool { return slices.Contains(g.exempt, g.target) }
+
 // defaultPort reports whether an authority without a port can mean this one: where TLS ends before the tap, the recorded
 // scheme does not tell which.
 func defaultPort(port uint16) bool { return port == 80 || port == 443 }

@@ -47,6 +47,12 @@ func ParseHandshake(s, path string) (*Handshake, error) {
 	return h, nil
 }
 
+// For returns the same for a run, by a way to the target.
+func (h Handshake) For(run string, config *tls.Config, protocol Protocol) *Handshake {
+	h.Run, h.TLS, h.Protocol = run, config, protocol
+	return &h
+}
+
 // greeter asks the target's addresses for the handshake. A nil one admits all.
 type greeter struct {
 	Handshake

@@ -15,7 +15,7 @@ func (r *run) conduct(stop context.CancelCauseFunc) {
 	before := r.lead
 	r.lead = &conductor{
 		cfg: r.opts.Kafka, registry: r.registry, run: r.opts.Run, number: r.generation.Number, clock: r.clock, log: r.opts.Logger,
-		started: r.started, wake: r.ahead.poke, stop: func(err error) { stop(err) }, figures: r.figures, begun: r.begun,
+		started: r.started, wake: r.ahead.poke, stop: func(o control.Order) { stop(r.stoppedBy(o)) }, figures: r.figures, begun: r.begun,
 		news: make(chan struct{}, 1), heard: make(chan struct{}, 1), late: make(chan time.Duration, 1),
 	}
 	r.volley.behind = r.lead.slow

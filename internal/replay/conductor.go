@@ -3,14 +3,12 @@ package replay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/control"
-	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/topic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
@@ -35,7 +33,7 @@ type conductor struct {
 	log      *slog.Logger
 	started  time.Time
 	wake     func()                         // what waits for the timeline looks again
-	stop     func(error)                    // ends the run
+	stop     func(control.Order)            // ends the run
 	figures  func(*reprisev1.ReplicaReport) // fills in how it goes
 	begun    func() (begun, bool)           // false: it is not decided yet
 
@@ -121,10 +119,7 @@ func (c *conductor) read(next int64) {
 		}
 		c.log.Info("command", "verb", o.GetVerb(), "argument", o.GetArgument(), "by", o.Writer, "in_force", o.At.Format(time.RFC3339Nano))
 		if o.GetVerb() == control.VerbStop {
-			c.stop(&fault.Error{
-				What:  fmt.Sprintf("run %s was stopped by %s", c.run, o.Writer),
-				Cause: "replayer stop", Try: "the command that started it resumes it where it was stopped", Err: errStopped, Code: fault.Interrupted,
-			})
+			c.stop(o)
 		}
 	}
 	c.tell()

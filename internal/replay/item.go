@@ -40,6 +40,7 @@ type item struct {
 	due       time.Time  // zero: as soon as possible
 	bytes     int
 	begun     bool                  // the pacing thread has written it; it is counted by part as being fired
+	caps      uint64                // that it falls under, a bit each
 	swaps     []redact.Swap         // that made the clone's identity
 	sent      traffic.Request       // what the target gets; the recorded one is in x
 	trip      *rewrite.Trip         // what its session knows of it; nil: nothing depends on answers

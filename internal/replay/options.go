@@ -99,9 +99,16 @@ type Options struct {
 	Protocol      fire.Protocol
 	TLS           *tls.Config // for https; nil: the system's roots
 	AllowTarget   []string    // required
-	NotProduction []string
-	HostID        string   // of this machine, as taps report theirs
-	AllowWrites   []string // filters
+	AllowPublic   bool
+	Production    []fire.Address  // beside what taps report
+	NotProduction []string        // HOST:PORT
+	HostID        string          // of this machine, as taps report theirs
+	Handshake     *fire.Handshake // nil: none is wanted
+	AllowWrites   []string        // filters
+	Caps          []Cap           // of routes
+	MaxTotal      int64           // most exchanges that are sent by all replicas and starts of the run, clones and loops among them; 0: no bound
+	KillFile      string          // that stops the run once it is there; "": none
+	Kill          <-chan string   // stops the run; what it brings says why. nil: nothing does
 
 	From, To time.Time // capture times, From ≤ t ≤ To; zero: no bound
 	// Asked is what was typed for From and To: what a run is compared by, as "now-1h" is another time at each start.
@@ -197,6 +204,9 @@ func (o *Options) check() error {
 		}
 	}
 	if err := o.checkGroup(); err != nil {
+		return err
+	}
+	if err := o.checkCaps(); err != nil {
 		return err
 	}
 	setDefault(&o.OrderWait, DefaultOrderWait)
@@ -295,6 +305,12 @@ func (o *Options) canonical() string {
 	put("include", sorted(o.Include)...)
 	put("exclude", sorted(o.Exclude)...)
 	put("allow-writes", sorted(o.AllowWrites)...)
+	for _, c := range o.Caps { // their place is the name of what is claimed
+		put("cap", c.Route+"="+strconv.FormatInt(c.Most, 10))
+	}
+	if o.MaxTotal > 0 {
+		put("max-total", strconv.FormatInt(o.MaxTotal, 10))
+	}
 	for _, f := range o.SetHeaders {
 		put("set-header", string(f.Name))
 	}
@@ -323,6 +339,14 @@ func sorted(s []string) []string {
 	s = slices.Clone(s)
 	slices.Sort(s)
 	return s
+}
+
+// guard returns what the guard is made of; production is what taps report.
+func (o *Options) guard(production []fire.Address, writes []fire.Matcher) fire.GuardConfig {
+	return fire.GuardConfig{
+		Target: o.Target, Allow: o.AllowTarget, AllowPublic: o.AllowPublic, Production: production, NotProduction: o.NotProduction,
+		HostID: o.HostID, AllowWrites: writes, Logger: o.Logger,
+	}
 }
 
 // address is the target as host:port.

@@ -35,6 +35,7 @@ type Plan struct {
 	Loops      int                `json:"loops"`  // times that the window would be replayed; -1: until the run is stopped. All below is of one
 	Read       int64              `json:"read"`
 	Fire       int64              `json:"fire"`
+	MaxTotal   int64              `json:"max_total,omitempty"` // after so many of those the run would stop
 	Skipped    map[string]int64   `json:"skipped"`
 	Refused    map[string]int64   `json:"refused"`
 	Rules      []report.RuleCount `json:"rules,omitempty"` // what each filter of the rules file has decided
@@ -84,6 +85,7 @@ type planner struct {
 	routes  map[string]*PlanRoute
 	seconds map[int64]int64
 	gaps    *schedule.GapFinder // nil: gaps are not shortened
+	caps    []int64             // what is left of each
 }
 
 // MakePlan reads what a run with these options would read and decides as it would. It sends nothing and writes nothing.
@@ -132,6 +134,10 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 		},
 		summary: report.NewSummary(report.Run{}, time.Now()), routes: map[string]*PlanRoute{}, seconds: map[int64]int64{},
 	}
+	p.plan.MaxTotal = o.MaxTotal
+	for _, c := range o.Caps {
+		p.caps = append(p.caps, c.Most)
+	}
 	if o.GapMax > 0 {
 		p.gaps = schedule.NewGapFinder(o.GapMax)
 	}
@@ -151,10 +157,7 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 
 // guard asks whether the target would be let through. When it would not, the exchanges are judged as if it were.
 func (p *planner) guard(ctx context.Context, o *Options, s *sieve, production []fire.Address, writes []fire.Matcher) error {
-	cfg := fire.GuardConfig{
-		Target: o.Target, Allow: o.AllowTarget, Production: production, NotProduction: o.NotProduction, HostID: o.HostID,
-		AllowWrites: writes, Logger: o.Logger,
-	}
+	cfg := o.guard(slices.Concat(o.Production, production), writes)
 	g, err := fire.NewGuard(ctx, cfg)
 	p.plan.Allowed = err == nil
 	if err != nil {
@@ -163,7 +166,7 @@ func (p *planner) guard(ctx context.Context, o *Options, s *sieve, production []
 			return err
 		}
 		p.plan.Refusal, p.plan.Try = f.Error(), f.Try
-		cfg.Production, cfg.Allow = nil, []string{o.Target.Host}
+		cfg.Production, cfg.Allow, cfg.AllowPublic = nil, []string{o.Target.Host}, true
 		if g, err = fire.NewGuard(ctx, cfg); err != nil {
 			return nil //nolint:nilerr // the target is unknown altogether: what it would refuse is as well
 		}
@@ -202,7 +205,11 @@ func (p *planner) read(ctx context.Context, o *Options, name string, window map[
 			return err
 		}
 		batch.Each(func(r *topic.Record) {
-			p.add(r, it, s.sift(r, it, &decoder, time.Time{}))
+			j := s.sift(r, it, &decoder, time.Time{})
+			if j.result == 0 && p.beyondCap(it.caps) {
+				j = judgement{result: traffic.Refused, reason: routeCap}
+			}
+			p.add(r, it, j)
 			if it.shot != nil {
 				s.sender.Recycle(it.shot)
 				it.shot = nil
@@ -231,6 +238,23 @@ func (p *planner) add(r *topic.Record, it *item, j judgement) {
 			p.plan.BadRecords = append(p.plan.BadRecords, report.BadRecord{Partition: r.Partition, Offset: r.Offset, Reason: j.detail})
 		}
 	}
+}
+
+// beyondCap counts an exchange and all its clones under its caps, as far as they go. Which ones of a route are within is decided
+// when they are fired: the plan tells how many.
+func (p *planner) beyondCap(mask uint64) bool {
+	n := int64(p.plan.Clones)
+	for i, left := range p.caps {
+		if mask>>i&1 == 1 && left < n {
+			return true
+		}
+	}
+	for i := range p.caps {
+		if mask>>i&1 == 1 {
+			p.caps[i] -= n
+		}
+	}
+	return false
 }
 
 func (p *planner) fire(it *item) {
@@ -383,6 +407,9 @@ func (p *Plan) Text(w io.Writer) error {
 		line("clones", "%d users for each one recorded, up to %s later", p.Clones, p.jitter)
 	}
 	line("fire", "%s   skip %s   refuse %s", report.Number(p.Fire), reasonText(p.Skipped), reasonText(p.Refused))
+	if p.MaxTotal > 0 && p.Fire*int64(max(1, p.Loops)) > p.MaxTotal {
+		line("stop", "after %s (--max-total), exit code 3", report.Number(p.MaxTotal))
+	}
 	if p.Fire > 0 {
 		line("captured", "%s – %s UTC", p.Window.From.UTC().Format(time.DateTime), p.Window.To.UTC().Format(time.DateTime))
 	}

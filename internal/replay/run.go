@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,7 @@ type run struct {
 	guard       *fire.Guard
 	sender      *fire.Sender
 	sieve       *sieve
+	quotas      *quotas
 	credentials []*minted
 	sessions    sessionCounters
 	summary     *report.Summary
@@ -86,10 +88,16 @@ func Run(ctx context.Context, o Options) (*report.Report, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	r := &run{opts: &o, names: topic.NamesOf(o.Prefix), started: time.Now()}
+	return guarded(ctx, &o, func(ctx context.Context) (*report.Report, error) { return start(ctx, &o) })
+}
+
+func start(ctx context.Context, o *Options) (*report.Report, error) {
+	o.Logger = o.Logger.With("run", o.Run)
+	r := &run{opts: o, names: topic.NamesOf(o.Prefix), started: time.Now()}
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
+	defer r.haltWhenKilled(ctx)()
 	defer r.admin.Close()
 	defer r.sender.Close()
 	defer closeCredentials(r.credentials)
@@ -138,11 +146,14 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err = r.registry.catchUp(ctx); err != nil {
 		return err
 	}
-	r.guard, err = fire.NewGuard(ctx, fire.GuardConfig{
-		Target: o.Target, Allow: o.AllowTarget, Production: r.registry.production(), NotProduction: o.NotProduction,
-		HostID: o.HostID, AllowWrites: writes, Logger: o.Logger,
-	})
-	if err != nil {
+	cfg := o.guard(r.production(), writes)
+	if o.Handshake != nil {
+		cfg.Handshake = o.Handshake.For(o.Run, o.TLS, o.Protocol)
+	}
+	if r.guard, err = fire.NewGuard(ctx, cfg); err != nil {
+		return err
+	}
+	if err = r.guard.Greet(ctx); err != nil {
 		return err
 	}
 	if wait := r.registry.responseWait(); o.Live && o.Lag <= wait {
@@ -158,6 +169,9 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	}
 	r.generation, err = agree(ctx, o, r.registry, r.names.Exchanges, r.sieve.digest)
 	if err != nil {
+		return err
+	}
+	if err = r.checkNotSuspended(); err != nil {
 		return err
 	}
 	// The times of the run's record are the ones that count when a run is resumed.
@@ -185,6 +199,7 @@ func (r *run) equip() (err error) {
 	}
 	spec := r.generation.Spec
 	r.sieve.guard, r.sieve.sender = r.guard, r.sender
+	r.quotas = r.newQuotas()
 	r.metrics = newMetrics(o.Registerer)
 	register(o.Registerer, ruleMetrics{o.RulesFilter})
 	watchSessions(o.Registerer, &r.sessions, r.credentials)
@@ -226,6 +241,7 @@ func (r *run) build() (err error) {
 	}, backlog.hold)
 	r.clock = newClock()
 	r.volley = newVolley(o, r.sender, out, r.metrics, &r.items, r.clock, r.sieve.dresser)
+	r.volley.quotas = r.quotas
 	if r.results != nil {
 		r.results.relieve = r.volley.relieve
 	}
@@ -279,6 +295,7 @@ func (r *run) once(ctx context.Context) error {
 	r.conduct(stop)
 	front.Go(func() { r.lead.follow(stages) })
 	front.Go(func() { r.lead.beat(stages) })
+	front.Go(func() { r.quotas.claim(stages) })
 	front.Go(func() { r.volley.run(stages, hard) })
 	front.Go(func() {
 		if err := r.intake.read(stages); err != nil {
@@ -292,6 +309,7 @@ func (r *run) once(ctx context.Context) error {
 	stop(err)
 	r.volley.stopping.Store(true)
 	drained := time.AfterFunc(drainTimeout, cut)
+	r.stopOthers(ctx, err)
 	front.Wait()
 	if pacer != nil {
 		for _, it := range pacer.Drain() {
@@ -383,6 +401,8 @@ func (r *run) watch(ctx context.Context) error {
 			return context.Cause(ctx)
 		case <-over:
 			return nil
+		case <-r.quotas.over:
+			return r.opts.maxTotal()
 		case now := <-talk.C:
 			if r.opts.Draw != nil {
 				r.opts.Draw(r.draw(now))
@@ -472,14 +492,22 @@ func (r *run) lookForProduction(ctx context.Context) error {
 		}
 		return nil
 	}
-	return r.guard.SetProduction(ctx, r.registry.production())
+	if err := r.guard.SetProduction(ctx, r.production()); err != nil {
+		return err
+	}
+	return r.guard.Greet(ctx)
 }
 
-func (r *run) recordedAtTarget() error {
+// production returns what is known of production now.
+func (r *run) production() []fire.Address {
+	return slices.Concat(r.opts.Production, r.registry.production())
+}
+
+func (r *run) recordedAtTarget() *fault.Error {
 	return &fault.Error{
 		What:  fmt.Sprintf("stopped: %v", errTargetRecorded),
 		Cause: fmt.Sprintf("more than %.0f %% of the last 1,000 name %s, which makes it look like production", 100*maxRecordedAtTarget, r.opts.address()),
-		Try:   "if that address is not production: the same command with --restart --not-production " + r.opts.address(),
+		Try:   "if that address is not production: the same command with --not-production " + r.opts.address() + "; with --restart too, to send what was refused until now",
 		Err:   errTargetRecorded,
 	}
 }
@@ -509,7 +537,8 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	switch {
 	case err == nil && r.opts.Live:
 		state = stopped
-	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)), errors.Is(err, errStopped):
+	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)), errors.Is(err, errStopped),
+		errors.Is(err, errMaxTotal), errors.Is(err, errTargetRecorded):
 		state = stopped
 	case err != nil:
 		state = failed

@@ -38,6 +38,7 @@ type sieve struct {
 	guard    *fire.Guard  // nil: not asked
 	dresser  *dresser     // nil: nothing is prepared
 	sender   *fire.Sender // the same
+	caps     []*filter.Filter
 	clones   clones
 }
 
@@ -63,6 +64,10 @@ func newSieve(o *Options) (*sieve, error) {
 	}
 	if o.RulesFilter != nil {
 		s.sets, s.rules = append(s.sets, o.RulesFilter), o.RulesFilter
+	}
+	var err error
+	if s.caps, err = compileCaps(o.Caps); err != nil {
+		return nil, err
 	}
 	r, err := redact.New(redact.Options{Key: o.RedactKey, Rules: o.RedactRules})
 	if err != nil {
@@ -211,6 +216,7 @@ func (s *sieve) safe(it *item) judgement {
 			return judgement{result: traffic.Refused, reason: reason}
 		}
 	}
+	it.caps = capsOf(s.caps, x)
 	it.bytes = x.Size() + itemOverhead
 	it.prepareStep()
 	if s.dresser != nil {

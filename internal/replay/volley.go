@@ -37,6 +37,8 @@ type volley struct {
 	items   *items
 	clock   *clock
 	dresser *dresser
+	quotas  *quotas
+	done    <-chan struct{}        // of the stages
 	behind  func(by time.Duration) // with --late slow: something is late by so much
 
 	queue    chan *item // never full: it has room for all that may be out
@@ -126,9 +128,14 @@ func (v *volley) hand(it *item) {
 		return
 	}
 	// What depends on answers is written by a sender, when it is known.
-	if it.trip == nil && now.Sub(it.due) < writeItself && !v.stopping.Load() && !v.clock.shut.Load() && it.part.begin() {
-		if it.begun = v.sender.Begin(it.shot); !it.begun {
-			it.part.abandon(1)
+	if it.trip == nil && now.Sub(it.due) < writeItself && !v.stopping.Load() && !v.clock.shut.Load() && v.quotas.try(it.caps) == granted {
+		if it.part.begin() {
+			if it.begun = v.sender.Begin(it.shot); !it.begun {
+				it.part.abandon(1)
+			}
+		}
+		if !it.begun {
+			v.quotas.giveBack(it.caps)
 		}
 	}
 	v.queue <- it
@@ -154,6 +161,8 @@ func (v *volley) line(it *item, now time.Time) {
 
 // run fires until ctx ends; what is being fired then goes on until hard ends.
 func (v *volley) run(ctx, hard context.Context) {
+	v.done = ctx.Done()
+	defer context.AfterFunc(ctx, func() { v.stopping.Store(true) })() // at once, whoever watches the run
 	var wg sync.WaitGroup
 	for range v.opts.Concurrency {
 		wg.Go(func() { v.serve(ctx, hard) })
@@ -247,11 +256,22 @@ func (v *volley) one(hard context.Context, it *item) {
 			v.outcome.leftOut(it, j, 1)
 			return
 		}
+		switch v.quotas.take(v.done, it.caps) {
+		case granted:
+		case capped:
+			v.dresser.learn(it, nil)
+			v.outcome.leftOut(it, judgement{result: traffic.Refused, reason: routeCap}, 1)
+			return
+		default: // who resumes the run sends it, if it may be
+			it.part.abandon(1)
+			v.giveUp()
+			return
+		}
 	}
 	v.busy.Add(1)
 	answer := v.sender.Fire(hard, it.shot)
 	v.busy.Add(-1)
-	if hard.Err() != nil && answer.Response == nil {
+	if answer.Response == nil && (hard.Err() != nil || answer.Reason == fire.Canceled) {
 		it.part.abandon(1)
 		v.giveUp()
 		return

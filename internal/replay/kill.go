@@ -1,0 +1,157 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/fire"
+	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
+)
+
+// killLook is how often the kill file is looked for.
+const killLook = 200 * time.Millisecond
+
+// errKilled ends a run whose kill switch was thrown here.
+var errKilled = errors.New("kill switch")
+
+// Why a guard gave a stop, in its argument; a person's has none.
+const (
+	stopKilled   = "killed"
+	stopMaxTotal = "max_total"
+	stopAtTarget = fire.AuthorityIsTarget
+)
+
+// armKill returns a context that ends with a *fault.Error once o.Kill brings something or o.KillFile is there. It needs neither
+// Kafka nor anything else that could be sick. disarm must be called.
+func armKill(ctx context.Context, o *Options) (_ context.Context, disarm func(), err error) {
+	thrown := func(by string) *fault.Error {
+		return &fault.Error{
+			What: fmt.Sprintf("run %s was stopped by the kill switch", o.Run), Cause: by,
+			Try: "the command that started it resumes it where it was stopped", Err: errKilled, Code: fault.Interrupted,
+		}
+	}
+	if o.KillFile != "" {
+		if there, by := killed(o.KillFile); there {
+			return nil, nil, fault.New("nothing is fired while the kill switch is thrown", by, "remove "+o.KillFile+" when that is right")
+		}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		look := time.NewTicker(killLook)
+		defer look.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case by := <-o.Kill:
+				cancel(thrown(by))
+				return
+			case <-look.C:
+				if o.KillFile == "" {
+					continue
+				}
+				if there, by := killed(o.KillFile); there {
+					cancel(thrown(by))
+					return
+				}
+			}
+		}
+	})
+	return ctx, func() {
+		cancel(nil)
+		wg.Wait()
+	}, nil
+}
+
+// killed reports whether the kill file is there. One that cannot be looked for counts as there.
+func killed(name string) (there bool, by string) {
+	switch _, err := os.Lstat(name); {
+	case err == nil:
+		return true, name + " is there"
+	case errors.Is(err, fs.ErrNotExist):
+		return false, ""
+	default:
+		return true, err.Error()
+	}
+}
+
+// guarded runs what can be killed. Whatever the run says of its end then, the kill switch is why.
+func guarded[T any](ctx context.Context, o *Options, do func(context.Context) (T, error)) (T, error) {
+	ctx, disarm, err := armKill(ctx, o)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer disarm()
+	result, err := do(ctx)
+	if cause := context.Cause(ctx); errors.Is(cause, errKilled) {
+		err = cause
+	}
+	return result, err
+}
+
+// haltWhenKilled lets nothing more be sent from the moment on that the kill switch is thrown.
+func (r *run) haltWhenKilled(ctx context.Context) (undo func() bool) {
+	return context.AfterFunc(ctx, func() {
+		if errors.Is(context.Cause(ctx), errKilled) {
+			r.guard.Halt()
+		}
+	})
+}
+
+// stopOthers has all replicas stop when a guard stopped this one, or they would take its partitions over.
+func (r *run) stopOthers(ctx context.Context, err error) {
+	why := ""
+	switch {
+	case errors.Is(err, errKilled):
+		why = stopKilled
+	case errors.Is(err, errMaxTotal):
+		why = stopMaxTotal
+	case errors.Is(err, errTargetRecorded) && !errors.Is(err, errStopped):
+		why = stopAtTarget
+	default:
+		return
+	}
+	r.last(ctx, "stopping the other replicas", func(ctx context.Context) error {
+		return r.registry.write(ctx, r.registry.author().Command(&reprisev1.Command{
+			Run: r.opts.Run, Generation: r.generation.Number, Verb: control.VerbStop, Argument: why,
+		}))
+	})
+}
+
+// stoppedBy is what a stop means to a replica that reads it.
+func (r *run) stoppedBy(o control.Order) *fault.Error {
+	f := &fault.Error{
+		What:  fmt.Sprintf("run %s was stopped by %s", r.opts.Run, o.Writer),
+		Cause: "replayer stop", Try: "the command that started it resumes it where it was stopped", Err: errStopped, Code: fault.Interrupted,
+	}
+	switch o.GetArgument() {
+	case stopKilled:
+		f.Cause = "its kill switch was thrown there"
+	case stopMaxTotal:
+		f = r.opts.maxTotal()
+	case stopAtTarget:
+		f = r.recordedAtTarget()
+	}
+	if f.Err != errStopped { //nolint:errorlint // not wrapped yet
+		f.Err = errors.Join(f.Err, errStopped)
+	}
+	return f
+}
+
+// checkNotSuspended returns the reason for which a guard has stopped the run, when that still holds.
+func (r *run) checkNotSuspended() error {
+	orders := r.registry.orders(r.opts.Run, r.generation.Number)
+	if n := len(orders); n == 0 || orders[n-1].GetVerb() != control.VerbStop || orders[n-1].GetArgument() != stopAtTarget || r.guard.Exempt() {
+		return nil
+	}
+	return r.recordedAtTarget()
+}
