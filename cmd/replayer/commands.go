@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -147,6 +150,9 @@ func (o *options) play(ctx context.Context, live bool) error {
 			}
 		}()
 	}
+	kill, disarm := killSignal()
+	defer disarm()
+	r.Kill = kill
 	rep, err := replay.Run(ctx, r)
 	if screen != nil {
 		screen.Close()
@@ -160,6 +166,26 @@ func (o *options) play(ctx context.Context, live bool) error {
 		}
 	}
 	return err
+}
+
+// killSignal brings a word when the process gets SIGUSR1.
+func killSignal() (kill <-chan string, disarm func()) {
+	signals, words := make(chan os.Signal, 1), make(chan string, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-signals:
+			words <- "SIGUSR1"
+		case <-done:
+		}
+	})
+	return words, func() {
+		signal.Stop(signals)
+		close(done)
+		wg.Wait()
+	}
 }
 
 func writeReport(rep *report.Report, mode string) error {

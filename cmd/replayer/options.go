@@ -28,7 +28,11 @@ type options struct {
 	protocol                  string
 	tls                       fire.TLS
 	allowTarget               []string
-	notProduction             []string
+	allowPublic               bool
+	production, notProduction []string
+	handshake, handshakePath  string
+	maxTotal                  int64
+	killFile                  string
 	allowWrites               []string
 	filter, include, exclude  []string
 	setHeaders, removeHeaders []string
@@ -73,8 +77,11 @@ func (o *options) addTarget(fs *pflag.FlagSet) {
 	fs.StringVar(&o.tls.ServerName, "target-tls-server-name", "", "`NAME` to expect in the target's certificate; default: the host of --target")
 	fs.BoolVar(&o.tls.Insecure, "target-tls-insecure", false, "do not check the target's certificate: for a try only")
 	fs.StringArrayVar(&o.allowTarget, "allow-target", nil, "a target that may be fired at: HOST[:PORT], or *.preprod.internal (repeatable)")
+	fs.BoolVar(&o.allowPublic, "allow-public", false, "the target may have a public address; else only one that an --allow-target names as an address")
+	fs.StringArrayVar(&o.production, "production", nil, "what is never fired at, beside what taps report: HOST[:PORT], *.DOMAIN or a network (repeatable)")
 	fs.StringArrayVar(&o.notProduction, "not-production", nil, "an address HOST:PORT in the recording that is the target and yet not production (repeatable)")
 	fs.StringArrayVar(&o.allowWrites, "allow-writes", nil, "send these too, beside GET, HEAD and OPTIONS: 'POST /api/**' (repeatable)")
+	fs.Int64Var(&o.maxTotal, "max-total", 0, "stop the run, on all its replicas, when so many requests were sent (exit code 3); 0: no bound")
 	fs.StringArrayVar(&o.filter, "filter", nil, `only what matches: 'GET /api/**' or 'status >= 500 && path startsWith "/api"' (repeatable: all must match)`)
 	fs.StringArrayVar(&o.include, "include", nil, "only what matches one of these (repeatable)")
 	fs.StringArrayVar(&o.exclude, "exclude", nil, "nothing that matches one of these (repeatable)")
@@ -107,6 +114,9 @@ func (o *options) addFiring(fs *pflag.FlagSet) {
 	fs.StringVar(&o.onDataLoss, "on-data-loss", "", "when records of the run are not in Kafka any more: fail (exit 4), or skip and count them; default: fail, live: skip")
 	fs.StringVar(&o.instance, "instance", "", "name of this replica: started again under it within 10 s, it goes on at once where it was; one name for each replica")
 	fs.StringVar(&o.groupProtocol, "group-protocol", classicGroup, "classic, or consumer: the brokers assign partitions (KIP-848; Kafka 4.3 and later)")
+	fs.StringVar(&o.handshake, "handshake-header", "", "'Name: value' that each address of the target has to answer to HEAD before anything is sent to it, and once a minute")
+	fs.StringVar(&o.handshakePath, "handshake-path", "/", "path that is asked for it")
+	fs.StringVar(&o.killFile, "kill-file", "", "stop at once, on all replicas, when there is such a `FILE`; SIGUSR1 does the same")
 	fs.StringVar(&o.run, "run", "", "name of the run, by which it is resumed and told apart")
 	fs.BoolVar(&o.restart, "restart", false, "begin the run of that name anew")
 	o.output.Flag(fs, cli.Table, cli.JSON)
@@ -131,7 +141,8 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 	now := time.Now()
 	r = replay.Options{
 		Prefix: o.TopicPrefix, Run: o.run, Restart: o.restart,
-		AllowTarget: o.allowTarget, NotProduction: o.notProduction, AllowWrites: o.allowWrites, HostID: tap.HostID(),
+		AllowTarget: o.allowTarget, AllowPublic: o.allowPublic, NotProduction: o.notProduction, AllowWrites: o.allowWrites, HostID: tap.HostID(),
+		MaxTotal: o.maxTotal, KillFile: o.killFile,
 		AskedFrom: o.from, AskedTo: o.to, GapMax: o.gapMax, Clones: o.clones, CloneJitter: o.cloneJitter, WaitReplicas: o.waitReplicas,
 		Lag: o.lag, MaxStale: o.maxStale, Duration: o.duration,
 		Filter: o.filter, Include: o.include, Exclude: o.exclude, RemoveHeaders: o.removeHeaders, Host: o.host,
@@ -188,6 +199,16 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 			return r, err
 		}
 		r.CloneIDs = append(r.CloneIDs, id)
+	}
+	for _, s := range o.production {
+		a, err := fire.ParseProduction(s, "--production")
+		if err != nil {
+			return r, err
+		}
+		r.Production = append(r.Production, a)
+	}
+	if r.Handshake, err = fire.ParseHandshake(o.handshake, o.handshakePath); err != nil {
+		return r, err
 	}
 	for _, h := range o.setHeaders {
 		name, value, ok := strings.Cut(h, ":")

@@ -6,7 +6,7 @@ import (
 )
 
 // applyRules adds what the rules file says. It is read once: what it means is part of what a run is. Flags narrow what it
-// chooses.
+// chooses, and add to what it allows and forbids.
 func (o *options) applyRules(r *replay.Options) error {
 	file := rules.Empty()
 	if o.Rules != "" {
@@ -21,7 +21,24 @@ func (o *options) applyRules(r *replay.Options) error {
 		return err
 	}
 	r.RedactRules = file.Redact.Rules(file.Version)
+	if err := applyGuards(r, file); err != nil {
+		return err
+	}
 	return applySessions(r, file)
+}
+
+// applyGuards adds what bounds what is sent, and where to.
+func applyGuards(r *replay.Options, file *rules.File) error {
+	r.AllowWrites = append(r.AllowWrites, file.Writes.Filters()...)
+	for _, c := range file.Writes.Caps {
+		r.Caps = append(r.Caps, replay.Cap{Route: c.Route, Most: c.Most})
+	}
+	if total := file.Writes.Total; total > 0 && (r.MaxTotal == 0 || total < r.MaxTotal) {
+		r.MaxTotal = total
+	}
+	production, err := file.Production.Addresses()
+	r.Production = append(r.Production, production...)
+	return err
 }
 
 // applySessions adds what is changed in requests.
