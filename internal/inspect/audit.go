@@ -67,6 +67,7 @@ type AuditCounters struct {
 	Recovered  uint64            `json:"recovered"`
 	Produced   uint64            `json:"produced"`
 	Filtered   uint64            `json:"filtered"`
+	Marked     uint64            `json:"marked"` // of those, that a replay had caused
 	SampledOut uint64            `json:"sampled_out"`
 	Dropped    map[string]uint64 `json:"dropped"`
 	Unknown    uint64            `json:"unknown"`
@@ -199,7 +200,7 @@ func (r *Reader) newTapAudit(t *control.Tap) *TapAudit {
 		TapID: hex.EncodeToString(t.Report.GetTapId()), Name: t.Report.GetName(), Host: t.Report.GetHost(),
 		Started: time.Unix(0, int64(t.Report.GetStartedUnixNano())).UTC(), Reported: t.Time, LastSeq: c.GetLastSeq(), Gaps: []Gap{},
 		Counters: AuditCounters{
-			Seen: c.GetSeen(), Recovered: c.GetRecovered(), Produced: c.GetProduced(), Filtered: c.GetFiltered(),
+			Seen: c.GetSeen(), Recovered: c.GetRecovered(), Produced: c.GetProduced(), Filtered: c.GetFiltered(), Marked: c.GetMarked(),
 			SampledOut: c.GetSampledOut(), Dropped: c.GetDropped(), Unknown: c.GetUnknown(), Pending: c.GetPending(), Spooled: c.GetSpooled(),
 		},
 	}

@@ -41,6 +41,12 @@ func (r *reasons) add(reason string, n uint64) {
 	r.sum.Add(n)
 }
 
+func (r *reasons) of(reason string) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count[reason]
+}
+
 func (r *reasons) snapshot() map[string]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -56,6 +62,7 @@ func (c *Counters) Report() *reprisev1.Counters {
 		SampledOut: c.sampledOut.Load(),
 		Dropped:    c.dropped.snapshot(),
 		Unknown:    c.unknown.sum.Load(),
+		Marked:     c.filtered.of(reasonMarked),
 	}
 	r.Spooled = uint64(max(0, c.spooled.Load()))
 	r.LastSeq = c.lastSeq.Load()

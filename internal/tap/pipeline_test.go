@@ -159,6 +159,7 @@ func TestArithmeticCloses(t *testing.T) {
 	r := p.Counters().Report()
 	require.EqualValues(t, 29, r.GetSeen())
 	require.EqualValues(t, 14, r.GetFiltered(), "10 by rule, 4 marked")
+	require.EqualValues(t, 4, r.GetMarked())
 	require.Equal(t, map[string]uint64{"ring_full": 3, "memory": 5}, r.GetDropped())
 	require.EqualValues(t, 3, r.GetProduced())
 	require.EqualValues(t, 4, r.GetUnknown())

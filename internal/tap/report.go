@@ -25,6 +25,27 @@ type reporter struct {
 	pipeline *Pipeline
 	guarding *protector
 	writer   *topic.Writer
+	loops    loopWatch
+	log      *slog.Logger
+}
+
+// loopEvery is how often it is said at most that replays come through the tap.
+const loopEvery = time.Minute
+
+// loopWatch notices that replays come through the tap.
+type loopWatch struct {
+	marked uint64
+	said   time.Time
+}
+
+// look returns how many marked requests have come since that was last said; 0: there is nothing to say now.
+func (l *loopWatch) look(marked uint64, now time.Time) uint64 {
+	n := marked - l.marked
+	if n == 0 || !l.said.IsZero() && now.Sub(l.said) < loopEvery {
+		return 0
+	}
+	l.marked, l.said = marked, now
+	return n
 }
 
 // newReporter describes the tap and its sources; nothing is written before run.
@@ -54,7 +75,7 @@ func newReporter(t *Tap, sources []Source) *reporter {
 		r.ResponseWaitNano = max(r.ResponseWaitNano, uint64(src.ResponseWait))
 	}
 	r.Source = strings.Join(kinds, ",")
-	return &reporter{report: r, counters: t.pipeline.Counters(), board: t.board, pipeline: t.pipeline, guarding: t.guarding, writer: t.control}
+	return &reporter{report: r, counters: t.pipeline.Counters(), board: t.board, pipeline: t.pipeline, guarding: t.guarding, writer: t.control, log: t.opts.Logger}
 }
 
 // run reports at once, then periodically and when settings change, until ctx ends.
@@ -76,6 +97,10 @@ func (r *reporter) run(ctx context.Context) {
 func (r *reporter) write(final bool) {
 	r.report.Final, r.report.Counters, r.report.Settings = final, r.counters.Report(), r.board.report()
 	r.report.SelfProtection = r.guarding.report()
+	if n := r.loops.look(r.report.GetCounters().GetMarked(), time.Now()); n > 0 {
+		r.log.Warn("a replay comes through this tap: passed on, counted (filtered, marked) and not recorded", "requests", n,
+			"try", "look where the replayer's target leads (DNS, gateway), unless this tap stands before pre-production")
+	}
 	r.report.Rules, r.report.RulesDigest = r.board.rules().report(), r.pipeline.digest()
 	author := control.Author{Writer: fmt.Sprintf("tap %s pid %d", r.report.GetHost(), os.Getpid()), Time: time.Now()}
 	record := author.Report(r.report)

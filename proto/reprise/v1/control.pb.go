@@ -772,7 +772,9 @@ type Counters struct {
 	Pending    uint64                 `protobuf:"varint,8,opt,name=pending,proto3" json:"pending,omitempty"`
 	Spooled    uint64                 `protobuf:"varint,9,opt,name=spooled,proto3" json:"spooled,omitempty"`
 	// The last tap_seq that was given.
-	LastSeq       uint64 `protobuf:"varint,10,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	LastSeq uint64 `protobuf:"varint,10,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	// Of filtered, those that a replay had caused: it comes round to where it was recorded.
+	Marked        uint64 `protobuf:"varint,11,opt,name=marked,proto3" json:"marked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -873,6 +875,13 @@ func (x *Counters) GetSpooled() uint64 {
 func (x *Counters) GetLastSeq() uint64 {
 	if x != nil {
 		return x.LastSeq
+	}
+	return 0
+}
+
+func (x *Counters) GetMarked() uint64 {
+	if x != nil {
+		return x.Marked
 	}
 	return 0
 }
@@ -1496,11 +1505,12 @@ type Command struct {
 	// Taps with this name, or the one with this id in hexadecimal; "*" all. Empty: not for taps.
 	Tap string `protobuf:"bytes,3,opt,name=tap,proto3" json:"tap,omitempty"`
 	// Replayers: "speed", "pause", "resume", "stop", "seek", "slow"; in force 800 ms after the record's timestamp, which the broker sets,
-	// in the order of offsets. Taps: "sample", "include", "exclude", "rate-limit", "capture", "reset".
+	// in the order of offsets. "claim": a replica is about to use up some of what the run has only so much of. Taps: "sample", "include", "exclude", "rate-limit", "capture", "reset".
 	Verb string `protobuf:"bytes,4,opt,name=verb,proto3" json:"verb,omitempty"`
 	// "sample": "25%". "include", "exclude": the whole list, as a JSON array of strings. "rate-limit": exchanges a second.
 	// "capture": "on" or "off". "reset": empty. "speed": a multiple of the recorded speed, or "max". "seek": the capture time to
-	// go on at, in RFC 3339. "slow", which replicas write themselves: by how much everything to come is put off, as "1.5s".
+	// go on at, in RFC 3339. "stop": empty, or why a guard of a replica gave it. "claim": of what, and how much, as "total 50"; served in
+	// the order of offsets. "slow", which replicas write themselves: by how much everything to come is put off, as "1.5s".
 	Argument string `protobuf:"bytes,5,opt,name=argument,proto3" json:"argument,omitempty"`
 	// Of the run; a command for another generation is not obeyed.
 	Generation    uint32 `protobuf:"varint,6,opt,name=generation,proto3" json:"generation,omitempty"`
@@ -1647,7 +1657,7 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12$\n" +
 	"\x0etime_unix_nano\x18\x03 \x01(\x06R\ftimeUnixNano\x12\x16\n" +
 	"\x06writer\x18\x04 \x01(\tR\x06writer\x12(\n" +
-	"\x10obeyed_unix_nano\x18\x05 \x01(\x06R\x0eobeyedUnixNano\"\xf7\x02\n" +
+	"\x10obeyed_unix_nano\x18\x05 \x01(\x06R\x0eobeyedUnixNano\"\x8f\x03\n" +
 	"\bCounters\x12\x12\n" +
 	"\x04seen\x18\x01 \x01(\x04R\x04seen\x12\x1c\n" +
 	"\trecovered\x18\x02 \x01(\x04R\trecovered\x12\x1a\n" +
@@ -1660,7 +1670,8 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\apending\x18\b \x01(\x04R\apending\x12\x18\n" +
 	"\aspooled\x18\t \x01(\x04R\aspooled\x12\x19\n" +
 	"\blast_seq\x18\n" +
-	" \x01(\x04R\alastSeq\x1a:\n" +
+	" \x01(\x04R\alastSeq\x12\x16\n" +
+	"\x06marked\x18\v \x01(\x04R\x06marked\x1a:\n" +
 	"\fDroppedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xb9\x03\n" +
