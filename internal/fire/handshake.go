@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"net/textproto"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/fault"
@@ -58,15 +57,15 @@ type greeter struct {
 	Handshake
 	guard *Guard
 
-	mu     sync.Mutex // one asks at a time
-	passed map[netip.AddrPort]time.Time
+	turn   chan struct{}                // holds a token while one asks
+	passed map[netip.AddrPort]time.Time // guarded by turn
 }
 
 func newGreeter(g *Guard, h *Handshake) *greeter {
 	if h == nil {
 		return nil
 	}
-	r := &greeter{Handshake: *h, guard: g, passed: make(map[netip.AddrPort]time.Time)}
+	r := &greeter{Handshake: *h, guard: g, turn: make(chan struct{}, 1), passed: make(map[netip.AddrPort]time.Time)}
 	if r.Path == "" {
 		r.Path = "/"
 	}
@@ -78,8 +77,12 @@ func (r *greeter) admits(ctx context.Context, at netip.AddrPort) error {
 	if r == nil {
 		return nil
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	select {
+	case r.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-r.turn }()
 	if asked, ok := r.passed[at]; ok && time.Since(asked) < handshakeAge {
 		return nil
 	}

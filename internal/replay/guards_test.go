@@ -64,6 +64,7 @@ func TestMaxTotalEndsTheRunAfterSoMany(t *testing.T) {
 	require.ErrorContains(t, err, "--max-total 100 is reached")
 	require.EqualValues(t, 100, r.Fired)
 	require.Equal(t, "stopped", r.State)
+	require.Equal(t, "run monday was stopped: --max-total 100 is reached", r.StoppedBy)
 	require.Len(t, g.all(), 100)
 	_, _ = s.ends(o, fault.Finding)
 	require.Len(t, g.all(), 100, "a restart is no new run")

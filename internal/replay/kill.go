@@ -155,3 +155,30 @@ func (r *run) checkNotSuspended() error {
 	}
 	return r.recordedAtTarget()
 }
+
+// greet asks the target for the handshake now and then, and ends the run when it is not given any more.
+func (r *run) greet(ctx context.Context, stop context.CancelCauseFunc) {
+	if r.opts.Handshake == nil {
+		return
+	}
+	tick := time.NewTicker(guardEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := r.guard.Greet(ctx); err != nil && ctx.Err() == nil {
+				stop(err)
+			}
+		}
+	}
+}
+
+// stoppedBy is what the report says of why the run ended before its end; empty: it did not, or somebody interrupted it.
+func stoppedBy(state string, err error) string {
+	if f, ok := errors.AsType[*fault.Error](err); ok && state != finished {
+		return f.What
+	}
+	return ""
+}

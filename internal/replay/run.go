@@ -296,6 +296,7 @@ func (r *run) once(ctx context.Context) error {
 	front.Go(func() { r.lead.follow(stages) })
 	front.Go(func() { r.lead.beat(stages) })
 	front.Go(func() { r.quotas.claim(stages) })
+	front.Go(func() { r.greet(stages, stop) })
 	front.Go(func() { r.volley.run(stages, hard) })
 	front.Go(func() {
 		if err := r.intake.read(stages); err != nil {
@@ -492,10 +493,7 @@ func (r *run) lookForProduction(ctx context.Context) error {
 		}
 		return nil
 	}
-	if err := r.guard.SetProduction(ctx, r.production()); err != nil {
-		return err
-	}
-	return r.guard.Greet(ctx)
+	return r.guard.SetProduction(ctx, r.production())
 }
 
 // production returns what is known of production now.
@@ -547,7 +545,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 		State: state, LimitedBy: r.limitedBy(), Read: r.read(), Reordered: r.reorderedBefore + int64(r.ahead.reordered()), Time: time.Now(),
 		Sessions: r.sessionReport(),
 		Gone:     r.goneBefore + r.intake.gone.Load(), GivenUp: r.givenUpBefore + r.volley.givenUp.Load(),
-		Rules: r.sieve.ruleCounts(), Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
+		StoppedBy: stoppedBy(state, err), Rules: r.sieve.ruleCounts(), Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
 		Loops: r.begunLoops(),
 	})
 	r.last(ctx, "the last report", func(ctx context.Context) error { return r.lead.leave(ctx, state) })

@@ -19,7 +19,8 @@ type Report struct {
 	Generation uint32    `json:"generation"` // counts --restart, from 1
 	Live       bool      `json:"live,omitempty"`
 	State      string    `json:"state"`  // "finished", "stopped", "failed", "running"
-	Target     string    `json:"target"` // host:port
+	StoppedBy  string    `json:"stopped_by,omitempty"` // what ended it before its end: a command, a guard, a limit, an error
+	Target     string    `json:"target"`               // host:port
 	Started    time.Time `json:"started"`
 	Ended      time.Time `json:"ended"`
 	Window     Window    `json:"window"`
@@ -154,6 +155,7 @@ type Sessions struct {
 // End is what only the end of a run tells.
 type End struct {
 	State     string
+	StoppedBy string // empty: nothing, or somebody interrupted it
 	LimitedBy string // empty: nothing
 	Read      int64
 	Reordered int64
@@ -174,7 +176,7 @@ func (s *Summary) Report(end End) *Report {
 	defer s.mu.Unlock()
 	s.regroup()
 	r := &Report{
-		Run: s.run.Name, Generation: s.run.Generation, Live: s.run.Live, State: end.State, Target: s.run.Target,
+		Run: s.run.Name, Generation: s.run.Generation, Live: s.run.Live, State: end.State, StoppedBy: end.StoppedBy, Target: s.run.Target,
 		Started: s.started.UTC(), Ended: end.Time.UTC(),
 		Clones: s.clones(), Loops: end.Loops,
 		Window: Window{s.captured.first.UTC(), s.captured.last.UTC(), s.run.Partitions},

@@ -27,6 +27,9 @@ func (r *Report) Text(w io.Writer) error {
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(&b, "  %-10s %s\n", label, fmt.Sprintf(format, args...))
 	}
+	if r.StoppedBy != "" {
+		line("because", "%s", Printable(r.StoppedBy))
+	}
 	if !r.Window.From.IsZero() {
 		line("window", "%s, %s", window(r.Window.From, r.Window.To), plural(int64(r.Window.Partitions), "partition"))
 	}
