@@ -46,6 +46,8 @@ var healthy = []string{
 	`reprise_replay_fired_total{instance="rep",outcome="failed"} 0+7x60`,
 	`reprise_replay_refused_total{instance="rep",reason="write_not_allowed"} 0+293x60`,
 	`reprise_replay_refused_total{instance="rep",reason="target_is_production"} 0x60`,
+	`reprise_replay_refused_total{instance="rep",reason="route_cap"} 0+100x60`,
+	`reprise_tap_exchanges_total{instance="tap",result="filtered",reason="marked"} 9x60`,
 	`reprise_replay_bad_records_total{instance="rep",reason="corrupt"} 2x60`,
 	`reprise_replay_lateness_seconds{instance="rep"} {{count:0 sum:0 buckets:[0] offset:-10}}+{{count:700 sum:1 buckets:[700] offset:-10}}x60`,
 }
@@ -101,6 +103,10 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 		{
 			`reprise_replay_lateness_seconds{instance="rep"} {{count:0 sum:0 buckets:[0] offset:2}}+{{count:700 sum:2100 buckets:[700] offset:2}}x60`,
 			"RepriseReplayLate", "",
+		},
+		{
+			`reprise_tap_exchanges_total{instance="tap",result="filtered",reason="marked"} 0+50x60`, "RepriseTapSeesReplay",
+			"A replay sends 5.0 requests a second through the tap tap; none is recorded.",
 		},
 		{
 			`reprise_replay_refused_total{instance="rep",reason="target_is_production"} 0+50x60`, "RepriseReplayRefused",

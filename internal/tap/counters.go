@@ -132,6 +132,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if len(filtered) == 0 {
 		count("filtered", "", 0)
 	}
+	if _, ok := filtered[reasonMarked]; !ok { // from the start, as the reasons below
+		count("filtered", reasonMarked, 0)
+	}
 	for _, reason := range dropReasons {
 		if _, ok := r.GetDropped()[reason]; !ok {
 			count("dropped", reason, 0)
