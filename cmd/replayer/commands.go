@@ -39,7 +39,8 @@ replicas share a run; partitions of one that died go to the others after 10 s, o
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --speed max --filter 'GET /api/**'
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --clone 5 --clone-id header:X-User-Id
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --from now-10m --loop 6
-  replayer run --target http://preprod:8080 --allow-target preprod:8080 --allow-writes 'POST /cart' --results diff`,
+  replayer run --target http://preprod:8080 --allow-target preprod:8080 --allow-writes 'POST /cart' --results diff
+  replayer run --target http://preprod:8080 --allow-target preprod:8080 --rules rules.yaml --max-total 10000 --kill-file /run/reprise/kill`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.run == "" {

@@ -29,8 +29,9 @@ func newRoot() *cobra.Command {
 		Short: "Replay recorded traffic at pre-production, on time",
 		Long: `Replay recorded traffic at pre-production: live behind production, later, slower or faster.
 
-Nothing is sent unless the target is named and allowed, and it is never production. Writes are refused unless a rule
-allows them. Every request is marked, and a tap ignores marked requests.
+Nothing is sent unless the target is named and allowed, and it is never production: what taps report, --production and the
+rules file name is refused, address by address. Writes are refused unless a rule allows them. Every request is marked, and
+a tap ignores marked requests. replayer stop, SIGUSR1 and --kill-file are kill switches.
 
 ` + cli.ExitCodes,
 		Example: `  # What would be sent, and what refused? Sends nothing.

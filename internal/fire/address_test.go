@@ -1,6 +1,8 @@
 package fire_test
 
 import (
+	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -168,4 +170,37 @@ func TestMarksCannotBeChanged(t *testing.T) {
 	require.Len(t, req.Header["Reprise-Exchange-Id"], 1)
 	require.Equal(t, "shop.example", req.Header.Get("Reprise-Original-Host"))
 	require.Empty(t, req.Header["Connection"])
+}
+
+func FuzzProduction(f *testing.F) {
+	for _, s := range []string{"shop.example", "10.0.0.7:443", "10.0.0.0/8", "*.example", "::ffff:10.0.0.0/104", "0x7f.1:80", "fe80::1%eth0", "[::1]"} {
+		f.Add(s, "preprod.internal")
+	}
+	names := new(resolver)
+	names.set("preprod.internal", "10.0.0.7")
+	f.Fuzz(func(t *testing.T, s, target string) {
+		a, err := fire.ParseProduction(s, "--production")
+		if err != nil {
+			require.Equal(t, fault.Usage, fault.Code(err))
+			return
+		}
+		// What can be named as production can be looked for in any target.
+		_, _ = fire.NewGuard(t.Context(), fire.GuardConfig{
+			Target: &url.URL{Scheme: "http", Host: target}, Allow: []string{target}, Resolver: names, Production: []fire.Address{a},
+		})
+	})
+}
+
+func FuzzHandshake(f *testing.F) {
+	f.Add("X-Preprod: yes", "/")
+	f.Fuzz(func(t *testing.T, header, path string) {
+		h, err := fire.ParseHandshake(header, path)
+		if err == nil && h != nil {
+			require.NotEmpty(t, h.Value)
+			req, err := http.NewRequest(http.MethodHead, "http://preprod"+path, http.NoBody)
+			if err == nil {
+				require.Equal(t, "preprod", req.URL.Host, "the path leads nowhere else")
+			}
+		}
+	})
 }

@@ -360,7 +360,10 @@ func TestProductionNamesAreLookedUpAgain(t *testing.T) {
 }
 
 func FuzzEndpoint(f *testing.F) {
-	for _, s := range []string{"a:80", "[::1]:80", "::1", "a", ":80", "[a]", "[]:1", "a:b:c", "10.0.0.0/8", "]:1", "[", "::%0"} {
+	for _, s := range []string{
+		"a:80", "[::1]:80", "::1", "a", ":80", "[a]", "[]:1", "a:b:c", "10.0.0.0/8", "]:1", "[", "::%0",
+		"0x7f.1", "017700000001:80", "2130706433", "*.a", "64:ff9b::1", "::ffff:10.0.0.0/104", "bücher.example", "1.2.3.4.5", "0x", "a..",
+	} {
 		f.Add(s)
 	}
 	names := &resolver{}
