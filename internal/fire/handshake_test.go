@@ -103,7 +103,7 @@ func TestEachAddressOfANameHasToPassTheHandshake(t *testing.T) {
 	require.Equal(t, fire.NoHandshake, fireOne(t, fresh, get()).Reason)
 	require.Zero(t, visits.Load(), "it was asked and no more")
 	require.NoError(t, elsewhere.Close())
-	<-done
+	require.ErrorIs(t, <-done, http.ErrServerClosed)
 }
 
 func TestATargetThatIsAwayIsNoRefusal(t *testing.T) {

@@ -130,6 +130,7 @@ func TestCapsOfRoutesRefuseTheRest(t *testing.T) {
 func TestTheKillSwitchStopsAtOnce(t *testing.T) {
 	for _, by := range []string{"a signal", "a file"} {
 		t.Run(by, func(t *testing.T) {
+			t.Parallel()
 			s, g := newStand(t, 2), newTarget(t)
 			s.some(2000, 10*time.Millisecond)
 			kill := make(chan string, 1)
@@ -229,4 +230,32 @@ func TestNamedProductionIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, plan.Allowed)
 	require.Contains(t, plan.Refusal, "127.0.0.0/8")
+}
+
+func TestTheKillSwitchNeedsNoKafka(t *testing.T) {
+	t.Parallel()
+	s, g := newStand(t, 2), newTarget(t)
+	s.some(3000, 10*time.Millisecond)
+	kill, under := make(chan string, 1), make(chan struct{}, 1)
+	o := s.options(g)
+	o.Kill, o.Profile = kill, schedule.ConstantSpeed(1)
+	g.answers(func(http.ResponseWriter, *http.Request) bool {
+		select {
+		case under <- struct{}{}:
+		default:
+		}
+		return false
+	})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := replay.Run(t.Context(), o)
+		ended <- err
+	}()
+	<-under
+	s.cluster.Close()
+	kill <- "SIGUSR1"
+	err := <-ended
+	require.ErrorContains(t, err, "kill switch")
+	require.Equal(t, fault.Interrupted, fault.Code(err))
+	require.Less(t, len(g.all()), 3000)
 }

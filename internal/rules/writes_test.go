@@ -46,7 +46,7 @@ production: ['http://shop.example', 10.0.0.0/99, shop:x]
 	require.True(t, ok)
 	for _, want := range []string{
 		`:2:27: bad filter "stat == 1"`, `:3:18: bad filter "("`, "most cannot be -1", "most is missing", `unknown key "path"`,
-		`:5:14: bad production "http://shop.example"`, `bad production "10.0.0.0/99"`, `bad production "shop:x"`,
+		`:4:14: bad production "http://shop.example"`, `bad production "10.0.0.0/99"`, `bad production "shop:x"`,
 	} {
 		require.True(t, slices.ContainsFunc(bad.Flaws, func(flaw string) bool { return strings.Contains(flaw, want) }), "%s in %q", want, bad.Flaws)
 	}
