@@ -18,7 +18,7 @@ type Report struct {
 	Run        string    `json:"run"`
 	Generation uint32    `json:"generation"` // counts --restart, from 1
 	Live       bool      `json:"live,omitempty"`
-	State      string    `json:"state"`  // "finished", "stopped", "failed", "running"
+	State      string    `json:"state"`                // "finished", "stopped", "failed", "running"
 	StoppedBy  string    `json:"stopped_by,omitempty"` // what ended it before its end: a command, a guard, a limit, an error
 	Target     string    `json:"target"`               // host:port
 	Started    time.Time `json:"started"`
