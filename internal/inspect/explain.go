@@ -72,7 +72,11 @@ func NewExplainer(ctx context.Context, f *rules.File, key []byte) (*Explainer, e
 	if err != nil {
 		return nil, err
 	}
-	writes, err := explainWrites(ctx, nil)
+	allowed, err := f.Writes.Matchers()
+	if err != nil {
+		return nil, err
+	}
+	writes, err := explainWrites(ctx, allowed)
 	if err != nil {
 		return nil, err
 	}

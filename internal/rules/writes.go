@@ -2,6 +2,7 @@ package rules
 
 import (
 	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/yamlfile"
 )
 
@@ -20,6 +21,11 @@ type Cap struct {
 
 // Check implements yamlfile.Checker.
 func (w *Writes) Check(f *yamlfile.File) {
+	for i := range w.Allow {
+		if w.Allow[i].Text == "" { // it is compared with those of --allow-writes, and stands in the run's record, as a line
+			f.At(&w.Allow[i], "allow wants METHOD and path ('POST /api/**') or an expression, in one line")
+		}
+	}
 	if w.Total < 0 {
 		f.At(&w.Total, "total cannot be %d: want a number of requests, 0 for no bound", w.Total)
 	}
@@ -42,4 +48,16 @@ func (w *Writes) Filters() []string {
 		all = append(all, m.Text)
 	}
 	return all
+}
+
+// Matchers are the compiled filters of allow.
+func (w *Writes) Matchers() (all []fire.Matcher, err error) {
+	for i := range w.Allow {
+		f, err := w.Allow[i].compile()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
 }
