@@ -32,44 +32,68 @@ func (p *pass) body(b []byte, headers []traffic.Field) (stored []byte, ok bool) 
 	}
 	p.err = nil
 	p.found, p.foundBytes = p.found[:found], foundBytes
-	clear(p.edits)
-	p.scopes, p.frames, p.edits, p.depth = p.scopes[:0], p.frames[:0], p.edits[:0], 0
+	p.unwind()
 	return nil, false
 }
 
 // coded takes a content coding off, redacts, and puts it on again if something was replaced.
 func (p *pass) coded(b []byte, headers []traffic.Field) []byte {
 	contentType, _ := traffic.Get(headers, "Content-Type")
-	coding, known := contentCoding(headers)
+	codings, known := contentCodings(headers)
 	if !known {
 		p.err = errCoding
 		return nil
 	}
-	declared := coding != identity
+	p.messages = identity
+	if v, ok := traffic.Get(headers, "Grpc-Encoding"); ok {
+		p.messages, _ = codingOf(v)
+	}
+	declared := len(codings) > 0
 	if !declared {
-		if coding = sniffCoding(b); coding == identity {
-			p.content(b, 0, contentType)
-			return p.apply(b)
+		c := sniffCoding(b)
+		if c == identity {
+			return p.plain(b, contentType)
+		}
+		codings = append(codings, c)
+	}
+	decoded := b
+	for i := len(codings) - 1; i >= 0; i-- {
+		out, as, err := p.codecs.decode(codings[i], decoded)
+		if err != nil {
+			if declared {
+				p.err = errCoding
+				return nil
+			}
+			return p.plain(b, contentType) // it only looked compressed
+		}
+		if decoded, codings[i] = out, as; i > 0 { // the next decoding needs the buffer
+			decoded = bytes.Clone(out)
 		}
 	}
-	plain, coding, err := p.codecs.decode(coding, b)
-	if err != nil {
-		if declared {
+	out := p.plain(decoded, contentType)
+	if p.err != nil || bytes.Equal(out, decoded) {
+		return b
+	}
+	for _, c := range codings {
+		var err error
+		if out, err = p.codecs.encode(c, out); err != nil {
 			p.err = errCoding
 			return nil
 		}
-		p.content(b, 0, contentType) // it only looked compressed
-		return p.apply(b)
-	}
-	p.content(plain, 0, contentType)
-	if p.err != nil || len(p.edits) == 0 {
-		return b
-	}
-	out, err := p.codecs.encode(coding, p.apply(plain))
-	if err != nil {
-		p.err = errCoding
 	}
 	return out
+}
+
+// plain redacts a body without codings, first by its structure, then by the patterns of selectors.
+func (p *pass) plain(b []byte, contentType []byte) []byte {
+	if len(p.chosen.body) == 0 {
+		p.content(b, 0, contentType)
+		if p.err != nil {
+			return b
+		}
+		return p.apply(b)
+	}
+	return p.patterns(b, contentType)
 }
 
 // content redacts plain bytes of a media type. What is no form, JSON, multipart or event stream is searched by the
@@ -77,8 +101,8 @@ func (p *pass) coded(b []byte, headers []traffic.Field) []byte {
 func (p *pass) content(b []byte, base int, contentType []byte) {
 	media, params := cutMediaType(contentType)
 	charset := mediaParam(params, "charset")
-	if wide(b, charset) {
-		p.err = errCharset
+	if w := wide(b, charset); w != narrow {
+		p.wide(b, base, contentType, w)
 		return
 	}
 	if trail := lowestTrail(charset); trail > 0 {
@@ -93,8 +117,10 @@ func (p *pass) content(b []byte, base int, contentType []byte) {
 		p.err = errHidden
 	case strings.HasPrefix(media, "application/grpc"):
 		p.grpc(b, base)
+	case strings.Contains(media, "protobuf"):
+		p.protobuf(b, base)
 	case isMarkup(media):
-		p.text(b, base)
+		p.markup(b, base, media)
 	default:
 		p.sniffed(b, base, media)
 	}
@@ -111,9 +137,37 @@ func (p *pass) sniffed(b []byte, base int, media string) {
 		p.json(b, base, keyHit{})
 	case isForm, looksLikeForm(start):
 		p.params(b, base, inForm, '&')
+	case len(start) > 0 && start[0] == '<' && looksLikeXML(start):
+		p.xml(b, base)
 	default:
 		p.text(b, base)
 	}
+}
+
+// markup walks XML, and scripts that are JSON with a call around it.
+func (p *pass) markup(b []byte, base int, media string) {
+	switch {
+	case strings.HasSuffix(media, "xml"):
+		p.xml(b, base)
+	case strings.HasSuffix(media, "script") && looksLikeJSONP(b):
+		p.json(b, base, keyHit{})
+	default:
+		p.text(b, base)
+	}
+}
+
+// looksLikeJSONP reports whether b is JSON behind the name of a function, or behind what keeps it from being run.
+func looksLikeJSONP(b []byte) bool {
+	i := bytes.IndexAny(b[:min(len(b), 256)], "{[")
+	if i < 0 {
+		return false
+	}
+	for _, c := range b[:i] {
+		if !isLetter(c) && !isDigit(c) && bytes.IndexByte([]byte("_$.(/*)]}',; \t\r\n"), c) < 0 {
+			return false
+		}
+	}
+	return i == 0 || bytes.IndexByte(b[:i], '(') > 0 || bytes.HasPrefix(b, []byte(")]}'"))
 }
 
 func (p *pass) text(b []byte, base int) {
@@ -190,15 +244,6 @@ func mediaParam(params []byte, name string) []byte {
 		}
 	}
 	return nil
-}
-
-// wide reports whether b is UTF-16 or UTF-32, in which nothing would be found.
-func wide(b, charset []byte) bool {
-	if len(charset) >= 6 && (traffic.EqualName(charset[:6], "utf-16") || traffic.EqualName(charset[:6], "utf-32")) {
-		return true
-	}
-	return bytes.HasPrefix(b, []byte("\xfe\xff")) || bytes.HasPrefix(b, []byte("\xff\xfe")) ||
-		len(b) >= 4 && (b[0] == 0 && (b[1] == '{' || b[1] == '[') || b[1] == 0 && (b[0] == '{' || b[0] == '['))
 }
 
 // lowestTrail returns the lowest second byte of a character in a charset where that may be ASCII, else 0. A backslash

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
@@ -22,7 +23,11 @@ const (
 	zlibbed
 	deflated
 	zstandard
+	brotlied
 )
+
+// maxCodings bounds codings on top of each other.
+const maxCodings = 3
 
 // A body may decode to maxPlain bytes, and to no more than slack + maxRatio times its size.
 const (
@@ -31,42 +36,55 @@ const (
 	slack    = 64 << 10
 )
 
+// brotliLevel is quick; what br takes more than gzip it takes above it.
+const brotliLevel = 2
+
 var errTooLarge = errors.New("decodes to too much")
 
 // codecs keeps decoders and encoders for reuse.
 type codecs struct {
-	unzip *gzip.Reader
-	zip   *gzip.Writer
-	plain bytes.Buffer
+	unzip    *gzip.Reader
+	zip      *gzip.Writer
+	unbrotli *brotli.Reader
+	plain    bytes.Buffer
 }
 
-// contentCoding returns the coding of a body. known is false for one that cannot be decoded here, such as br, and for
-// several.
-func contentCoding(headers []traffic.Field) (c coding, known bool) {
+// contentCodings returns the codings of a body in the order in which they were put on. known is false for one that cannot
+// be taken off here, and for more than maxCodings.
+func contentCodings(headers []traffic.Field) (all []coding, known bool) {
 	for i := range headers {
 		if !traffic.EqualName(headers[i].Name, "Content-Encoding") {
 			continue
 		}
 		for token := range bytes.SplitSeq(headers[i].Value, []byte(",")) {
-			token = bytes.TrimSpace(token)
-			var next coding
-			switch {
-			case len(token) == 0, traffic.EqualName(token, "identity"), traffic.EqualName(token, "none"):
-				continue
-			case traffic.EqualName(token, "gzip"), traffic.EqualName(token, "x-gzip"):
-				next = gzipped
-			case traffic.EqualName(token, "deflate"):
-				next = zlibbed
-			case traffic.EqualName(token, "zstd"):
-				next = zstandard
+			c, ok := codingOf(token)
+			if !ok || len(all) == maxCodings {
+				return nil, false
 			}
-			if next == identity || c != identity {
-				return identity, false
+			if c != identity {
+				all = append(all, c)
 			}
-			c = next
 		}
 	}
-	return c, true
+	return all, true
+}
+
+// codingOf returns the coding of a name.
+func codingOf(name []byte) (c coding, known bool) {
+	name = bytes.TrimSpace(name)
+	switch {
+	case len(name) == 0, traffic.EqualName(name, "identity"), traffic.EqualName(name, "none"):
+		return identity, true
+	case traffic.EqualName(name, "gzip"), traffic.EqualName(name, "x-gzip"):
+		return gzipped, true
+	case traffic.EqualName(name, "deflate"):
+		return zlibbed, true
+	case traffic.EqualName(name, "zstd"):
+		return zstandard, true
+	case traffic.EqualName(name, "br"):
+		return brotlied, true
+	}
+	return identity, false
 }
 
 // sniffCoding knows compressed content that no header declares: an uploaded file.
@@ -102,6 +120,11 @@ func (c *codecs) decode(k coding, b []byte) (plain []byte, as coding, err error)
 			defer z.Close()
 			r = z
 		}
+	case brotlied:
+		if c.unbrotli == nil {
+			c.unbrotli = new(brotli.Reader)
+		}
+		r, err = c.unbrotli, c.unbrotli.Reset(bytes.NewReader(b))
 	}
 	if err != nil {
 		return nil, k, err
@@ -137,6 +160,8 @@ func (c *codecs) encode(k coding, plain []byte) ([]byte, error) {
 		w, err = flate.NewWriter(&out, flate.BestSpeed)
 	case zstandard:
 		w, err = zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	case brotlied:
+		w = brotli.NewWriterLevel(&out, brotliLevel)
 	}
 	if err != nil {
 		return nil, err

@@ -25,6 +25,26 @@ func unescapePercent(dst, raw []byte, plus bool) []byte {
 	return dst
 }
 
+// percent is the unit behind u's.
+func (u unit) percent(raw []byte) unit {
+	if percentAt(raw, u.raw) {
+		u.raw += 2
+	}
+	return unit{u.raw + 1, u.decoded + 1}
+}
+
+// appendPercent escapes all but what RFC 3986 leaves unreserved, and the stars of a mask.
+func appendPercent(dst, v []byte) []byte {
+	for _, c := range v {
+		if isLetter(c) || isDigit(c) || bytes.IndexByte([]byte("-._~*"), c) >= 0 {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', "0123456789ABCDEF"[c>>4], "0123456789ABCDEF"[c&15])
+		}
+	}
+	return dst
+}
+
 func percentAt(raw []byte, i int) bool {
 	return raw[i] == '%' && i+2 < len(raw) && isHex(raw[i+1]) && isHex(raw[i+2])
 }
@@ -45,19 +65,22 @@ func (p *pass) decoded(raw []byte, plus bool) (v []byte, changed bool) {
 }
 
 // encodePercent turns edits from mark on, of the decoded form, into edits of raw, which begins at base. What was
-// escaped stays escaped, so the length is kept.
+// escaped stays escaped, so the length is kept where the edit keeps it.
 func (p *pass) encodePercent(raw []byte, base, mark int, v []byte) {
 	at := unit{}
 	for k := mark; k < len(p.edits); k++ {
 		e := &p.edits[k]
 		for at.decoded < e.from {
-			if percentAt(raw, at.raw) {
-				at.raw += 2
-			}
-			at.raw++
-			at.decoded++
+			at = at.percent(raw)
 		}
 		from := at.raw
+		if e.kind == 0 { // another text
+			for at.decoded < e.to {
+				at = at.percent(raw)
+			}
+			e.from, e.to, e.with = base+from, base+at.raw, appendPercent(p.take(3 * len(e.with))[:0], e.with)
+			continue
+		}
 		out := p.take(3 * (e.to - e.from))[:0]
 		for i, c := range e.with {
 			size := 1
@@ -152,6 +175,14 @@ func (p *pass) encodeJSON(raw []byte, base, mark int, v []byte) {
 			at.raw, at.decoded = at.raw+u.raw, at.decoded+u.decoded
 		}
 		from := at.raw
+		if e.kind == 0 { // another text
+			for at.decoded < e.to {
+				_, u := jsonUnit(raw[at.raw:])
+				at.raw, at.decoded = at.raw+u.raw, at.decoded+u.decoded
+			}
+			e.from, e.to, e.with = base+from, base+at.raw, appendJSON(p.take(6 * len(e.with))[:0], e.with)
+			continue
+		}
 		out := p.take(6 * (e.to - e.from))[:0]
 		for i := 0; i < len(e.with); {
 			_, u := jsonUnit(raw[at.raw:])
@@ -188,6 +219,21 @@ func appendEscaped(dst, text []byte, size int) []byte {
 		dst = append(dst, 'x')
 	}
 	return dst[:want]
+}
+
+// appendJSON appends v as the inside of a JSON string.
+func appendJSON(dst, v []byte) []byte {
+	for _, c := range v {
+		switch {
+		case c == '"', c == '\\':
+			dst = append(dst, '\\', c)
+		case c < ' ':
+			dst = appendHex4(dst, rune(c))
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
 }
 
 func appendHex4(dst []byte, r rune) []byte {

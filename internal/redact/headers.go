@@ -2,6 +2,7 @@ package redact
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -15,35 +16,74 @@ type headerAction struct {
 // maxActions bounds the field names whose action is remembered.
 const maxActions = 1024
 
-// fields redacts a header or trailer block in place. Only an error of the pass can come out of it: then the exchange
-// must not be stored.
-func (p *pass) fields(fields []traffic.Field, kind scopeKind) {
+// fields redacts a header or trailer block in place, and returns it, or a copy without the fields that a rule drops. Only an
+// error of the pass can come out of it: then the exchange must not be stored.
+func (p *pass) fields(fields []traffic.Field, kind scopeKind) []traffic.Field {
 	if len(fields) == 0 {
-		return
+		return fields
 	}
 	p.push(scope{kind: kind, fields: fields})
 	at := len(p.scopes) - 1
 	p.cookies = 0
-	for i := range fields {
-		f := &fields[i]
-		if len(f.Value) == 0 {
-			continue
-		}
-		a, ok := p.actions[string(f.Name)]
-		if !ok {
-			a = p.action(f.Name)
-		}
-		if a.action == Keep {
-			continue
+	kept, short := fields, false // short: kept is a copy
+	for i, n := 0, 0; i < len(fields); i++ {
+		if short {
+			kept = append(kept, fields[i])
 		}
 		s := &p.scopes[at]
-		s.name, s.index, s.hashed = f.Name, i, false
-		p.field(a, f.Value)
-		if len(p.edits) > 0 {
-			f.Value = p.apply(f.Value)
+		s.name, s.index, s.hashed, s.fields = fields[i].Name, n, false, kept
+		f := &kept[n]
+		if p.redactField(f) {
+			n++
+			continue
 		}
+		if !short {
+			kept, short = slices.Clone(fields[:n]), true
+		}
+		kept = kept[:n]
 	}
 	p.pop()
+	return kept
+}
+
+// redactField redacts one field. keep is false when a rule drops it.
+func (p *pass) redactField(f *traffic.Field) (keep bool) {
+	if rule := p.fieldRule(f.Name); rule != nil {
+		if rule.Action == Drop && p.claim(rule.Name, dropped, -1) {
+			return false
+		}
+		if rule.Action != Drop {
+			if len(bytes.TrimSpace(f.Value)) > 0 && p.claim(rule.Name, "", -1) {
+				p.treat(rule, f.Value, 0)
+				f.Value = p.apply(f.Value)
+			}
+			return true
+		}
+	}
+	if len(f.Value) == 0 {
+		return true
+	}
+	if p.eager && p.listed() {
+		if p.r.rekey && p.anew("", true) {
+			p.whole(Secret, f.Value, 0)
+			f.Value = p.apply(f.Value)
+		}
+		return true
+	}
+	a, ok := p.actions[string(f.Name)]
+	if !ok {
+		a = p.action(f.Name)
+	}
+	if a.action == Keep {
+		return true
+	}
+	p.field(a, f.Value)
+	if len(p.edits) > 0 {
+		f.Value = p.apply(f.Value)
+		cookie := a.action == Cookie || a.action == SetCookie
+		return !cookie || len(bytes.TrimSpace(f.Value)) > 0
+	}
+	return true
 }
 
 func (p *pass) field(a headerAction, v []byte) {
@@ -154,30 +194,46 @@ func isToken(name []byte) bool {
 // cookieList replaces the value of every cookie of a Cookie field. The cookies of a message are counted together: HTTP/2
 // clients send them in several fields.
 func (p *pass) cookieList(rule string, v []byte) {
-	for base := 0; base < len(v); p.cookies++ {
+	kept := false
+	for base := 0; base < len(v); {
 		end := bytes.IndexByte(v[base:], ';')
 		if end < 0 {
 			end = len(v)
 		} else {
 			end += base
 		}
-		p.cookie(scope{kind: inCookie, index: p.cookies}, rule, v[base:end], base)
-		base = end + 1
+		next := min(end+1, len(v))
+		switch {
+		case p.cookie(scope{kind: inCookie, index: p.cookies}, rule, v[base:end], base):
+			p.cookies++
+			kept = true
+		case kept: // with the semicolon before it
+			p.put(base-1, end, nil)
+		default:
+			for next < len(v) && v[next] == ' ' {
+				next++
+			}
+			p.put(base, next, nil)
+		}
+		base = next
 	}
 }
 
 func (p *pass) setCookie(rule string, v []byte) {
 	pair, attributes, _ := bytes.Cut(v, []byte(";"))
 	field := p.scopes[len(p.scopes)-1]
-	p.cookie(scope{kind: inSetCookie, index: field.index, fields: field.fields}, rule, pair, 0)
+	if !p.cookie(scope{kind: inSetCookie, index: field.index, fields: field.fields}, rule, pair, 0) {
+		p.put(0, len(v), nil)
+		return
+	}
 	p.scanFrom(v, len(v)-len(attributes), 0)
 }
 
 // cookie replaces the value of name=value, which begins at base; without a name all of it is value. Its own scope takes
-// the place of the field's.
-func (p *pass) cookie(s scope, rule string, pair []byte, base int) {
-	name, value, named := bytes.Cut(pair, []byte("="))
-	if !named {
+// the place of the field's. keep is false when a rule drops it.
+func (p *pass) cookie(s scope, rule string, pair []byte, base int) (keep bool) {
+	name, value, hasName := bytes.Cut(pair, []byte("="))
+	if !hasName {
 		name, value = nil, pair
 	}
 	nameAt, valueAt := base, base+len(pair)-len(value)
@@ -186,11 +242,22 @@ func (p *pass) cookie(s scope, rule string, pair []byte, base int) {
 	top := &p.scopes[len(p.scopes)-1]
 	field := *top
 	*top = s
+	selected := named(p.chosen.cookie, s.name)
+	if selected != nil && selected.Action == Drop && p.claim(selected.Name, dropped, -1) {
+		*top = field
+		return false
+	}
 	p.ownName(&top.name, &top.hashed, nameAt)
 	v := bytes.TrimLeft(value, " \t")
 	valueAt += len(value) - len(v)
-	if v = bytes.TrimRight(v, " \t"); len(v) > 0 && p.claim(rule, "", -1) {
+	v = bytes.TrimRight(v, " \t")
+	switch {
+	case len(v) == 0:
+	case selected != nil && selected.Action != Drop:
+		p.paramValue(keyHit{rule: selected}, v, valueAt, false)
+	case p.claim(rule, "", -1):
 		p.percented(v, valueAt)
 	}
 	*top = field
+	return true
 }

@@ -19,19 +19,26 @@ type frame struct {
 	keyed   bool
 	escaped bool // key is raw
 	hashed  bool // key is ~! and its hash
+	kept    bool // a member or item stands before the current one
+	comma   int  // behind which the current one stands
+	gone    int  // items before the current one that a rule has dropped
+	live    int  // where its positions in the paths of selectors begin in pass.live; -1: it is none of JSON's
 }
 
 // json walks src, which begins at base, in one pass over its bytes. It asks for no valid JSON: a document may be cut
 // anywhere, there may be several, keys may stand twice, without quotes or in single ones, and bytes may be no UTF-8. All
 // that is not punctuation goes through the detectors. outer is the rule for the document as a whole.
 func (p *pass) json(src []byte, base int, outer keyHit) {
-	first := len(p.frames)
+	first, live := len(p.frames), len(p.live)
 	p.frames = append(p.frames, frame{index: -1, rule: outer, outer: outer})
 	p.push(scope{kind: inJSON, index: first})
 	w := walker{pass: p, src: src, base: base, first: first}
+	if len(p.chosen.json) > 0 {
+		w.begin()
+	}
 	w.run()
 	p.pop()
-	p.frames = p.frames[:first]
+	p.frames, p.live = p.frames[:first], p.live[:live]
 }
 
 // walker is the state of one walk.
@@ -40,6 +47,7 @@ type walker struct {
 	src   []byte
 	base  int
 	first int
+	paths bool // there are selectors
 }
 
 func (w *walker) run() {
@@ -52,21 +60,33 @@ func (w *walker) run() {
 		case ',':
 			if top.array {
 				top.index++
-			} else {
-				top.keyed, top.rule = false, top.outer
 			}
+			top.keyed, top.rule = false, top.outer
+			top.kept, top.comma = true, i
 			i++
 		case '{', '[':
+			if w.paths {
+				if next, done := w.item(top, i); done {
+					i = next
+					continue
+				}
+			}
 			if len(w.frames)-w.first > maxJSONDepth {
 				w.err = errTooDeep
 				return
 			}
 			w.count(top)
 			w.frames = append(w.frames, frame{rule: top.rule, outer: top.rule, array: c == '['})
+			if w.paths {
+				w.open()
+			}
 			top = &w.frames[len(w.frames)-1]
 			i++
 		case '}', ']':
 			if len(w.frames) > w.first+1 {
+				if w.paths {
+					w.live = w.live[:top.live]
+				}
 				w.frames = w.frames[:len(w.frames)-1]
 				top = &w.frames[len(w.frames)-1]
 			}
@@ -103,21 +123,26 @@ func (w *walker) text(top *frame, i int, quote byte) int {
 		after++
 	}
 	if after < len(w.src) && w.src[after] == ':' {
-		w.key(top, s, i, escaped)
-		return after + 1
+		return w.key(top, s, i, escaped, i-1, after+1)
+	}
+	if w.paths {
+		if end, done := w.item(top, i-1); done {
+			return end
+		}
 	}
 	w.count(top)
-	if len(s) == 0 || top.rule.rule == nil && len(s) < shortestNested {
+	if len(s) == 0 || top.rule.rule == nil && len(s) < shortestNested && !w.eager {
 		return next
 	}
 	if !escaped {
 		w.leaf(top, s, w.base+i)
 		return next
 	}
-	mark := len(w.edits)
+	mark, floor := w.inner()
 	v := unescapeJSON(w.take(len(s))[:0], s)
 	w.leaf(top, v, 0)
 	w.encodeJSON(s, w.base+i, mark, v)
+	w.floor = floor
 	return next
 }
 
@@ -126,11 +151,14 @@ func (w *walker) leaf(top *frame, v []byte, base int) {
 		w.secret(top.rule, v, base)
 		return
 	}
-	w.value(v, base)
+	if !w.strange(v, base) {
+		w.value(v, base)
+	}
 }
 
-// key makes s, which begins at i, the key of the current member.
-func (w *walker) key(top *frame, s []byte, i int, escaped bool) {
+// key makes s, which begins at i, the key of the current member; quotes are from start on, and the value from after on.
+// It returns where to go on.
+func (w *walker) key(top *frame, s []byte, i int, escaped bool, start, after int) int {
 	top.key, top.keyed, top.escaped, top.hashed = s, true, escaped, false
 	top.rule = top.outer
 	v := s
@@ -138,19 +166,30 @@ func (w *walker) key(top *frame, s []byte, i int, escaped bool) {
 		v = unescapeJSON(w.take(len(s))[:0], s)
 		top.key, top.escaped = v, false
 	}
-	if hit := w.r.keys.match(v); hit.rule != nil {
+	if hit := w.r.keys.match(v); hit.rule != nil && !top.outer.chosen() {
 		top.rule = hit
 	}
-	if len(v) < shortest {
-		return
+	if w.paths {
+		if hit := w.choose(top, v, -1); hit.drops() && w.claim(hit.rule.Name, dropped, -1) {
+			return w.cut(top, start, after)
+		} else if hit.rule != nil && !hit.drops() {
+			top.rule = hit
+		}
 	}
-	if !escaped {
-		w.ownName(&top.key, &top.hashed, w.base+i)
-		return
+	if len(v) >= shortest {
+		if !escaped {
+			w.ownName(&top.key, &top.hashed, w.base+i)
+		} else {
+			mark, floor := w.inner()
+			w.ownName(&top.key, &top.hashed, 0)
+			w.encodeJSON(s, w.base+i, mark, v)
+			w.floor = floor
+		}
 	}
-	mark := len(w.edits)
-	w.ownName(&top.key, &top.hashed, 0)
-	w.encodeJSON(s, w.base+i, mark, v)
+	if top.rule.rewrites() {
+		return w.rewrite(top, after)
+	}
+	return after
 }
 
 // bare handles what stands outside strings: numbers, literals, keys without quotes, comments and what is no JSON.
@@ -170,17 +209,27 @@ func (w *walker) bare(top *frame, i int) int {
 		return end
 	}
 	if end < len(src) && src[end] == ':' && !isDigit(v[0]) && len(v) <= maxName {
-		w.key(top, v, i, false)
-		return end + 1
+		return w.key(top, v, i, false, i, end+1)
+	}
+	if w.paths {
+		if next, done := w.item(top, i); done {
+			return next
+		}
 	}
 	w.count(top)
 	number := isNumber(v)
 	if top.rule.rule == nil || number && top.rule.textOnly {
-		w.scan(v, w.base+i)
+		if !w.strange(v, w.base+i) {
+			w.scan(v, w.base+i)
+		}
 		return end
 	}
 	switch string(v) {
 	case "true", "false", "null", "undefined", "NaN":
+		return end
+	}
+	if number && top.rule.rule.Action == Mask {
+		w.maskNumber(top, v, w.base+i)
 		return end
 	}
 	if e := bytes.IndexAny(v, "eE"); number && e > 0 {

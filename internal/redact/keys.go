@@ -29,6 +29,15 @@ type keyHit struct {
 	textOnly bool
 }
 
+// drops reports whether the value is taken out with its name.
+func (h keyHit) drops() bool { return h.rule != nil && h.rule.Action == Drop }
+
+// rewrites reports whether another text is put in the value's place, which has to be escaped.
+func (h keyHit) rewrites() bool { return h.rule != nil && h.rule.Action == Replace }
+
+// chosen reports whether a selector chose it: that is said by a person, and counts more than a name.
+func (h keyHit) chosen() bool { return h.rule != nil && h.rule.selected }
+
 func newKeyMatcher(rules []KeyRule) *keyMatcher {
 	m := &keyMatcher{rules: rules, nodes: make([]keyNode, 1), foreign: map[string]int{}}
 	for i := range rules {

@@ -17,10 +17,13 @@ import (
 //	request.query:phone#1                 the second parameter
 //	request.query:q#0~json:/user/phone    JSON inside a parameter
 //	response.json:/items/4/note~@12       a value at byte 12 of a string
+//	request.xml:/a#0/card#2/@no           an attribute of an element, by the elements before it in the same one
+//	request.message#0~proto:/1/3          a field of a gRPC message
 //	response.text~@1022                   a value in any other body
+//	request.query:debug#2~-               a parameter that stood there and was dropped
 //
 // Names are as stored. In them ~ is written ~0, a slash in a JSON key ~1, a byte that is no printable UTF-8 ~%XX, and a
-// name longer than maxName is ~! and its hash; ~@ is an offset into the decoded value, ~# counts what would otherwise
+// name longer than maxName is ~! and its hash; ~@ is an offset into the decoded value as stored, ~# counts what would otherwise
 // have the same location (a JSON key that stands twice), ~$ the documents of a stream of JSON. So ~ always begins a mark,
 // and no name that a client chooses can pass for another location.
 
@@ -44,12 +47,16 @@ const (
 	inLine
 	inJSON
 	inText
+	inXML
+	inMessage
+	inProto
+	inPattern
 )
 
 func (k scopeKind) String() string {
 	return [...]string{
 		"header", "trailer", "cookie", "set-cookie", "authority", "userinfo", "path", "path-param", "query", "fragment",
-		"form", "part", "part-head", "line", "json", "text",
+		"form", "part", "part-head", "line", "json", "text", "xml", "message", "proto", "body",
 	}[k]
 }
 
@@ -78,15 +85,17 @@ func (p *pass) locate(mark string, offset int) {
 		p.loc = append(p.loc, s.kind.String()...)
 		switch s.kind {
 		case inJSON:
-			end := len(p.frames)
-			for _, inner := range p.scopes[i+1:] {
-				if inner.kind == inJSON {
-					end = inner.index
-					break
-				}
-			}
 			p.loc = append(p.loc, ':')
-			p.pointer(p.frames[s.index:end])
+			p.pointer(p.frames[s.index:p.end(inJSON, i, len(p.frames))])
+			continue
+		case inXML:
+			p.elements(s, i)
+			continue
+		case inProto:
+			p.loc = append(p.loc, ':')
+			for _, n := range p.numbers[s.index:p.end(inProto, i, len(p.numbers))] {
+				p.loc = strconv.AppendUint(append(p.loc, '/'), n, 10)
+			}
 			continue
 		case inHeader, inTrailer, inSetCookie:
 			p.name(&s.name, &s.hashed)
@@ -103,6 +112,16 @@ func (p *pass) locate(mark string, offset int) {
 	if offset >= 0 {
 		p.loc = strconv.AppendInt(append(p.loc, "~@"...), int64(offset), 10)
 	}
+}
+
+// end returns where the steps end that belong to scope i: where those of the next scope of its kind begin, which is in it.
+func (p *pass) end(kind scopeKind, i, all int) int {
+	for _, inner := range p.scopes[i+1:] {
+		if inner.kind == kind {
+			return inner.index
+		}
+	}
+	return all
 }
 
 // occurrence counts the fields of the same name before this one. In a block of more than 256 fields it is the position,
@@ -215,6 +234,7 @@ func (p *pass) at() *place {
 func (p *pass) list(redactions []traffic.Redaction) {
 	for i := range redactions {
 		text := redactions[i].Location
+		p.eager = p.eager || len(p.r.known) > 0 && !p.r.known[redactions[i].Rule]
 		pl, ok := p.places[text]
 		if !ok {
 			pl = &place{text: text}
@@ -222,6 +242,27 @@ func (p *pass) list(redactions []traffic.Redaction) {
 		}
 		pl.listed = p.number
 	}
+}
+
+// dropped marks the place of what is there no more.
+const dropped = "~-"
+
+// listed reports whether the value at the current scope is in the record's list as a whole.
+func (p *pass) listed() bool {
+	p.locate("", -1)
+	pl, ok := p.places[string(p.loc)]
+	if !ok {
+		return false
+	}
+	if pl.seen == p.number {
+		pl.again++
+		p.loc = strconv.AppendInt(append(p.loc, "~#"...), int64(pl.again), 10)
+		if pl, ok = p.places[string(p.loc)]; !ok {
+			return false
+		}
+	}
+	pl.seen, pl.again = p.number, 0
+	return pl.listed == p.number
 }
 
 // claim decides about one value at the current scope: false when it is a listed pseudonym, or when the exchange has too

@@ -2,7 +2,6 @@ package redact
 
 import (
 	"bytes"
-	"encoding/binary"
 
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -21,7 +20,8 @@ func (p *pass) multipart(b []byte, base int, boundary []byte) {
 	}
 	p.depth++
 	p.text(b[:at], base)
-	for n := 0; p.err == nil; n++ {
+	for n := 0; p.err == nil; {
+		start := at
 		at += len(delimiter)
 		if bytes.HasPrefix(b[at:], []byte("--")) {
 			p.text(b[at:], base+at)
@@ -37,7 +37,11 @@ func (p *pass) multipart(b []byte, base int, boundary []byte) {
 		if next < 0 {
 			end = len(b)
 		}
-		p.part(b[at:end], base+at, n)
+		if p.part(b[at:end], base+at, n) {
+			n++
+		} else {
+			p.put(base+start, base+end, nil) // with the delimiter before it
+		}
 		if at = next; next < 0 {
 			break
 		}
@@ -61,8 +65,9 @@ func nextDelimiter(b []byte, from int, delimiter []byte) int {
 	return -1
 }
 
-// part redacts one part: header lines, an empty line, content. Content that is encoded once more cannot be read.
-func (p *pass) part(b []byte, base, n int) {
+// part redacts one part: header lines, an empty line, content. Content that is encoded once more cannot be read. keep is
+// false when a rule drops the part.
+func (p *pass) part(b []byte, base, n int) (keep bool) {
 	head, content := b, b[len(b):]
 	if i := bytes.Index(b, []byte("\r\n\r\n")); i >= 0 {
 		head, content = b[:i], b[i+4:]
@@ -82,19 +87,27 @@ func (p *pass) part(b []byte, base, n int) {
 	if encoding := partHeader(head, "content-transfer-encoding"); len(encoding) > 0 &&
 		!traffic.EqualName(encoding, "binary") && !traffic.EqualName(encoding, "8bit") && !traffic.EqualName(encoding, "7bit") {
 		p.err = errHidden
-		return
+		return true
 	}
 	_, params, _ := bytes.Cut(partHeader(head, "content-disposition"), []byte(";"))
 	name := mediaParam(params, "name")
 	base += len(b) - len(content)
 	content = bytes.TrimSuffix(bytes.TrimSuffix(content, []byte("\n")), []byte("\r"))
 	p.push(scope{kind: inPart, name: name, index: n})
-	if hit := p.r.keys.match(name); hit.rule != nil {
+	defer p.pop()
+	hit := p.r.keys.match(name)
+	if rule := named(p.chosen.multipart, name); rule != nil {
+		hit = keyHit{rule: rule}
+	}
+	switch {
+	case hit.drops() && p.claim(hit.rule.Name, dropped, -1):
+		return false
+	case hit.rule != nil && !hit.drops():
 		p.secret(hit, content, base)
-	} else {
+	case !p.strange(content, base):
 		p.content(content, base, partHeader(head, "content-type"))
 	}
-	p.pop()
+	return true
 }
 
 // partHeader returns the value of a header line.
@@ -130,16 +143,4 @@ func (p *pass) eventStream(b []byte, base int) {
 		base += len(b) - len(rest)
 		b = rest
 	}
-}
-
-// grpc looks through the messages as bytes: text fields keep their length. A compressed message cannot be read.
-func (p *pass) grpc(b []byte, base int) {
-	for at := 0; at+5 <= len(b); {
-		if b[at]&1 != 0 {
-			p.err = errHidden
-			return
-		}
-		at += 5 + int(binary.BigEndian.Uint32(b[at+1:]))
-	}
-	p.text(b, base)
 }

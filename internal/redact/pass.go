@@ -19,12 +19,15 @@ var (
 	errTooDeep = errors.New("nested too deep")
 )
 
-// edit replaces a part of a value by as many bytes: a body's length, Content-Length and all offsets stay right.
+// edit replaces a part of a value, by as many bytes unless a rule of the user's drops or replaces it.
 type edit struct {
 	from, to int
 	with     []byte
 	kind     Kind
 }
+
+// grows is how many bytes longer it makes the value.
+func (e *edit) grows() int { return len(e.with) - (e.to - e.from) }
 
 // pass redacts one exchange at a time; a Redactor keeps a pool of them. Scanners walk a value without changing it and
 // leave edits; whoever decoded the value maps the edits back to its raw form; the top applies them to a copy.
@@ -34,10 +37,20 @@ type pass struct {
 	number  uint32 // of the exchange, so that places need no clearing
 	message string // "request" or "response"
 
-	scopes []scope
-	frames []frame
-	edits  []edit
-	depth  int
+	scopes   []scope
+	frames   []frame
+	edits    []edit
+	floor    int  // first edit of the value at hand, when it was decoded
+	bent     bool // an edit has changed a length
+	depth    int
+	chosen   chosen // selectors of the message at hand
+	method   []byte // of the request, as it came; nil: not known
+	route    []byte // its path
+	live     []uint64
+	tree     []element
+	numbers  []uint64 // of protobuf fields
+	messages coding   // of gRPC messages
+	eager    bool     // the list has rules that are not ours
 
 	arena []byte // scratch until the end of the exchange
 	kept  []byte // chunk for small values that outlive it
@@ -77,9 +90,18 @@ func (p *pass) begin() {
 		p.arena = nil
 	}
 	p.arena = p.arena[:0]
-	p.scopes, p.frames, p.edits = p.scopes[:0], p.frames[:0], p.edits[:0]
+	p.unwind()
 	clear(p.found)
-	p.found, p.foundBytes, p.depth, p.err = p.found[:0], 0, 0, nil
+	p.found, p.foundBytes, p.err = p.found[:0], 0, nil
+	p.method, p.route, p.eager = nil, nil, false
+}
+
+// unwind forgets where p is.
+func (p *pass) unwind() {
+	clear(p.edits)
+	p.scopes, p.frames, p.edits = p.scopes[:0], p.frames[:0], p.edits[:0]
+	p.live, p.tree, p.numbers = p.live[:0], p.tree[:0], p.numbers[:0]
+	p.floor, p.bent, p.depth = 0, false, 0
 }
 
 // take returns n bytes of scratch.
@@ -110,18 +132,57 @@ func (p *pass) apply(v []byte) []byte {
 	if len(p.edits) == 0 {
 		return v
 	}
-	out := p.keep(len(v))
-	copy(out, v)
-	for i := range p.edits {
-		e := &p.edits[i]
-		if len(e.with) != e.to-e.from {
-			panic("redact: an edit changes the length")
+	size := len(v)
+	if p.bent {
+		for i := range p.edits {
+			size += p.edits[i].grows()
 		}
-		copy(out[e.from:e.to], e.with)
 	}
+	out := p.edited(p.keep(size)[:0], v, 0)
 	clear(p.edits)
-	p.edits = p.edits[:0]
+	p.edits, p.bent = p.edits[:0], false
 	return out
+}
+
+// edited appends v with the edits from mark on made.
+func (p *pass) edited(dst, v []byte, mark int) []byte {
+	at := 0
+	for i := mark; i < len(p.edits); i++ {
+		e := &p.edits[i]
+		dst = append(append(dst, v[at:e.from]...), e.with...)
+		at = e.to
+	}
+	return append(dst, v[at:]...)
+}
+
+// inner begins a value that was decoded: its edits are from mark on, until leave turns them into edits of the raw form.
+func (p *pass) inner() (mark, floor int) {
+	mark, floor = len(p.edits), p.floor
+	p.floor = mark
+	return mark, floor
+}
+
+// stored returns the offset that from, in a value that begins at base, has in what is stored.
+func (p *pass) stored(from, base int) int {
+	if !p.bent {
+		return from
+	}
+	offset := from
+	for i := p.floor; i < len(p.edits); i++ {
+		if e := &p.edits[i]; e.from >= base {
+			offset += e.grows()
+		}
+	}
+	return offset
+}
+
+// put replaces [from, to) by any other text. Edits that are inside of it are none any more.
+func (p *pass) put(from, to int, with []byte) {
+	for n := len(p.edits); n > p.floor && p.edits[n-1].from >= from; n-- {
+		p.edits = p.edits[:n-1]
+	}
+	p.bent = p.bent || len(with) != to-from
+	p.edits = append(p.edits, edit{from: from, to: to, with: with})
 }
 
 func (p *pass) push(s scope) *scope {
@@ -151,7 +212,7 @@ func (p *pass) scanFrom(v []byte, i, base int) {
 		if !ok {
 			return
 		}
-		if p.claim(s.kind.String(), "", s.from) {
+		if p.claim(s.kind.String(), "", p.stored(s.from, base)) {
 			p.replace(s.kind, v, s.from, s.to, base)
 		}
 		i = s.to
@@ -196,6 +257,13 @@ func (p *pass) value(v []byte, base int) {
 			p.depth--
 			return
 		}
+	case '<':
+		if p.depth < maxNesting && looksLikeXML(v) {
+			p.depth++
+			p.xml(v, base)
+			p.depth--
+			return
+		}
 	case 'h', 'H', 'w', 'W', '/', '?':
 		if p.depth < maxNesting && looksLikeURL(v) {
 			p.depth++
@@ -222,8 +290,36 @@ func (p *pass) secret(hit keyHit, v []byte, base int) {
 		return
 	}
 	if p.claim(hit.rule.Name, "", -1) {
-		p.whole(hit.rule.Kind, v, base)
+		p.treat(hit.rule, v, base)
 	}
+}
+
+// treat does to all of v what a rule says.
+func (p *pass) treat(rule *KeyRule, v []byte, base int) {
+	switch rule.Action {
+	case Mask:
+		with := p.take(len(v))
+		for i := range with {
+			with[i] = '*'
+		}
+		p.put(base, base+len(v), with)
+	case Replace:
+		p.put(base, base+len(v), []byte(rule.With))
+	default:
+		p.whole(rule.Kind, v, base)
+	}
+}
+
+// strange deals with a value that the record lists under a rule that is not ours: it is a pseudonym, or what a mask left.
+// A Rekeyer makes another of it.
+func (p *pass) strange(v []byte, base int) bool {
+	if !p.eager || len(bytes.TrimSpace(v)) == 0 || !p.listed() {
+		return false
+	}
+	if p.r.rekey && p.anew("", true) {
+		p.whole(Secret, v, base)
+	}
+	return true
 }
 
 // whole replaces all of v. What a detector knows as a whole is replaced as that, so that a phone number is the same

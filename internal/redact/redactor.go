@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -41,6 +42,9 @@ type Redactor struct {
 	passes  sync.Pool
 	rekey   bool // it is a Rekeyer's
 	paths   [][]string
+
+	selectors []*selector
+	known     map[string]bool // names of rules; empty without selectors of ours or, maybe, of others
 }
 
 // New compiles a rule set. Without a key it takes a random one.
@@ -64,6 +68,9 @@ func New(o Options) (*Redactor, error) {
 	}
 	sum := sha256.Sum256(append(canonical, r.keyID...))
 	r.digest = sum[:16]
+	if err := r.compile(); err != nil {
+		return nil, err
+	}
 	r.keys = newKeyMatcher(r.rules.Keys)
 	r.words = newKeyMatcher([]KeyRule{r.rules.Words})
 	r.detect = newDetector(r.rules.Detectors)
@@ -74,6 +81,36 @@ func New(o Options) (*Redactor, error) {
 	}
 	r.passes.New = func() any { return newPass(r) }
 	return r, nil
+}
+
+// compile makes the selectors, and the names of all rules.
+func (r *Redactor) compile() error {
+	if len(r.rules.Selectors) > maxSelectors {
+		return fmt.Errorf("redaction rules: %d selectors, at most %d are possible", len(r.rules.Selectors), maxSelectors)
+	}
+	detect := newDetector(r.rules.Detectors)
+	r.known = map[string]bool{inUserinfo.String(): true, r.rules.Words.Name: true}
+	for i := range r.rules.Selectors {
+		s, err := compileSelector(&r.rules.Selectors[i])
+		if err != nil {
+			return fmt.Errorf("redaction rules: %w", err)
+		}
+		if _, found := detect.next([]byte(s.With), 0); found {
+			return fmt.Errorf("redaction rules: rule %s: the text to put in would itself be redacted", s.Name)
+		}
+		r.selectors = append(r.selectors, s)
+		r.known[s.Name] = true
+	}
+	for i := range r.rules.Keys {
+		r.known[r.rules.Keys[i].Name] = true
+	}
+	for _, h := range r.rules.Headers {
+		r.known[h.Name] = true
+	}
+	for k := Secret; k <= lastKind; k++ {
+		r.known[k.String()] = true
+	}
+	return nil
 }
 
 // Digest identifies the rules and the key: records with the same digest need no second redaction. It must not be
@@ -89,18 +126,22 @@ func (r *Redactor) KeyID() string { return r.keyID }
 func (r *Redactor) Exchange(x *traffic.Exchange) error {
 	return r.run(func(p *pass) error {
 		p.list(x.Redactions)
-		p.message = "request"
 		q := &x.Request
+		p.method, p.route = q.Method, PathOf(q.Target)
+		p.enter("request")
 		p.authority(q.Authority, 0)
 		q.Authority = p.apply(q.Authority)
 		p.target(q.Target, string(q.Method) == "CONNECT")
 		q.Target = p.apply(q.Target)
-		p.fields(q.Headers, inHeader)
-		p.fields(q.Trailers, inTrailer)
-		body, ok := p.body(q.Body, q.Headers)
+		coded := q.Headers // as they came
+		q.Headers = p.fields(q.Headers, inHeader)
+		q.Trailers = p.fields(q.Trailers, inTrailer)
+		body, ok := p.body(q.Body, coded)
 		if !ok {
 			x.Flags |= traffic.RedactionFailed | traffic.RedactionFailedRequest
 			q.BodySize = max(q.BodySize, int64(len(q.Body)))
+		} else {
+			q.Headers, q.BodySize = resized(q.Headers, q.BodySize, len(q.Body), len(body))
 		}
 		q.Body = body
 		if x.Response != nil {
@@ -128,16 +169,33 @@ func (r *Redactor) Response(res *traffic.Response) (flags traffic.Flags, err err
 }
 
 func (p *pass) response(res *traffic.Response) (flags traffic.Flags) {
-	p.message = "response"
-	p.fields(res.Headers, inHeader)
-	p.fields(res.Trailers, inTrailer)
-	body, ok := p.body(res.Body, res.Headers)
+	p.enter("response")
+	coded := res.Headers
+	res.Headers = p.fields(res.Headers, inHeader)
+	res.Trailers = p.fields(res.Trailers, inTrailer)
+	body, ok := p.body(res.Body, coded)
 	if !ok {
 		flags = traffic.RedactionFailed
 		res.BodySize = max(res.BodySize, int64(len(res.Body)))
+	} else {
+		res.Headers, res.BodySize = resized(res.Headers, res.BodySize, len(res.Body), len(body))
 	}
 	res.Body = body
 	return flags
+}
+
+// resized makes the length that a message declares, and its size, those of the body as stored, if the whole of it was there.
+func resized(fields []traffic.Field, size int64, was, is int) ([]traffic.Field, int64) {
+	if was == is || size > int64(was) {
+		return fields, size
+	}
+	for i := range fields {
+		if traffic.EqualName(fields[i].Name, "Content-Length") {
+			fields = slices.Clone(fields)
+			fields[i].Value = strconv.AppendInt(nil, int64(is), 10)
+		}
+	}
+	return fields, int64(is)
 }
 
 // Text returns v, or a copy with the values replaced that stand in it, for snippets outside an exchange: as a JSON or URL
@@ -172,7 +230,7 @@ func PathOf(target []byte) []byte {
 // alone runs walk over a value that is no part of an exchange. When that fails nothing of the value is left.
 func (r *Redactor) alone(v []byte, walk func(*pass)) (out []byte) {
 	err := r.run(func(p *pass) error {
-		p.message = "text"
+		p.enter("text")
 		walk(p)
 		if p.err == nil {
 			out = p.apply(v)
@@ -236,6 +294,8 @@ func (p *pass) rest() {
 	clear(p.scopes[:cap(p.scopes)])
 	clear(p.frames[:cap(p.frames)])
 	clear(p.edits[:cap(p.edits)])
+	clear(p.tree[:cap(p.tree)])
+	p.method, p.route = nil, nil
 	if cap(p.edits) > 1024 {
 		p.edits = nil
 	}

@@ -113,18 +113,20 @@ func (k *Rekeyer) Request(x *traffic.Exchange, clone, loop uint32) (swaps []Swap
 	err = k.r.run(func(p *pass) error {
 		p.who, p.request, p.swaps = uint64(clone), uint64(loop)<<32|uint64(clone), nil
 		p.list(x.Redactions)
-		p.message = "request"
 		q := &x.Request
+		p.method, p.route = q.Method, PathOf(q.Target)
+		p.enter("request")
 		p.authority(q.Authority, 0)
 		q.Authority = p.apply(q.Authority)
 		p.target(q.Target, string(q.Method) == "CONNECT")
 		q.Target = p.apply(q.Target)
-		p.fields(q.Headers, inHeader)
-		p.fields(q.Trailers, inTrailer)
+		q.Headers = p.fields(q.Headers, inHeader)
+		q.Trailers = p.fields(q.Trailers, inTrailer)
 		body, ok := p.body(q.Body, q.Headers)
 		if !ok {
 			return errBody
 		}
+		q.Headers, q.BodySize = resized(q.Headers, q.BodySize, len(q.Body), len(body))
 		q.Body, swaps = body, p.swaps
 		return p.err
 	})
@@ -173,15 +175,16 @@ func (r *Redactor) usersIn(path []byte) (at uint32) {
 func (p *pass) user(raw []byte, base, n int) {
 	p.push(scope{kind: inPath, index: n})
 	v, changed := p.decoded(raw, false)
-	at, mark := base, len(p.edits)
+	at, mark, floor := base, len(p.edits), p.floor
 	if changed {
-		at = 0
+		at, p.floor = 0, mark
 	}
 	if len(v) > 0 && p.claim(identityRule, "", -1) {
 		p.whole(Secret, v, at)
 	}
 	if changed {
 		p.encodePercent(raw, base, mark, v)
+		p.floor = floor
 	}
 	p.pop()
 }

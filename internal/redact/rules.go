@@ -6,6 +6,7 @@ type Rules struct {
 	Keys      []KeyRule    // named values in queries, forms, JSON and multipart forms; the first match counts
 	Headers   []HeaderRule // by whole name; what is not listed is tried against HeaderWords
 	Words     KeyRule      // a header with one of these words in its name is a credential
+	Selectors []Selector   `json:",omitempty"` // values by place; they come before all others
 	Detectors []Kind       // values that are looked for everywhere: Mobile, IDNumber, Card
 }
 
@@ -18,6 +19,10 @@ type KeyRule struct {
 	Glued    []string // match the end of a key, inside a word too: authtoken
 	Exact    []string // match a whole key
 	TextOnly []string // as Words, for strings only: tokens=12 is a count, pass=3 a result
+
+	Action   Treatment `json:",omitempty"`
+	With     string    `json:",omitempty"` // what Replace writes
+	selected bool      // made of a Selector
 }
 
 // HeaderRule says what happens to the header fields with these names (lower case).
@@ -51,6 +56,8 @@ const (
 	IDNumber                 // mainland Chinese resident identity number, 18 or (old) 15 characters
 	Card                     // payment card number
 	Email
+
+	lastKind = Email
 )
 
 // String returns the kind's name, which is also its pseudonym domain.

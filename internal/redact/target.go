@@ -103,9 +103,10 @@ func (p *pass) percented(raw []byte, base int) {
 		p.whole(Secret, raw, base)
 		return
 	}
-	mark := len(p.edits)
+	mark, floor := p.inner()
 	p.whole(Secret, v, 0)
 	p.encodePercent(raw, base, mark, v)
+	p.floor = floor
 }
 
 // path handles the segments of a path, each with its parameters (/a;jsessionid=…).
@@ -145,9 +146,10 @@ func (p *pass) segment(raw []byte, base, n int) {
 	if !changed {
 		p.scan(v, base)
 	} else {
-		mark := len(p.edits)
+		mark, floor := p.inner()
 		p.scan(v, 0)
 		p.encodePercent(raw, base, mark, v)
+		p.floor = floor
 	}
 	p.pop()
 }
@@ -155,45 +157,65 @@ func (p *pass) segment(raw []byte, base, n int) {
 // params handles name=value pairs. Everything outside replaced values stays as it is.
 func (p *pass) params(v []byte, base int, kind scopeKind, separator byte) {
 	plus := kind == inQuery || kind == inForm || kind == inFragment
-	for n := 0; len(v) > 0; n++ {
+	for n := 0; len(v) > 0; {
 		end := bytes.IndexByte(v, separator)
 		if end < 0 {
 			end = len(v)
 		}
-		p.param(v[:end], base, kind, n, plus)
+		next := min(end+1, len(v))
+		switch {
+		case p.param(v[:end], base, kind, n, plus):
+			n++
+		case n > 0: // dropped, with the separator before it
+			p.put(base-1, base+end, nil)
+		default:
+			p.put(base, base+next, nil)
+		}
 		if end == len(v) {
 			return
 		}
-		v, base = v[end+1:], base+end+1
+		v, base = v[next:], base+next
 	}
 }
 
-func (p *pass) param(pair []byte, base int, kind scopeKind, n int, plus bool) {
+// param handles one pair. keep is false when all of it is to be taken out.
+func (p *pass) param(pair []byte, base int, kind scopeKind, n int, plus bool) (keep bool) {
 	rawName, raw, _ := bytes.Cut(pair, []byte("="))
-	if len(pair) < 5 && !p.r.rekey { // pin=1
-		return
+	selected := p.chosen.params(kind)
+	if len(pair) < 5 && !p.r.rekey && len(selected) == 0 { // pin=1
+		return true
 	}
 	name, changed := p.decoded(rawName, plus)
 	if len(name) > 1 && (name[0] == '{' || name[0] == '[') && kind != inPathParam { // no parameters: a JSON document
 		p.push(scope{kind: kind, index: n})
 		p.paramValue(keyHit{}, pair, base, plus)
 		p.pop()
-		return
+		return true
 	}
 	hit := p.r.keys.match(name)
-	if hit.rule == nil && len(raw) < shortestNested && len(name) < shortest {
-		return
+	if rule := named(selected, name); rule != nil {
+		hit = keyHit{rule: rule}
+	}
+	if hit.rule == nil && len(raw) < shortestNested && len(name) < shortest && !p.eager {
+		return true
 	}
 	s := p.push(scope{kind: kind, name: name, index: n})
-	mark := len(p.edits)
+	if hit.drops() && p.claim(hit.rule.Name, dropped, -1) {
+		p.pop()
+		return false
+	}
+	mark, floor := p.inner()
 	if !changed {
+		p.floor = floor
 		p.ownName(&s.name, &s.hashed, base)
 	} else {
 		p.ownName(&s.name, &s.hashed, 0)
 		p.encodePercent(rawName, base, mark, name)
+		p.floor = floor
 	}
 	p.paramValue(hit, raw, base+len(pair)-len(raw), plus)
 	p.pop()
+	return true
 }
 
 func (p *pass) paramValue(hit keyHit, raw []byte, base int, plus bool) {
@@ -201,17 +223,18 @@ func (p *pass) paramValue(hit keyHit, raw []byte, base int, plus bool) {
 		return
 	}
 	v, changed := p.decoded(raw, plus)
-	mark := len(p.edits)
-	at := base
-	if changed {
-		at = 0
+	at, mark, floor := base, len(p.edits), p.floor
+	if changed = changed || hit.rewrites(); changed {
+		at, p.floor = 0, mark
 	}
-	if hit.rule != nil {
+	switch {
+	case hit.rule != nil && !hit.drops():
 		p.secret(hit, v, at)
-	} else {
+	case !p.strange(v, at):
 		p.value(v, at)
 	}
 	if changed {
 		p.encodePercent(raw, base, mark, v)
+		p.floor = floor
 	}
 }
