@@ -217,6 +217,9 @@ func (w *walker) bare(top *frame, i int) int {
 		}
 	}
 	w.count(top)
+	if top.rule.rule == nil && len(v) < shortest && !w.eager {
+		return end
+	}
 	number := isNumber(v)
 	if top.rule.rule == nil || number && top.rule.textOnly {
 		if !w.strange(v, w.base+i) {
