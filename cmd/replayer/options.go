@@ -221,7 +221,8 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 		return r, err
 	}
 	r.Kafka = o.Topic("replayer", r.Logger)
-	return r, o.applyRules(&r)
+	err = o.applyRules(&r)
+	return r, err
 }
 
 // parseLoops reads the value of --loop.

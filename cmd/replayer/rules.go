@@ -20,7 +20,12 @@ func (o *options) applyRules(r *replay.Options) error {
 	if r.RulesFilter, err = file.Filter.Set(); err != nil {
 		return err
 	}
-	r.RedactRules = file.Redact.Rules(file.Version)
+	redaction, err := file.Redact.Options(file.Version, r.RedactKey)
+	if err != nil {
+		return err
+	}
+	r.RedactRules, r.RedactKey, r.RedactKeyID = redaction.Rules, redaction.Key, redaction.KeyID
+	r.RandomKey = r.RandomKey && !file.Redact.Key.Given()
 	if err := applyGuards(r, file); err != nil {
 		return err
 	}

@@ -213,7 +213,11 @@ func (c *choice) redaction(shared *cli.Shared, log *slog.Logger) (r redaction, e
 		return r, err
 	}
 	if random {
-		log.Warn("no --redact-key: pseudonyms are made with a random key, so sessions of different taps and runs do not join")
+		text := "no --redact-key: pseudonyms are made with a random key, so sessions of different taps and runs do not join"
+		if shared.Rules != "" {
+			text += ", unless the rules file names a key"
+		}
+		log.Warn(text)
 	}
 	return redaction{key: key}, nil
 }
@@ -223,7 +227,11 @@ func (r redaction) by(file *rules.File) (*redact.Redactor, error) {
 	if r.off {
 		return nil, nil //nolint:nilnil // stored as it came
 	}
-	return redact.New(redact.Options{Key: r.key, Rules: file.Redact.Rules(file.Version)})
+	o, err := file.Redact.Options(file.Version, r.key)
+	if err != nil {
+		return nil, err
+	}
+	return redact.New(o)
 }
 
 func badRedact(s string) error {

@@ -10,6 +10,7 @@
 //	timing  when the replayer's requests arrive, against a reference pacer
 //	max     how many the replayer fires a second, against wrk
 //	import  how fast a packet capture is read, against tshark
+//	redact  how fast bodies are redacted, and what share of a core that takes
 //
 // `make bench ONLY=edge,rate` measures these again and leaves the other sections as they are; `make bench QUICK=1` is for
 // trying it: everything is short, and RESULTS.md stays as it is.
@@ -85,6 +86,7 @@ func (b *bench) parts() []part {
 		{"timing", "Replay: when requests arrive", b.timing},
 		{"max", "Replay: as fast as it can", b.speed},
 		{"import", "Reading a packet capture", b.importing},
+		{"redact", "Redaction", b.redaction},
 	}
 }
 
@@ -132,7 +134,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if err := os.Chmod(b.dir, 0o755); err != nil { // nginx's workers are another user
 		return err
 	}
-	if slices.ContainsFunc(parts, func(p part) bool { return p.name != "import" }) {
+	if slices.ContainsFunc(parts, func(p part) bool { return p.name != "import" && p.name != "redact" }) {
 		data := filepath.Join(b.dir, "kafka")
 		if err := os.Mkdir(data, 0o755); err != nil {
 			return err

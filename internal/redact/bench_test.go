@@ -129,6 +129,12 @@ func BenchmarkDenseJSON(b *testing.B) {
 	}
 }
 
+func BenchmarkDenseJSONWithSecretsInFront(b *testing.B) {
+	x := small()
+	x.Response.Body = append([]byte(`{"phone":"13812345678","password":"correct horse","cart":`), append(dense(64<<10), '}')...)
+	benchmark(b, x, len(x.Response.Body))
+}
+
 func BenchmarkXML(b *testing.B) {
 	x := small()
 	x.Response.Headers[0] = field("Content-Type", "application/xml")

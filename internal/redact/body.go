@@ -134,9 +134,7 @@ func (p *pass) sniffed(b []byte, base int, media string) {
 	isForm := media == "application/x-www-form-urlencoded"
 	switch {
 	case len(start) > 0 && (start[0] == '{' || start[0] == '['), isJSON && !looksLikeForm(start):
-		if !p.hasNothing(b) {
-			p.json(b, base, keyHit{})
-		}
+		p.json(b, base, keyHit{})
 	case isForm, looksLikeForm(start):
 		p.params(b, base, inForm, '&')
 	case len(start) > 0 && start[0] == '<' && looksLikeXML(start):

@@ -32,10 +32,12 @@ func (p *pass) json(src []byte, base int, outer keyHit) {
 	first, live := len(p.frames), len(p.live)
 	p.frames = append(p.frames, frame{index: -1, rule: outer, outer: outer})
 	p.push(scope{kind: inJSON, index: first})
-	w := walker{pass: p, src: src, base: base, first: first}
+	w := walker{pass: p, base: base, first: first}
+	w.src = src
 	if len(p.chosen.json) > 0 {
 		w.begin()
 	}
+	w.send(outer)
 	w.run()
 	p.pop()
 	p.frames, p.live = p.frames[:first], p.live[:live]
@@ -44,16 +46,19 @@ func (p *pass) json(src []byte, base int, outer keyHit) {
 // walker is the state of one walk.
 type walker struct {
 	*pass
-	src   []byte
 	base  int
 	first int
 	paths bool // there are selectors
+	scout
 }
 
 func (w *walker) run() {
 	src := w.src
 	top := &w.frames[len(w.frames)-1]
 	for i := 0; i < len(src); {
+		if w.on && (i > w.next || w.next == len(src)) && w.done(i, top.rule.rule != nil || top.outer.rule != nil) {
+			return
+		}
 		switch c := src[i]; c {
 		case ' ', '\t', '\n', '\r', ':':
 			i++
@@ -123,6 +128,10 @@ func (w *walker) text(top *frame, i int, quote byte) int {
 		after++
 	}
 	if after < len(w.src) && w.src[after] == ':' {
+		if after < w.next {
+			top.key, top.keyed, top.escaped, top.hashed, top.rule = s, true, escaped, false, top.outer
+			return after + 1
+		}
 		return w.key(top, s, i, escaped, i-1, after+1)
 	}
 	if w.paths {
@@ -131,6 +140,9 @@ func (w *walker) text(top *frame, i int, quote byte) int {
 		}
 	}
 	w.count(top)
+	if end < w.next && top.rule.rule == nil {
+		return next
+	}
 	if len(s) == 0 || top.rule.rule == nil && len(s) < shortestNested && !w.eager {
 		return next
 	}
@@ -217,7 +229,7 @@ func (w *walker) bare(top *frame, i int) int {
 		}
 	}
 	w.count(top)
-	if top.rule.rule == nil && len(v) < shortest && !w.eager {
+	if top.rule.rule == nil && (len(v) < shortest && !w.eager || end <= w.next) {
 		return end
 	}
 	number := isNumber(v)

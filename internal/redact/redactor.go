@@ -22,6 +22,9 @@ import (
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
+// ShortestKey is how many bytes a key has at least.
+const ShortestKey = 16
+
 // Options configure a Redactor.
 type Options struct {
 	Key   []byte // pseudonym key; empty: a random one, so that nothing joins with another process

@@ -162,3 +162,32 @@ func DefaultRules() *Rules {
 		Detectors: []Kind{Mobile, IDNumber, Card},
 	}
 }
+
+// Bare returns the set without what is known by name or found by detectors: only the fields of the message's frame stay.
+func (r *Rules) Bare() *Rules {
+	bare := &Rules{Version: r.Version, Selectors: r.Selectors}
+	for _, h := range r.Headers {
+		if h.Action == Keep {
+			bare.Headers = append(bare.Headers, h)
+		}
+	}
+	return bare
+}
+
+// ParseKind returns the kind of a name.
+func ParseKind(name string) (Kind, bool) {
+	for k := Secret; k <= lastKind; k++ {
+		if k.String() == name {
+			return k, true
+		}
+	}
+	return 0, false
+}
+
+// DetectorNames are the names of the kinds that detectors find.
+func DetectorNames() (names []string) {
+	for k := Secret + 1; k <= lastKind; k++ {
+		names = append(names, k.String())
+	}
+	return names
+}

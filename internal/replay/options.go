@@ -158,8 +158,9 @@ type Options struct {
 	RulesFilter *filter.Set   // of the rules file: what it wants must also pass the filters above; nil: everything
 	RedactRules *redact.Rules // nil: the built-in ones
 
-	RedactKey []byte
-	RandomKey bool // RedactKey was drawn at random: nothing joins with other processes
+	RedactKey   []byte
+	RedactKeyID string // its name in the record; "": made of the key
+	RandomKey   bool   // RedactKey was drawn at random: nothing joins with other processes
 
 	Logger     *slog.Logger          // nil: nothing is logged
 	Registerer prometheus.Registerer // nil: no metrics

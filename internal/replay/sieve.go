@@ -69,7 +69,7 @@ func newSieve(o *Options) (*sieve, error) {
 	if s.caps, err = compileCaps(o.Caps); err != nil {
 		return nil, err
 	}
-	r, err := redact.New(redact.Options{Key: o.RedactKey, Rules: o.RedactRules})
+	r, err := redact.New(redact.Options{Key: o.RedactKey, KeyID: o.RedactKeyID, Rules: o.RedactRules})
 	if err != nil {
 		return nil, err
 	}
