@@ -230,7 +230,7 @@ func (p *pass) prose(v []byte, base int) {
 		}
 		query := from + mark + 1
 		end, pairs := query, false
-		for end < len(v) && v[end] > ' ' && bytes.IndexByte([]byte("\"'<>()?"), v[end]) < 0 {
+		for end < len(v) && !endsURL(v[end]) {
 			pairs = pairs || v[end] == '='
 			end++
 		}
@@ -242,6 +242,15 @@ func (p *pass) prose(v []byte, base int) {
 		}
 		from = end
 	}
+}
+
+// endsURL reports whether a URL in a text ends before c.
+func endsURL(c byte) bool {
+	switch c {
+	case '"', '\'', '<', '>', '(', ')', '?':
+		return true
+	}
+	return c <= ' '
 }
 
 // value looks into a decoded value: JSON or a URL with its named values, else what the detectors know.

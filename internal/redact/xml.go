@@ -123,8 +123,11 @@ func nameStart(c byte) bool { return isLetter(c) || c == '_' || c >= 0x80 }
 
 // nameEnd returns where a name ends that begins at i.
 func nameEnd(src []byte, i int) int {
-	for i < len(src) && !isSpace(src[i]) && bytes.IndexByte([]byte(`=/><"'`), src[i]) < 0 {
-		i++
+	for ; i < len(src); i++ {
+		switch src[i] {
+		case ' ', '\t', '\r', '\n', '=', '/', '>', '<', '"', '\'':
+			return i
+		}
 	}
 	return i
 }
