@@ -39,43 +39,23 @@ func (p *pass) body(b []byte, headers []traffic.Field) (stored []byte, ok bool) 
 // coded takes a content coding off, redacts, and puts it on again if something was replaced.
 func (p *pass) coded(b []byte, headers []traffic.Field) []byte {
 	contentType, _ := traffic.Get(headers, "Content-Type")
-	codings, known := contentCodings(headers)
-	if !known {
-		p.err = errCoding
-		return nil
-	}
 	p.messages = identity
 	if v, ok := traffic.Get(headers, "Grpc-Encoding"); ok {
 		p.messages, _ = codingOf(v)
 	}
-	declared := len(codings) > 0
-	if !declared {
-		c := sniffCoding(b)
-		if c == identity {
-			return p.plain(b, contentType)
-		}
-		codings = append(codings, c)
-	}
-	decoded := b
-	for i := len(codings) - 1; i >= 0; i-- {
-		out, as, err := p.codecs.decode(codings[i], decoded)
-		if err != nil {
-			if declared {
-				p.err = errCoding
-				return nil
-			}
-			return p.plain(b, contentType) // it only looked compressed
-		}
-		if decoded, codings[i] = out, as; i > 0 { // the next decoding needs the buffer
-			decoded = bytes.Clone(out)
-		}
+	decoded, codings, err := p.codecs.undo(b, headers)
+	if err != nil {
+		p.err = errCoding
+		return nil
 	}
 	out := p.plain(decoded, contentType)
+	if len(out) > len(decoded)+maxGrowth {
+		p.err = errTooLarge
+	}
 	if p.err != nil || bytes.Equal(out, decoded) {
 		return b
 	}
 	for _, c := range codings {
-		var err error
 		if out, err = p.codecs.encode(c, out); err != nil {
 			p.err = errCoding
 			return nil

@@ -98,6 +98,33 @@ func sniffCoding(b []byte) coding {
 	return identity
 }
 
+// undo returns a body without its codings, valid until the next call, and these, in the order in which they were put on. One
+// that no header declares is taken off too, where it can be.
+func (c *codecs) undo(b []byte, headers []traffic.Field) (plain []byte, codings []coding, err error) {
+	codings, known := contentCodings(headers)
+	if !known {
+		return nil, nil, errCoding
+	}
+	declared := len(codings) > 0
+	if undeclared := sniffCoding(b); !declared && undeclared != identity {
+		codings = append(codings, undeclared)
+	}
+	plain = b
+	for i := len(codings) - 1; i >= 0; i-- {
+		out, as, err := c.decode(codings[i], plain)
+		if err != nil && !declared {
+			return b, nil, nil // it only looked compressed
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if plain, codings[i] = out, as; i > 0 { // the next one needs the buffer
+			plain = bytes.Clone(out)
+		}
+	}
+	return plain, codings, nil
+}
+
 // decode returns the decoded body, valid until the next call, and the coding that it really had. A body that was cut
 // gives what can be decoded of it.
 func (c *codecs) decode(k coding, b []byte) (plain []byte, as coding, err error) {

@@ -11,7 +11,8 @@ import (
 const (
 	maxRedactions    = 10_000
 	maxLocationBytes = 512 << 10
-	maxNesting       = 4 // JSON in a parameter of a URL in a string …
+	maxGrowth        = 64 << 10 // of a body, by what rules put in
+	maxNesting       = 4        // JSON in a parameter of a URL in a string …
 )
 
 var (

@@ -174,8 +174,8 @@ func (r *Rules) Bare() *Rules {
 	return bare
 }
 
-// ParseKind returns the kind of a name.
-func ParseKind(name string) (Kind, bool) {
+// KindNamed returns the kind of that name.
+func KindNamed(name string) (Kind, bool) {
 	for k := Secret; k <= lastKind; k++ {
 		if k.String() == name {
 			return k, true

@@ -28,10 +28,10 @@ func alike(t *testing.T, quick, slow *Redactor, doc []byte) {
 	require.NoError(t, errA)
 	require.Zero(t, a.Flags)
 	require.Equal(t, string(b.Request.Body), string(a.Request.Body))
-	require.Equal(t, places(b), places(a))
+	require.Equal(t, listed(b), listed(a))
 }
 
-func places(x *traffic.Exchange) (all []string) {
+func listed(x *traffic.Exchange) (all []string) {
 	for _, r := range x.Redactions {
 		all = append(all, r.Rule+" "+r.Location)
 	}

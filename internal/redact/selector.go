@@ -87,6 +87,7 @@ const anyNumber = 0
 const (
 	maxSelectors = 256
 	maxSteps     = 60
+	maxWith      = 1 << 10
 	maxPattern   = 1000 // of the instructions of a pattern, and about its memory
 )
 
@@ -114,6 +115,8 @@ func compileSelector(s *Selector) (*selector, error) {
 		return nil, fmt.Errorf("a rule needs a name: it stands in the record")
 	case s.Path == "":
 		return nil, fmt.Errorf("rule %s does not say what it is for", s.Name)
+	case len(s.With) > maxWith:
+		return nil, fmt.Errorf("rule %s: the text to put in is longer than %d bytes", s.Name, maxWith)
 	case s.Action == Replace && strings.IndexFunc(s.With, func(r rune) bool { return r < ' ' || r == 0x7f }) >= 0:
 		return nil, fmt.Errorf("rule %s: the text to put in has control characters", s.Name)
 	case s.Action == Replace && strings.Contains(s.With, "]]>"):

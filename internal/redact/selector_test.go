@@ -411,3 +411,74 @@ func TestBadSelectorsAreRefused(t *testing.T) {
 	_, err := New(Options{Rules: rules})
 	require.ErrorContains(t, err, "would itself be redacted")
 }
+
+func TestABodyThatRulesMakeTooLongIsRemoved(t *testing.T) {
+	r := selecting(t, Selector{Part: InJSON, Path: "$[*]", Action: Replace, With: strings.Repeat("x", maxWith)})
+	x := post("application/json", "["+strings.Repeat("1,", 100)+"1]")
+	require.NoError(t, r.Exchange(x))
+	require.Empty(t, x.Request.Body)
+	require.Equal(t, traffic.RedactionFailed|traffic.RedactionFailedRequest, x.Flags)
+}
+
+// FuzzSelectors: whatever bodies look like, twice is once, and what was well formed stays so.
+func FuzzSelectors(f *testing.F) {
+	all := []Selector{
+		{Name: "a", Part: InJSON, Path: "$..a", Action: Drop},
+		{Name: "b", Part: InJSON, Path: "$.b[*]", Action: Replace, With: `"b<`},
+		{Name: "c", Part: InJSON, Path: "$..c[1]", Action: Mask},
+		{Name: "d", Part: InXML, Path: "//a", Action: Drop},
+		{Name: "e", Part: InXML, Path: "/x/b", Action: Replace, With: `"b<`},
+		{Name: "f", Part: InXML, Path: "//@c", Action: Mask},
+		{Name: "g", Part: InGRPC, Path: "/*:1.*", Action: Drop},
+		{Name: "h", Part: InGRPC, Path: "/*:2", Action: Replace, With: "longer than it was"},
+		{Name: "i", Part: InQuery, Path: "a", Action: Drop},
+		{Name: "j", Part: InQuery, Path: "b*", Action: Replace, With: "&="},
+		{Name: "k", Part: InForm, Path: "a", Action: Drop},
+		{Name: "l", Part: InMultipart, Path: "a", Action: Drop},
+		{Name: "m", Part: InCookie, Path: "a", Action: Drop},
+	}
+	r, plain := selecting(f, all...), fixed(f)
+	for _, s := range []string{"application/json", "text/xml", "application/grpc", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", ""} {
+		f.Add("/a?a=1&b=2&c", "a=1; b", s, []byte(`{"a":1,"b":[1,{"a":2,"c":["x","y"]}],"s":"{\"a\":1}"}`))
+		f.Add("/?b&a", "b; a=", s, []byte(`<x a="1"><a c="d"><a/></a><b>1<i/></b></x>`))
+		f.Add("/?b&a", "b; a=", s, []byte(framed(0, proto(1, proto(2, "x"))+proto(2, "y"))))
+		f.Add("/?b&a", "b; a=", s, []byte("--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x\r\n\r\n2\r\n--x--"))
+	}
+	f.Fuzz(func(t *testing.T, target, cookie, contentType string, body []byte) {
+		x := post(contentType, string(body), field("Cookie", cookie), field("Content-Length", "1"))
+		x.Request.Target = []byte(target)
+		require.NoError(t, ignoreMany(r.Exchange(x)))
+		if json.Valid(body) && len(x.Request.Body) > 0 && strings.Contains(contentType, "json") {
+			require.True(t, json.Valid(x.Request.Body), "%q", x.Request.Body)
+		}
+		if x.Flags == 0 && len(x.Request.Body) > 0 {
+			require.LessOrEqual(t, len(x.Request.Body), len(body)*40+100)
+		}
+		if !wellFormedBody(body) { // another text can make other structure of what has none
+			x.Request.Body = nil
+			x.Redactions = nil
+			x.Request.Target = []byte(target)
+			require.NoError(t, ignoreMany(r.Exchange(x)))
+		}
+		once := encoded(x)
+		require.NoError(t, ignoreMany(r.Exchange(x)))
+		require.Equal(t, once, encoded(x), "twice is once: %v", x.Redactions)
+		require.NoError(t, ignoreMany(plain.Exchange(x)))
+	})
+}
+
+// wellFormedBody reports whether a body is a JSON or XML document, or one gRPC message.
+func wellFormedBody(b []byte) bool {
+	if json.Valid(b) {
+		return !bytes.ContainsAny(b, "\\<=") // a string in it may be broken JSON, XML or a form
+	}
+	if len(b) > 5 && b[0] == 0 && int(binary.BigEndian.Uint32(b[1:])) == len(b)-5 {
+		return wellFormed(b[5:], 0)
+	}
+	d := xml.NewDecoder(bytes.NewReader(b))
+	for n := 0; ; n++ {
+		if _, err := d.Token(); err != nil {
+			return errors.Is(err, io.EOF) && n > 0 && b[0] == '<'
+		}
+	}
+}

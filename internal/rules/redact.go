@@ -56,7 +56,7 @@ func (s *Redact) Check(f *yamlfile.File) {
 	}
 	for _, list := range [...][]string{s.Detectors.On, s.Detectors.Off} {
 		for i := range list {
-			if _, ok := redact.ParseKind(list[i]); !ok || list[i] == redact.Secret.String() {
+			if _, ok := redact.KindNamed(list[i]); !ok || list[i] == redact.Secret.String() {
 				f.At(&list[i], "unknown detector %q: want one of %s", list[i], strings.Join(redact.DetectorNames(), ", "))
 			}
 		}
@@ -108,7 +108,7 @@ func (r *RedactRule) selector() (s redact.Selector, at any, err error) {
 		return s, r, fmt.Errorf("a rule says what it is for: header, cookie, query, form, multipart, json, xml, grpc or body")
 	}
 	var known bool
-	if s.Kind, known = redact.ParseKind(r.Kind); !known && r.Kind != "" {
+	if s.Kind, known = redact.KindNamed(r.Kind); !known && r.Kind != "" {
 		return s, &r.Kind, fmt.Errorf("unknown kind %q: want %s or one of %s", r.Kind, redact.Secret, strings.Join(redact.DetectorNames(), ", "))
 	}
 	switch r.Action {
@@ -177,12 +177,12 @@ func (s *Redact) rules(version uint32) *redact.Rules {
 		}
 	}
 	for _, name := range s.Detectors.On {
-		if k, ok := redact.ParseKind(name); ok && !slices.Contains(r.Detectors, k) {
+		if k, ok := redact.KindNamed(name); ok && !slices.Contains(r.Detectors, k) {
 			r.Detectors = append(r.Detectors, k)
 		}
 	}
 	for _, name := range s.Detectors.Off {
-		if k, ok := redact.ParseKind(name); ok {
+		if k, ok := redact.KindNamed(name); ok {
 			r.Detectors = slices.DeleteFunc(r.Detectors, func(d redact.Kind) bool { return d == k })
 		}
 	}
