@@ -4,7 +4,8 @@
 // skips what is listed.
 //
 // It fails closed: a body that cannot be redacted is removed, and an exchange whose headers cannot be is not to be
-// stored. It does not read XML elements or protobuf fields by name, and leaves client addresses as they are.
+// stored. It knows no names of protobuf fields, reads no archives and no attachments in base64, and leaves client addresses
+// as they are.
 package redact
 
 import (
