@@ -245,7 +245,7 @@ func readsAsXML(t *testing.T, doc string) {
 	t.Helper()
 	for d := xml.NewDecoder(strings.NewReader(doc)); ; {
 		if _, err := d.Token(); err != nil {
-			require.True(t, errors.Is(err, io.EOF), "%v in %s", err, doc)
+			require.ErrorIs(t, err, io.EOF, doc)
 			return
 		}
 	}

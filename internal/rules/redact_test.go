@@ -49,7 +49,8 @@ redact:
 `
 	x := request("/api/a?debug=on", "application/json", `{"user":{"a":[{"no":"ab"}]},"t":"order-1"}`, "X-Loyalty", "12", "A", "b")
 	redacting(t, text, x)
-	require.Equal(t, `{"user":{"a":[{"no":"**"}]},"t":"order-1"}`, string(x.Request.Body))
+	want := `{"user":{"a":[{"no":"**"}]},"t":"order-1"}`
+	require.Equal(t, want, string(x.Request.Body))
 	require.Equal(t, "/api/a?debug=off", string(x.Request.Target))
 	require.Len(t, x.Request.Headers, 2)
 	require.Len(t, x.Redactions, 3)
@@ -62,9 +63,10 @@ redact:
 		require.Equal(t, want.Location, x.Redactions[i].Location)
 		require.EqualValues(t, 7, x.Redactions[i].Version)
 	}
-	x = request("/b", "application/json", `{"user":{"no":"ab"}}`)
+	was := `{"user":{"no":"ab"}}`
+	x = request("/b", "application/json", was)
 	redacting(t, text, x)
-	require.Equal(t, `{"user":{"no":"ab"}}`, string(x.Request.Body), "the rule is for another path")
+	require.Equal(t, was, string(x.Request.Body), "the rule is for another path")
 }
 
 func TestDetectorsAndDefaultsAreSwitched(t *testing.T) {
