@@ -66,7 +66,7 @@ func redacting(ctx context.Context, r *redact.Redactor, contentType string, body
 	for took < length && ctx.Err() == nil {
 		for range 16 {
 			res := traffic.Response{Headers: fields, Body: body, BodySize: int64(len(body))}
-			flags, err := r.Response(&res)
+			flags, err := r.Response(nil, &res)
 			if err != nil || flags != 0 {
 				return 0, 0, fmt.Errorf("a body of %s was not redacted: flags %v, %w", contentType, flags, err)
 			}

@@ -163,9 +163,13 @@ func (r *Redactor) Exchange(x *traffic.Exchange) error {
 }
 
 // Response redacts an answer in place, as Exchange does, and returns the flags that it earned: RedactionFailed when its
-// body was removed. With an error the answer must not be stored or shown.
-func (r *Redactor) Response(res *traffic.Response) (flags traffic.Flags, err error) {
+// body was removed. q is what it answers; nil: not known, and rules that are for some requests are for it too. With an
+// error the answer must not be stored or shown.
+func (r *Redactor) Response(q *traffic.Request, res *traffic.Response) (flags traffic.Flags, err error) {
 	err = r.run(func(p *pass) error {
+		if q != nil {
+			p.method, p.route = q.Method, PathOf(q.Target)
+		}
 		flags = p.response(res)
 		return p.err
 	})

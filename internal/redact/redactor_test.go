@@ -357,14 +357,14 @@ func TestResponseAlone(t *testing.T) {
 		Headers: []traffic.Field{field("Content-Type", "application/json"), field("Set-Cookie", "sid="+session)},
 		Body:    []byte(`{"phone":"` + phone + `"}`),
 	}
-	flags, err := r.Response(res)
+	flags, err := r.Response(nil, res)
 	require.NoError(t, err)
 	require.Zero(t, flags)
 	require.Equal(t, `{"phone":"`+string(r.Pseudonym("cn-mobile", []byte(phone)))+`"}`, string(res.Body))
 	require.NotContains(t, string(res.Headers[1].Value), session)
 
 	res = &traffic.Response{Headers: []traffic.Field{field("Content-Encoding", "br")}, Body: []byte("??")}
-	flags, err = r.Response(res)
+	flags, err = r.Response(nil, res)
 	require.NoError(t, err)
 	require.Equal(t, traffic.RedactionFailed, flags)
 	require.Empty(t, res.Body)

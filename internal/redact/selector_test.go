@@ -482,3 +482,17 @@ func wellFormedBody(b []byte) bool {
 		}
 	}
 }
+
+func TestAnAnswerGoesByItsRequest(t *testing.T) {
+	r := selecting(t, Selector{Part: InHeader, Path: "a", Action: Mask, Where: func(_, path []byte) bool { return string(path) == "/b" }})
+	for target, want := range map[string]string{"/a": "1", "/b?c": "*", "": "*"} {
+		q := &traffic.Request{Method: []byte("GET"), Target: []byte(target)}
+		if target == "" { // what is not known may be any
+			q = nil
+		}
+		res := &traffic.Response{Headers: []traffic.Field{field("a", "1")}}
+		_, err := r.Response(q, res)
+		require.NoError(t, err)
+		require.Equal(t, want, string(res.Headers[0].Value), target)
+	}
+}

@@ -68,7 +68,7 @@ func (c *outcomes) answered(it *item, a *fire.Answer) {
 func (c *outcomes) judge(it *item, res *traffic.Response) (traffic.Verdict, []traffic.Difference) {
 	x := &it.x
 	if was := x.Response; was != nil && (was.Status != res.Status || !bytes.Equal(was.Body, res.Body) || grpcDiffers(was, res)) {
-		if _, err := c.redactor.Response(res); err != nil {
+		if _, err := c.redactor.Response(&x.Request, res); err != nil {
 			res.Headers, res.Trailers, res.Body = nil, nil, nil // its size stays: the status alone is compared
 		}
 		c.dresser.mask(res)
