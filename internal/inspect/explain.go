@@ -56,7 +56,11 @@ type Explainer struct{ stages []explainStage }
 // NewExplainer makes the stages in the order in which exchanges come through them. key is that of pseudonyms; nil: a random one.
 func NewExplainer(ctx context.Context, f *rules.File, key []byte) (*Explainer, error) {
 	e := new(Explainer)
-	redactor, err := redact.New(redact.Options{Key: key, Rules: f.Redact.Rules(f.Version)})
+	redaction, err := f.Redact.Options(f.Version, key)
+	if err != nil {
+		return nil, err
+	}
+	redactor, err := redact.New(redaction)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +72,7 @@ func NewExplainer(ctx context.Context, f *rules.File, key []byte) (*Explainer, e
 	if err != nil {
 		return nil, err
 	}
-	sampling, err := explainSample(&f.Sample, session{by, redactor, key != nil})
+	sampling, err := explainSample(&f.Sample, session{by, redactor, redaction.Key != nil})
 	if err != nil {
 		return nil, err
 	}
