@@ -291,8 +291,8 @@ func (p *pass) value(v []byte, base int) {
 	p.depth--
 }
 
-// shortestNested is the length of the shortest value that can hold a named one: {"pin":1}.
-const shortestNested = 9
+// shortestNested is the length of the shortest value that is looked into: one that a detector knows, or that holds a named one, {"pin":1}.
+const shortestNested = shortest
 
 // secret replaces a whole decoded value that stands under a named key.
 func (p *pass) secret(hit keyHit, v []byte, base int) {

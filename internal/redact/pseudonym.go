@@ -77,8 +77,14 @@ func (p *pseudonyms) make(dst []byte, kind Kind, value []byte) {
 			p.card(dst, value, attempt)
 		case Email:
 			p.email(dst, value, attempt)
+		case Landline:
+			p.landline(dst, value, attempt)
+		case IBAN:
+			p.iban(dst, value, attempt)
+		case Passport, PassportShape:
+			p.passport(dst, value, attempt)
 		default:
-			p.start(kind.String(), value, attempt)
+			p.start(kind.domain(), value, attempt)
 			p.likeness(dst, value)
 		}
 		if !bytes.Equal(dst, value) {
@@ -197,35 +203,6 @@ func (p *pseudonyms) card(dst, value []byte, attempt byte) {
 	d[n-1] = '0'
 	d[n-1] += byte((10 - luhn(d[:n])) % 10)
 	putDigits(dst, value, d[:n])
-}
-
-// email keeps the shape of the local part and moves to a reserved domain of the same length: letters.example, or
-// letters.test where that is too long. Domains shorter than 6 bytes only keep their dots.
-func (p *pseudonyms) email(dst, value []byte, attempt byte) {
-	p.start(Email.String(), value, attempt)
-	at := bytes.LastIndexByte(value, '@')
-	if at < 0 {
-		p.likeness(dst, value)
-		return
-	}
-	p.likeness(dst[:at], value[:at])
-	dst[at] = '@'
-	domain := dst[at+1:]
-	suffix := ".example"
-	if len(domain) < len(suffix)+1 {
-		suffix = ".test"
-	}
-	if len(domain) < len(suffix)+1 {
-		suffix = ""
-	}
-	n := len(domain) - len(suffix)
-	for i := range n {
-		domain[i] = 'a' + byte(p.below(26))
-		if suffix == "" && value[at+1+i] == '.' {
-			domain[i] = '.'
-		}
-	}
-	copy(domain[n:], suffix)
 }
 
 // likeness writes a value with the look of v: hexadecimal stays hexadecimal (a UUID keeps its version), a token keeps

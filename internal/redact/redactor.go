@@ -252,20 +252,20 @@ func (r *Redactor) alone(v []byte, walk func(*pass)) (out []byte) {
 }
 
 // Pseudonym returns the pseudonym of a value in a domain. In the domains of the kinds ("secret", "cn-mobile", "cn-id",
-// "card", "email") it has the value's shape; the value must then be of that kind. In any other it is 32 hexadecimal
+// "card", "email", "cn-landline", "iban", "passport") it has the value's shape; the value must then be of that kind. In any other it is 32 hexadecimal
 // digits, so that short values do not collide.
 func (r *Redactor) Pseudonym(domain string, value []byte) (out []byte) {
 	if len(value) == 0 {
 		return nil
 	}
 	err := r.run(func(p *pass) error {
-		for k := Secret; k <= Email; k++ {
-			if k.String() != domain {
+		for k := Secret; k <= lastKind; k++ {
+			if k.domain() != domain {
 				continue
 			}
-			s, ok := newDetector([]Kind{k}).next(value, 0)
-			if k == Mobile || k == IDNumber || k == Card {
-				if !ok || s.from != 0 || s.to != len(value) {
+			switch k {
+			case Mobile, IDNumber, Card, Landline, IBAN:
+				if s, ok := newDetector([]Kind{k}).next(value, 0); !ok || s.from != 0 || s.to != len(value) {
 					k = Secret
 				}
 			}

@@ -7,7 +7,7 @@ type Rules struct {
 	Headers   []HeaderRule // by whole name; what is not listed is tried against HeaderWords
 	Words     KeyRule      // a header with one of these words in its name is a credential
 	Selectors []Selector   `json:",omitempty"` // values by place; they come before all others
-	Detectors []Kind       // values that are looked for everywhere: Mobile, IDNumber, Card
+	Detectors []Kind       // values that are looked for everywhere; Secret has none
 }
 
 // KeyRule names keys whose values are replaced. Names are written in lower case without separators: "apikey" stands
@@ -56,11 +56,32 @@ const (
 	IDNumber                 // mainland Chinese resident identity number, 18 or (old) 15 characters
 	Card                     // payment card number
 	Email
+	Landline      // mainland Chinese landline number with its area code
+	IBAN          // international bank account number
+	Passport      // Chinese passport number beside a word for it
+	PassportShape // what looks like one, anywhere
+	JWT           // JSON web token
+	APIKey        // key whose maker marked it with a prefix: AKIA…, ghp_…, sk_live_…
+	Bearer        // what follows "Bearer "
+	PrivateKey    // content of a PEM block
 
-	lastKind = Email
+	lastKind = PrivateKey
 )
 
-// String returns the kind's name, which is also its pseudonym domain.
+// AllKinds returns every kind that a detector knows, also those that are off by default.
+func AllKinds() []Kind {
+	return append(DefaultRules().Detectors, PassportShape)
+}
+
+// domain is where equal values get equal pseudonyms: a token is the same beside its name, where only the name tells that it is secret.
+func (k Kind) domain() string {
+	if k >= JWT {
+		return Secret.String()
+	}
+	return k.String()
+}
+
+// String returns the kind's name, which the record has as the rule's; it is the pseudonym's domain but for credentials.
 func (k Kind) String() string {
 	switch k {
 	case Mobile:
@@ -71,6 +92,20 @@ func (k Kind) String() string {
 		return "card"
 	case Email:
 		return "email"
+	case Landline:
+		return "cn-landline"
+	case IBAN:
+		return "iban"
+	case Passport, PassportShape:
+		return "passport"
+	case JWT:
+		return "jwt"
+	case APIKey:
+		return "api-key"
+	case Bearer:
+		return "bearer"
+	case PrivateKey:
+		return "private-key"
 	default:
 		return "secret"
 	}
@@ -79,7 +114,7 @@ func (k Kind) String() string {
 // DefaultRules returns the set that applies without a rules file.
 func DefaultRules() *Rules {
 	return &Rules{
-		Version: 1,
+		Version: 2,
 		Keys: []KeyRule{
 			{
 				Name: "credential-key", Kind: Secret,
@@ -159,7 +194,7 @@ func DefaultRules() *Rules {
 			},
 			Glued: []string{"token", "secret", "password", "passwd", "apikey", "sessionid"},
 		},
-		Detectors: []Kind{Mobile, IDNumber, Card},
+		Detectors: []Kind{Mobile, IDNumber, Card, Email, Landline, IBAN, Passport, JWT, APIKey, Bearer, PrivateKey},
 	}
 }
 
