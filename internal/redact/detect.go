@@ -64,9 +64,11 @@ func newDetector(kinds []Kind) detector {
 // next returns the first value in v that begins at or after i. ok is false when there is none.
 func (d detector) next(v []byte, i int) (s span, ok bool) {
 	for j := i; j < len(v); j++ {
-		switch t := d.on[v[j]]; t {
-		case quiet:
+		t := d.on[v[j]]
+		if t == quiet {
 			continue
+		}
+		switch t {
 		case onDigit:
 			to := digits(v, j+1)
 			if to-j > 1 {
@@ -119,8 +121,11 @@ func (d detector) number(v []byte, floor, from, to int) (span, bool) {
 // group tries the kinds of number.
 func (d detector) group(v []byte, from, to int) (span, bool) {
 	n := to - from
-	if n == 2 && v[from] != '8' { // 86-10-12345678
-		return span{}, false
+	if n == 2 { // +86-10-12345678
+		if from < 4 || v[from-2] != '6' || v[from-3] != '8' || !d.kinds.has(Landline) {
+			return span{}, false
+		}
+		return landlineAt(v, from, to)
 	}
 	if d.kinds.has(Mobile) {
 		if s, ok := mobileAt(v, from, to); ok && bounded(v, s) {

@@ -18,7 +18,7 @@ func landlineAt(v []byte, from, to int) (span, bool) {
 		return span{}, false
 	}
 	end := digits(v, i)
-	if end < len(v) && isLetter(v[end]) || !areaCode(area, end-i) || v[i] < '2' || v[i] == '9' {
+	if end < len(v) && isLetter(v[end]) || !areaCode(area, end-i) || v[i] == '0' {
 		return span{}, false
 	}
 	return span{Landline, from, end}, true

@@ -16,7 +16,14 @@ func mobileAt(v []byte, from, to int) (span, bool) {
 			return span{}, false
 		}
 		return threeGroups(v, start)
-	case 7:
+	case 7: // 0086138 1234 5678, 1381234-5678
+		if string(v[from:from+4]) == "0086" {
+			start := from + 4
+			if !strictMobile(v[start:]) {
+				return span{}, false
+			}
+			return threeGroups(v, start)
+		}
 		end := digits(v, min(to+1, len(v)))
 		return span{Mobile, from, end}, strictMobile(v[from:]) && end == to+5 && (v[to] == ' ' || v[to] == '-')
 	}
