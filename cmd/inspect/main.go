@@ -37,6 +37,6 @@ a terminal and as one JSON object a line otherwise; everything else goes to stde
   inspect tail -o ndjson`,
 	}
 	root.AddCommand(newTopicsCommand(), newStatsCommand(), newCatCommand(), newTailCommand(), newGetCommand(), newAuditCommand(),
-		newRulesCommand())
+		newRulesCommand(), newLintCommand())
 	return root
 }

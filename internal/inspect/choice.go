@@ -84,8 +84,12 @@ func filterError(f *filter.Filter, rec *topic.Record, err error) error {
 	if err == nil {
 		return nil
 	}
+	where := "an exchange of the file"
+	if rec != nil {
+		where = fmt.Sprintf("partition %d offset %d", rec.Partition, rec.Offset)
+	}
 	return &fault.Error{
-		What:  fmt.Sprintf("filter %q fails on partition %d offset %d", f.String(), rec.Partition, rec.Offset),
+		What:  fmt.Sprintf("filter %q fails on %s", f.String(), where),
 		Cause: err.Error(), Try: "a filter that holds for every exchange", Code: fault.Usage, Err: err,
 	}
 }

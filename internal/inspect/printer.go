@@ -104,7 +104,7 @@ func PrintOne(w io.Writer, form Form, showBodies bool, e Entry) error {
 
 func appendJSON(b []byte, e Entry) []byte {
 	return traffic.AppendJSON(b, e.Exchange, traffic.JSONOptions{
-		Bodies: true, HasKafka: true, Partition: e.Record.Partition, Offset: e.Record.Offset,
+		Bodies: true, Redactions: true, HasKafka: true, Partition: e.Record.Partition, Offset: e.Record.Offset,
 	})
 }
 

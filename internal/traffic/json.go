@@ -10,10 +10,11 @@ import (
 
 // JSONOptions says what AppendJSON adds to an exchange.
 type JSONOptions struct {
-	Bodies    bool // request and response bodies; their sizes are always there
-	HasKafka  bool // where the record lies: Partition and Offset
-	Partition int32
-	Offset    int64
+	Bodies     bool // request and response bodies; their sizes are always there
+	Redactions bool // what was redacted, if anything
+	HasKafka   bool // where the record lies: Partition and Offset
+	Partition  int32
+	Offset     int64
 }
 
 // AppendJSON appends x as one JSON object, without a newline. A body that is UTF-8 is in body, any other in body_b64.
@@ -48,12 +49,31 @@ func AppendJSON(b []byte, x *Exchange, o JSONOptions) []byte {
 		b = append(b, `,"response":`...)
 		b = appendJSONResponse(b, x.Response, o)
 	}
+	if o.Redactions && len(x.Redactions) > 0 {
+		b = appendJSONRedactions(append(b, `,"redactions":`...), x.Redactions)
+	}
 	if o.HasKafka {
 		b = strconv.AppendInt(append(b, `,"kafka":{"partition":`...), int64(o.Partition), 10)
 		b = strconv.AppendInt(append(b, `,"offset":`...), o.Offset, 10)
 		b = append(b, '}')
 	}
 	return append(b, '}')
+}
+
+func appendJSONRedactions(b []byte, list []Redaction) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		r := &list[i]
+		b = appendJSONText(append(b, `{"rule":`...), []byte(r.Rule))
+		b = strconv.AppendUint(append(b, `,"version":`...), uint64(r.Version), 10)
+		b = appendJSONText(append(b, `,"key_id":`...), []byte(r.KeyID))
+		b = appendJSONText(append(b, `,"location":`...), []byte(r.Location))
+		b = append(b, '}')
+	}
+	return append(b, ']')
 }
 
 func appendJSONRequest(b []byte, r *Request, o JSONOptions) []byte {

@@ -56,7 +56,13 @@ type jsonExchange struct {
 	Flags      []string      `json:"flags"`
 	Request    *jsonRequest  `json:"request"`
 	Response   *jsonResponse `json:"response"`
-	Kafka      *struct {
+	Redactions []struct {
+		Rule     string `json:"rule"`
+		Version  uint32 `json:"version"`
+		KeyID    string `json:"key_id"`
+		Location string `json:"location"`
+	} `json:"redactions"`
+	Kafka *struct {
 		Partition int32 `json:"partition"`
 		Offset    int64 `json:"offset"`
 	} `json:"kafka"`
@@ -142,6 +148,9 @@ func (j *jsonExchange) into(x *Exchange) (err error) {
 	}
 	x.Source.Name, x.Session = text.bytes(j.SourceName), text.bytes(j.Session)
 	x.Connection.Client, x.Connection.Server = text.bytes(j.Client), text.bytes(j.Server)
+	for _, r := range j.Redactions {
+		x.Redactions = append(x.Redactions, Redaction(r))
+	}
 	if q := j.Request; q != nil {
 		x.Request = Request{
 			Method: text.bytes(q.Method), Scheme: text.bytes(q.Scheme), Authority: text.bytes(q.Authority),
