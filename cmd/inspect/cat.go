@@ -12,6 +12,7 @@ import (
 type catOptions struct {
 	reading
 	choosing
+	showing
 	limit int64
 }
 
@@ -34,6 +35,7 @@ its capture comes late, and a line on stderr says so. Times are in UTC.`,
 	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON)
 	o.addWindow(fs)
 	o.addFilter(fs)
+	o.showing.addFlag(fs)
 	fs.Int64VarP(&o.limit, "limit", "n", 0, "stop after this many; 0: all")
 	return c
 }
@@ -47,7 +49,7 @@ func (o *catOptions) run(ctx context.Context) error {
 		return err
 	}
 	q.Limit = o.limit
-	printer, err := o.printer()
+	printer, err := o.printer(&o.showing, "cat", o.asked()...)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -11,7 +12,7 @@ import (
 
 type getOptions struct {
 	reading
-	showBodies bool
+	showing
 }
 
 func newGetCommand() *cobra.Command {
@@ -31,8 +32,8 @@ With -o raw the protobuf value of the record goes to stdout, for protoc --decode
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c.Context(), args[0]) },
 	}
 	fs := c.Flags()
-	o.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON, inspect.Raw)
-	fs.BoolVar(&o.showBodies, "show-bodies", false, "show bodies in the table form too; the others always have them")
+	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON, inspect.Raw)
+	o.showing.addFlag(fs)
 	return c
 }
 
@@ -45,12 +46,16 @@ func (o *getOptions) run(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	bodies, err := o.bodies(&o.reading, form, "get", slog.String("id", id))
+	if err != nil {
+		return err
+	}
 	reader, err := o.reader()
 	if err != nil {
 		return err
 	}
 	defer reader.Close()
 	return reader.Get(ctx, name, func(e inspect.Entry) error {
-		return inspect.PrintOne(os.Stdout, form, o.showBodies, e)
+		return inspect.PrintOne(os.Stdout, form, bodies, e)
 	})
 }

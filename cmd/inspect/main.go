@@ -18,7 +18,8 @@ func newRoot() *cobra.Command {
 		Long: `Look at recorded traffic in Kafka: list it, follow it, find one exchange, count by route.
 
 Reading disturbs nobody: no consumer group is joined and nothing is written. Data goes to stdout, as tables on
-a terminal and as one JSON object a line otherwise; everything else goes to stderr. Tables never show bodies.
+a terminal and as one JSON object a line otherwise; everything else goes to stderr. A terminal sees bodies with
+--show-bodies only; whenever bodies are written, a line on stderr says who asked for them, and for which.
 
 ` + cli.ExitCodes,
 		Example: `  # What is there, and what it looks like

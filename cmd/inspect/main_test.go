@@ -123,10 +123,16 @@ func TestExitCodesAndWords(t *testing.T) {
 		{append([]string{"get", "000a"}, shop...), 0, 1, nil},
 		{append([]string{"stats"}, shop...), 0, 1, nil},
 		{[]string{"topics", "--brokers", broker}, 0, 3, nil},
+		{append([]string{"lint"}, shop...), 0, 0, []string{"searched 10 exchanges"}},
+		{append([]string{"lint", "--secrets", "/nowhere"}, shop...), 2, 0, []string{"/nowhere"}},
+		{append([]string{"lint", "-o", "json"}, shop...), 2, 0, []string{"table, ndjson"}},
+		{[]string{"lint", "/nowhere"}, 2, 0, []string{"/nowhere"}},
+		{[]string{"lint", "--brokers", broker, "--topic-prefix", "bad"}, 4, 0, []string{"partition 0 offset 10"}},
 		{[]string{"--version"}, 0, 1, nil},
 	} {
 		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
 			stdout, stderr, code := run(t, row.args...)
+			_, stderr = audited(stderr)
 			require.Equal(t, row.code, code, stderr)
 			require.Equal(t, row.stdout, strings.Count(stdout, "\n"), stdout)
 			for _, s := range row.says {
@@ -137,6 +143,52 @@ func TestExitCodesAndWords(t *testing.T) {
 			}
 			require.NotContains(t, stderr, "goroutine ", "no stack trace")
 			require.NotContains(t, stderr, `"level"`, "no log lines")
+		})
+	}
+}
+
+// audited parts the lines that say who was shown bodies from the others.
+func audited(stderr string) (audit []string, rest string) {
+	for line := range strings.Lines(stderr) {
+		if strings.Contains(line, "bodies shown") {
+			audit = append(audit, line)
+		} else {
+			rest += line
+		}
+	}
+	return audit, rest
+}
+
+func TestBodiesAreHiddenOrAudited(t *testing.T) {
+	shop := []string{"--brokers", kafka(t), "--topic-prefix", "shop"}
+	for _, row := range []struct {
+		args   []string
+		bodies bool
+		says   []string
+	}{
+		{[]string{"cat", "--filter", "GET /items/*", "--from", "2026-11-22"}, true, []string{`"command":"cat"`, `"filter":["GET /items/*"]`, `"from":"2026-11-22"`}},
+		{[]string{"cat", "--show-bodies=false"}, false, nil},
+		{[]string{"cat", "-o", "json", "--show-bodies"}, true, []string{`"topic":"shop.exchanges"`}},
+		{[]string{"cat", "-o", "table"}, false, nil},
+		{[]string{"get", "01:a"}, true, []string{`"command":"get"`, `"id":"01:a"`}},
+		{[]string{"get", "01:a", "-o", "json", "--show-bodies=false"}, false, nil},
+		{[]string{"get", "01:a", "-o", "table"}, false, nil},
+		{[]string{"get", "01:a", "-o", "table", "--show-bodies"}, true, []string{`"command":"get"`}},
+		{[]string{"get", "01:a", "-o", "raw"}, true, nil},
+	} {
+		t.Run(strings.Join(row.args, " "), func(t *testing.T) {
+			stdout, stderr, code := run(t, append(row.args, shop...)...)
+			require.Zero(t, code, stderr)
+			audit, _ := audited(stderr)
+			if !row.bodies {
+				require.Empty(t, audit)
+				require.NotContains(t, stdout, `"body"`)
+				return
+			}
+			require.Len(t, audit, 1)
+			for _, want := range append(row.says, `"audit":true`, fmt.Sprintf(`"uid":%d`, os.Getuid()), `"user":`, `"time":`) {
+				require.Contains(t, audit[0], want)
+			}
 		})
 	}
 }
@@ -171,7 +223,8 @@ func TestAReaderThatGoesAwayIsNoError(t *testing.T) {
 	c.Stdout, c.Stderr = w, &talk
 	require.NoError(t, c.Run())
 	require.NoError(t, w.Close())
-	require.Empty(t, talk.String())
+	_, rest := audited(talk.String())
+	require.Empty(t, rest)
 }
 
 func TestTailFollowsUntilInterrupted(t *testing.T) {
@@ -198,11 +251,12 @@ func TestTailFollowsUntilInterrupted(t *testing.T) {
 	exit, ok := errors.AsType[*exec.ExitError](c.Wait())
 	require.True(t, ok)
 	require.Equal(t, 130, exit.ExitCode())
-	require.Empty(t, talk.String())
+	_, rest := audited(talk.String())
+	require.Empty(t, rest)
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"cat", "--help"}, {"tail", "--help"}, {"get", "--help"}, {"stats", "--help"}, {"topics", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"cat", "--help"}, {"tail", "--help"}, {"get", "--help"}, {"stats", "--help"}, {"topics", "--help"}, {"lint", "--help"}} {
 		stdout, _, code := run(t, args...)
 		require.Zero(t, code)
 		require.Contains(t, stdout, "Examples:")

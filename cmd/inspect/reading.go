@@ -66,13 +66,17 @@ func written(reading, writing error) error {
 // talk writes a line for a person.
 func talk(line string) { fmt.Fprintln(os.Stderr, "inspect: "+line) }
 
-// printer writes exchanges to stdout.
-func (o *reading) printer() (*inspect.Printer, error) {
+// printer writes exchanges to stdout, for a command that was asked for some.
+func (o *reading) printer(s *showing, command string, what ...any) (*inspect.Printer, error) {
 	form, err := o.form()
 	if err != nil {
 		return nil, err
 	}
-	return inspect.NewPrinter(os.Stdout, form, terminalWidth()), nil
+	bodies, err := s.bodies(o, form, command, what...)
+	if err != nil {
+		return nil, err
+	}
+	return inspect.NewPrinter(os.Stdout, form, terminalWidth(), bodies), nil
 }
 
 // terminalWidth is 0 where stdout is no terminal.

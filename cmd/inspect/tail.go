@@ -12,6 +12,7 @@ import (
 type tailOptions struct {
 	reading
 	choosing
+	showing
 	last int64
 }
 
@@ -32,6 +33,7 @@ With --filter, -n counts what matches among the last N of every partition.`,
 	fs := c.Flags()
 	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON)
 	o.addFilter(fs)
+	o.showing.addFlag(fs)
 	fs.Int64VarP(&o.last, "last", "n", 10, "show this many that are there already")
 	return c
 }
@@ -44,7 +46,7 @@ func (o *tailOptions) run(ctx context.Context) error {
 	if err := checkCount(o.last, 0); err != nil {
 		return err
 	}
-	printer, err := o.printer()
+	printer, err := o.printer(&o.showing, "tail", o.asked()...)
 	if err != nil {
 		return err
 	}

@@ -97,11 +97,11 @@ func TestLintFindsKnownSecretsInEveryForm(t *testing.T) {
 	quoted, err := json.Marshal(secret)
 	require.NoError(t, err)
 	forms := map[string]string{
-		"as it is":               "x" + secret + "y",
-		"percent-encoded":        "q=" + url.QueryEscape(secret),
-		"JSON-escaped":           `{"a":` + string(quoted) + `,"u":"` + `hush \u0026 \"\u00fc\" 4711"}`,
-		"hexadecimal":            hex.EncodeToString([]byte(secret)),
-		"base64":                 base64.StdEncoding.EncodeToString([]byte("ab" + secret + "z")),
+		"as it is":                "x" + secret + "y",
+		"percent-encoded":         "q=" + url.QueryEscape(secret),
+		"JSON-escaped":            `{"a":` + string(quoted) + `,"u":"` + `hush \u0026 \"\u00fc\" 4711"}`,
+		"hexadecimal":             hex.EncodeToString([]byte(secret)),
+		"base64":                  base64.StdEncoding.EncodeToString([]byte("ab" + secret + "z")),
 		"percent-encoded, base64": url.QueryEscape(base64.StdEncoding.EncodeToString([]byte("????" + secret))),
 	}
 	bodies := map[string]string{}
@@ -147,7 +147,7 @@ func TestLintOfFiles(t *testing.T) {
 	var text []byte
 	for i, target := range []string{"/a", "/users/" + leakedPhone, "/b"} {
 		x := exchange(i+1, time.Duration(i)*time.Second, target, 200)
-		text = append(appendJSON(text, Entry{x, &topic.Record{}}), '\n')
+		text = append(appendJSON(text, Entry{x, &topic.Record{}}, &Bodies{Show: true}), '\n')
 	}
 	run := func(content string, q Query) (leaks []Leak, notes []string, err error) {
 		l, found := linter(t)

@@ -24,21 +24,40 @@ const (
 	Raw    Form = "raw"
 )
 
-// Printer writes exchanges, one after another. Tables never show bodies; the other forms do: bodies are redacted before
-// they are stored.
+// Printer writes exchanges, one after another. A table of them never shows bodies.
 type Printer struct {
-	w     *bufio.Writer
-	form  Form
-	width int // of the terminal; 0: lines of any length
-	line  []byte
-	count int
-	host  int // widest authority so far
-	day   string
+	w      *bufio.Writer
+	form   Form
+	width  int // of the terminal; 0: lines of any length
+	bodies *Bodies
+	line   []byte
+	count  int
+	host   int // widest authority so far
+	day    string
 }
 
 // NewPrinter writes to w. width is that of the terminal for tables, 0 for lines of any length.
-func NewPrinter(w io.Writer, form Form, width int) *Printer {
-	return &Printer{w: bufio.NewWriterSize(w, 64<<10), form: form, width: width}
+func NewPrinter(w io.Writer, form Form, width int, bodies *Bodies) *Printer {
+	return &Printer{w: bufio.NewWriterSize(w, 64<<10), form: form, width: width, bodies: bodies}
+}
+
+// Bodies says whether bodies are shown. A record in the form Raw has them always.
+type Bodies struct {
+	Show  bool
+	Shown func() // called once, before the first body is written; may be nil
+	told  bool
+}
+
+// shows tells that the bodies of e are going to be written, if it has any. It returns true.
+func (b *Bodies) shows(e Entry) bool {
+	x := e.Exchange
+	if !b.told && (len(x.Request.Body) > 0 || x.Response != nil && len(x.Response.Body) > 0) {
+		b.told = true
+		if b.Shown != nil {
+			b.Shown()
+		}
+	}
+	return true
 }
 
 // Print writes one exchange.
@@ -47,14 +66,15 @@ func (p *Printer) Print(e Entry) error {
 	p.line = p.line[:0]
 	switch p.form {
 	case NDJSON:
-		p.line = append(appendJSON(p.line, e), '\n')
+		p.line = append(appendJSON(p.line, e, p.bodies), '\n')
 	case JSON:
 		p.line = append(p.line, ",\n"...)
 		if p.count == 1 {
 			p.line = append(p.line[:0], "[\n"...)
 		}
-		p.line = appendJSON(p.line, e)
+		p.line = appendJSON(p.line, e, p.bodies)
 	case Raw:
+		p.bodies.shows(e)
 		p.line = append(p.line, e.Record.Value...)
 	default:
 		p.row(e)
@@ -81,30 +101,31 @@ func (p *Printer) Close() error {
 }
 
 // PrintOne writes the one exchange that was asked for: in the form JSON as an indented object, as a table in full.
-func PrintOne(w io.Writer, form Form, showBodies bool, e Entry) error {
+func PrintOne(w io.Writer, form Form, bodies *Bodies, e Entry) error {
 	var b []byte
 	switch form {
 	case Table:
-		b = []byte(view(e, showBodies))
+		b = []byte(view(e, bodies.Show && bodies.shows(e)))
 	case Raw:
+		bodies.shows(e)
 		b = e.Record.Value
 	case JSON:
 		var out bytes.Buffer
-		if err := json.Indent(&out, appendJSON(nil, e), "", "  "); err != nil {
+		if err := json.Indent(&out, appendJSON(nil, e, bodies), "", "  "); err != nil {
 			return err
 		}
 		out.WriteByte('\n')
 		b = out.Bytes()
 	default:
-		b = append(appendJSON(nil, e), '\n')
+		b = append(appendJSON(nil, e, bodies), '\n')
 	}
 	_, err := w.Write(b)
 	return err
 }
 
-func appendJSON(b []byte, e Entry) []byte {
+func appendJSON(b []byte, e Entry, bodies *Bodies) []byte {
 	return traffic.AppendJSON(b, e.Exchange, traffic.JSONOptions{
-		Bodies: true, Redactions: true, HasKafka: true, Partition: e.Record.Partition, Offset: e.Record.Offset,
+		Bodies: bodies.Show && bodies.shows(e), Redactions: true, HasKafka: true, Partition: e.Record.Partition, Offset: e.Record.Offset,
 	})
 }
 

@@ -34,7 +34,7 @@ func some() []*traffic.Exchange {
 func printed(t *testing.T, form Form, width int, xs ...*traffic.Exchange) string {
 	t.Helper()
 	var b bytes.Buffer
-	p := NewPrinter(&b, form, width)
+	p := NewPrinter(&b, form, width, &Bodies{Show: true})
 	for _, x := range xs {
 		require.NoError(t, p.Print(entryOf(x)))
 	}
@@ -91,7 +91,7 @@ var errPipe = errors.New("broken pipe")
 func (brokenPipe) Write([]byte) (int, error) { return 0, errPipe }
 
 func TestPrinterTellsWhenTheReaderHasGone(t *testing.T) {
-	p := NewPrinter(brokenPipe{}, NDJSON, 0)
+	p := NewPrinter(brokenPipe{}, NDJSON, 0, &Bodies{Show: true})
 	var err error
 	for range 1000 {
 		if err = p.Print(entryOf(some()[0])); err != nil {
@@ -105,7 +105,7 @@ func TestPrinterTellsWhenTheReaderHasGone(t *testing.T) {
 func one(t *testing.T, form Form, bodies bool, x *traffic.Exchange) string {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, PrintOne(&b, form, bodies, entryOf(x)))
+	require.NoError(t, PrintOne(&b, form, &Bodies{Show: bodies}, entryOf(x)))
 	return b.String()
 }
 
