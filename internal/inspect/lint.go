@@ -217,7 +217,7 @@ func (s *Linted) Verdict() error {
 func (s *Linted) String() string {
 	text := fmt.Sprintf("searched %s, %s", plural(s.Exchanges, "exchange"), size(s.Bytes))
 	if s.Unread > 0 {
-		text += fmt.Sprintf("; %s cannot be looked into: a content coding that is not known, or broken", strings.Replace(plural(s.Unread, "bodie"), "1 bodie", "1 body", 1))
+		text += fmt.Sprintf("; what cannot be looked into, for its content coding is not known or broken: %s", plural(s.Unread, "message"))
 	}
 	return text
 }

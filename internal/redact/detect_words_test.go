@@ -121,3 +121,12 @@ func TestTokensJoinWithTheirNames(t *testing.T) {
 	note := x.Request.Headers[len(x.Request.Headers)-1].Value
 	require.Equal(t, string(r.Pseudonym("email", []byte("a.b@shop.example"))), string(note))
 }
+
+func TestARobotsAddressStaysInItsUserAgent(t *testing.T) {
+	r := fixed(t)
+	x := post("", "", field("User-Agent", "Mozilla/5.0 (compatible; Bot/1.0; help@bot.example; "+phone+")"), field("From", "help@bot.example"))
+	require.NoError(t, r.Exchange(x))
+	require.Contains(t, string(x.Request.Headers[0].Value), "help@bot.example")
+	require.NotContains(t, string(x.Request.Headers[0].Value), phone)
+	require.NotContains(t, string(x.Request.Headers[1].Value), "help@bot")
+}

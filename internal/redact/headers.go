@@ -90,6 +90,10 @@ func (p *pass) field(a headerAction, v []byte) {
 	switch a.action {
 	case Scan:
 		p.value(v, 0)
+	case Agent:
+		p.agent = true
+		p.value(v, 0)
+		p.agent = false
 	case Credential:
 		if p.claim(a.rule, "", -1) {
 			p.whole(Secret, v, 0)

@@ -61,7 +61,8 @@ type pass struct {
 	found      []traffic.Redaction
 	foundBytes int
 	actions    map[string]headerAction
-	cookies    int // of the current message
+	cookies    int  // of the current message
+	agent      bool // in a user agent
 	codecs     codecs
 	err        error
 
@@ -102,7 +103,7 @@ func (p *pass) unwind() {
 	clear(p.edits)
 	p.scopes, p.frames, p.edits = p.scopes[:0], p.frames[:0], p.edits[:0]
 	p.live, p.tree, p.numbers = p.live[:0], p.tree[:0], p.numbers[:0]
-	p.floor, p.bent, p.depth = 0, false, 0
+	p.floor, p.bent, p.depth, p.agent = 0, false, 0, false
 }
 
 // take returns n bytes of scratch.
@@ -212,6 +213,10 @@ func (p *pass) scanFrom(v []byte, i, base int) {
 		s, ok := p.r.detect.next(v, i)
 		if !ok {
 			return
+		}
+		if p.agent && s.kind == Email {
+			i = s.to
+			continue
 		}
 		if p.claim(s.kind.String(), "", p.stored(s.from, base)) {
 			p.replace(s.kind, v, s.from, s.to, base)

@@ -44,6 +44,7 @@ const (
 	Cookie                      // replace every cookie's value
 	SetCookie                   // replace the cookie's value, keep its attributes
 	URL                         // treat as a request target
+	Agent                       // as Scan, but addresses stay: they are those of robots' owners
 )
 
 // Kind is the type of a value: it names the domain of its pseudonym and the shape that is kept.
@@ -171,6 +172,7 @@ func DefaultRules() *Rules {
 				"location", "content-location", "referer", "referrer", "destination", "x-original-url", "x-rewrite-url",
 				"x-original-uri", "x-forwarded-uri", "x-request-uri",
 			}},
+			{Name: "agent", Action: Agent, Names: []string{"user-agent", "x-user-agent", "x-original-user-agent", "x-device-user-agent"}},
 			{Name: "structural", Action: Keep, Names: []string{
 				"content-length", "content-type", "content-encoding", "content-range", "range", "accept-ranges",
 				"transfer-encoding", "te", "trailer", "connection", "keep-alive", "upgrade", "upgrade-insecure-requests",
