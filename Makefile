@@ -49,8 +49,9 @@ e2e: build $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.curl $(CACHE)
 deploy-check: $(CACHE)/need.systemd-analyze ## deploy/ as Kustomize, Compose, Prometheus, systemd and our programs read it
 	cd deploy/check && go test -count 1 -timeout 5m ./...
 
-score: ## how well captures of other projects are read, request by request
+score: ## how well captures of other projects are read, request by request, and values found that others labelled
 	go test -count 1 -v -run TestCapturesOfOtherProjects ./internal/capture/importer
+	go test -count 1 -v -run TestRedactionCorpora ./internal/redact
 
 test: unit e2e deploy-check ## unit, e2e and deploy-check
 	@left=; [ -d $(CASES) ] || left=" the cases of other projects, which are not in $(CASES);"; \

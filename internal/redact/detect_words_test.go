@@ -108,7 +108,14 @@ func TestDetectedWords(t *testing.T) {
 func TestPassportShapesOnlyWhereAskedFor(t *testing.T) {
 	s, ok := newDetector(AllKinds()).next([]byte("part E12345678"), 0)
 	require.True(t, ok)
-	require.Equal(t, "passport", s.kind.String())
+	require.Equal(t, "passport-shape", s.kind.String())
+	for _, k := range AllKinds() {
+		named, ok := KindNamed(k.String())
+		require.True(t, ok)
+		require.Equal(t, k, named)
+	}
+	_, ok = KindNamed("shoe-size")
+	require.False(t, ok)
 }
 
 func TestTokensJoinWithTheirNames(t *testing.T) {

@@ -76,10 +76,23 @@ func AllKinds() []Kind {
 
 // domain is where equal values get equal pseudonyms: a token is the same beside its name, where only the name tells that it is secret.
 func (k Kind) domain() string {
-	if k >= JWT {
+	switch k {
+	case JWT, APIKey, Bearer, PrivateKey:
 		return Secret.String()
+	case PassportShape:
+		return Passport.String()
 	}
 	return k.String()
+}
+
+// KindNamed returns the kind of that name.
+func KindNamed(name string) (Kind, bool) {
+	for k := Secret; k <= lastKind; k++ {
+		if k.String() == name {
+			return k, true
+		}
+	}
+	return 0, false
 }
 
 // String returns the kind's name, which the record has as the rule's; it is the pseudonym's domain but for credentials.
@@ -97,8 +110,10 @@ func (k Kind) String() string {
 		return "cn-landline"
 	case IBAN:
 		return "iban"
-	case Passport, PassportShape:
+	case Passport:
 		return "passport"
+	case PassportShape:
+		return "passport-shape"
 	case JWT:
 		return "jwt"
 	case APIKey:
