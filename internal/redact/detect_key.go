@@ -14,11 +14,11 @@ func prefixed(v []byte, floor, at int, shapes ...keyShape) (span, bool) {
 	for i := range shapes {
 		s := &shapes[i]
 		from := at + 1 - len(s.prefix)
-		if from < floor || string(v[from:at+1]) != s.prefix || continues(v, from) {
+		if from < floor || string(v[from:at+1]) != s.prefix || continues(v, from) || v[at] == '-' && from > 0 && v[from-1] == '-' {
 			continue
 		}
 		end := at + 1
-		for end < len(v) && s.alphabet(v[end]) {
+		for end < len(v) && end-at <= s.most+1 && s.alphabet(v[end]) {
 			end++
 		}
 		if n := end - at - 1; n >= s.least && n <= s.most && (end == len(v) || !isBase64URL(v[end]) || v[end] == '-') {

@@ -4,11 +4,15 @@ package redact
 // a JSON object, begins with.
 func jwtAt(v []byte, floor, j int) (span, bool) {
 	from := j - 2
-	if from < floor || v[from] != 'e' || v[from+1] != 'y' || continues(v, from) || isLaterPart(v, from) {
+	if from < floor || v[from] != 'e' || v[from+1] != 'y' || isLaterPart(v, from) {
+		return span{}, false
+	}
+	inside := continues(v, from)
+	if inside && from-2 >= floor && isBase64URL(v[from-2]) {
 		return span{}, false
 	}
 	parts, size, end, to := 1, 0, from, from
-	for ; end < len(v); end++ {
+	for ; end < len(v) && parts <= maxParts; end++ {
 		c := v[end]
 		if c == '.' {
 			if parts == 1 && size < 8 {
@@ -34,8 +38,14 @@ func jwtAt(v []byte, floor, j int) (span, bool) {
 	if unsigned {
 		to++
 	}
-	return span{JWT, from, to}, (unsigned || parts == 3 || parts == 5) && to-from >= 20
+	if inside && int(v[from-1]) != to-from { // unless it is the length of a protobuf field
+		return span{}, false
+	}
+	return span{JWT, from, to}, (unsigned || parts == 3 || parts == maxParts) && to-from >= 20
 }
+
+// maxParts is how many parts an encrypted token has.
+const maxParts = 5
 
 // isLaterPart reports whether the part of a token that begins with eyJ too stands before the dot in front of i.
 func isLaterPart(v []byte, i int) bool {

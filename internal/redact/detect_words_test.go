@@ -62,6 +62,7 @@ func TestDetectedWords(t *testing.T) {
 		{"GB82WEST12345698765433 XX82WEST12345698765432 AGB82WEST12345698765432 GB82WEST123456987654321 GB82 1EST12345698765432", nil},
 
 		{jwt, []string{"jwt:" + jwt}},
+		{"\x0a" + string(rune(len(jwt))) + jwt + "\x10\x01", []string{"jwt:" + jwt}}, // as a field of protobuf
 		{"token=" + jwt + ".", []string{"jwt:" + jwt}},
 		{"eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0.", []string{"jwt:eyJhbGciOiJub25lIn0.eyJzdWIiOiIxIn0."}},
 		{"eyJhbGciOiJkaXIifQ..aXYxMjM0.Y2lwaGVy.dGFn", []string{"jwt:eyJhbGciOiJkaXIifQ..aXYxMjM0.Y2lwaGVy.dGFn"}},
