@@ -49,7 +49,6 @@ type Linter struct {
 	known  *Known // nil: none
 	show   func(*Leak) error
 	sum    Linted
-	raw    []Hit // of the record being searched
 }
 
 // NewLinter returns a linter that gives what it finds to show. rules nil stands for the default ones, known nil for none.

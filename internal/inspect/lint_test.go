@@ -187,7 +187,7 @@ func TestLintOfFiles(t *testing.T) {
 
 func TestKnownSecretsThatCannotBeUsed(t *testing.T) {
 	for content, want := range map[string]string{
-		"abc\n": "line 1 of s has 3 bytes", "": "no secrets in s", " \n": "no secrets in s", strings.Repeat("x", mostKnownBytes+1): "cannot read the secrets of s",
+		"abc\n": "line 1 of s has 3 bytes", "": "no secrets in s", "\t\n": "no secrets in s", strings.Repeat("x", mostKnownBytes+1): "cannot read the secrets of s",
 	} {
 		_, err := ReadKnown(strings.NewReader(content), "s")
 		require.ErrorContains(t, err, want)

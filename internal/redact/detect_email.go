@@ -73,9 +73,11 @@ func localStart(v []byte, floor, at int) int {
 			ascii = false
 			j -= n
 			continue
-		} else if !isLocal(c) || escapeBegins(v, j-1) {
+		}
+		if !isLocal(c) || escapeBegins(v, j-1) {
 			break
-		} else if isLetter(c) || isDigit(c) || c == '_' {
+		}
+		if isLetter(c) || isDigit(c) || c == '_' {
 			first = j - 1
 		}
 		if c == '.' && (j == at || v[j] == '.') {

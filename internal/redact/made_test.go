@@ -58,8 +58,7 @@ func (m maker) card() string {
 		"3088:16", "300:14", "305:14", "36:14", "38:14", "62:16", "62:17", "62:18", "62:19", "6759:16", "5018:16", "6304:16", "2131:15", "1800:15", "2200:16",
 	)
 	prefix, size, _ := strings.Cut(brand, ":")
-	n := 0
-	fmt.Sscan(size, &n)
+	n := number([]byte(size))
 	d := []byte(prefix + m.digits(n-len(prefix)-1) + "0")
 	d[n-1] += byte((10 - luhn(d)) % 10)
 	s := string(d)
