@@ -108,7 +108,7 @@ func everythingOf(t *testing.T, x *traffic.Exchange) string {
 // plantedValues are those of the corpora where they are, and made ones.
 func plantedValues(t *testing.T) (values map[string][]string) {
 	values = map[string][]string{}
-	made := newMaker().values(40)
+	made := newMaker().values(10)
 	for _, kind := range []Kind{Mobile, IDNumber, Card, Email, JWT, IBAN} {
 		values[kind.String()] = append(values[kind.String()], made[kind]...)
 	}
@@ -167,19 +167,22 @@ func TestPlantedValuesUnderTheirNamesAreNotStored(t *testing.T) {
 	r := fixed(t)
 	values, requests := plantedValues(t), shapes(t)
 	values["password"] = []string{"correct horse battery", "p@ss w0rd&x=1", "密码很长的一个", `quo"te\d`, "hunter2hunter2", "%41%42%43-4711", "a+b+c+d/e=="}
-	if hasCases(t) { // any value, also of kinds that no detector knows, and of none
+	if hasCases(t) { // also of kinds that no detector knows, and of none
 		for _, c := range corpora(t) {
-			if v := c.Text + c.Value; len(v) >= shortest {
-				values["any"] = append(values["any"], v)
+			if _, ok := scored()[c.Entity]; (!ok || !c.Valid) && len(c.Text+c.Value) >= shortest {
+				values["any"] = append(values["any"], c.Text+c.Value)
 			}
 		}
 	}
-	for _, place := range places(t) {
+	for n, place := range places(t) {
 		if !place.named {
 			continue
 		}
 		for kind, list := range values {
 			for i, v := range list {
+				if kind != "any" && kind != "password" && i%4 != n%4 { // what is replaced as a whole is so whatever it is
+					continue
+				}
 				key := [...]string{"access_token", "user-password", "apiKey"}[i%3]
 				if (place.name == "header" || place.name == "cookie") && strings.ContainsAny(v, ";") {
 					continue // no such value can be sent there
