@@ -185,7 +185,7 @@ func TestPlantedValuesAreInNoTopicSpoolOrLog(t *testing.T) {
 		}
 		return nil
 	})
-	searchFiles(t, spool, search)
+	require.Contains(t, string(searchFiles(t, spool, search)), "X-Note", "what is spooled can be read")
 	broker.Resume()
 	require.Empty(t, missing, "the search finds every value in what was sent")
 	c := tap.settled(t, sent)
@@ -238,7 +238,8 @@ func searchBodies(t *testing.T, names topic.Names, search func(string, []byte)) 
 	return removed
 }
 
-func searchFiles(t *testing.T, dir string, search func(string, []byte)) {
+// searchFiles returns what it searched.
+func searchFiles(t *testing.T, dir string, search func(string, []byte)) (all []byte) {
 	t.Helper()
 	require.NoError(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -249,8 +250,10 @@ func searchFiles(t *testing.T, dir string, search func(string, []byte)) {
 			return nil
 		}
 		search("the file "+filepath.Base(path), b)
+		all = append(all, b...)
 		return err
 	}))
+	return all
 }
 
 func scrapeText(t *testing.T, admin string) []byte {
