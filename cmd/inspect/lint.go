@@ -15,6 +15,7 @@ import (
 	"github.com/reprise-io/reprise/internal/inspect"
 	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/rules"
 )
 
 type lintOptions struct {
@@ -31,7 +32,7 @@ func newLintCommand() *cobra.Command {
 		Short: "Search for what redaction should have caught",
 		Long: `Search a topic, or a file, for what redaction should have caught: by name, by look, and known secrets.
 
-Every exchange goes through the rules once more. What its record lists as redacted is skipped, and nothing else.
+Every exchange goes through the rules once more: the built-in ones, with what --rules adds. What its record lists as redacted is skipped, and nothing else.
 Findings are places, never values. FILE has exchanges as cat -o ndjson writes them, or the value of one record, as
 get -o raw writes it; - is stdin.
 
@@ -42,6 +43,7 @@ Exit code 0: nothing was found. 3: something was. 4: not all could be read.`,
 		Example: `  inspect lint
   inspect lint --from now-1h --secrets leaked-tokens.txt -o ndjson
   inspect lint --all --filter 'POST /api/**'
+  inspect lint --rules rules.yaml --from yesterday
   tap import yesterday.har --print | inspect lint -`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c.Context(), args) },
@@ -50,6 +52,7 @@ Exit code 0: nothing was found. 3: something was. 4: not all could be read.`,
 	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON)
 	o.addWindow(fs)
 	o.addFilter(fs)
+	o.AddRules(fs)
 	fs.StringVar(&o.secrets, "secrets", "", "file of known secrets, one a line")
 	fs.BoolVar(&o.all, "all", false, "use the detectors that are off by default too")
 	return c
@@ -68,13 +71,13 @@ func (o *lintOptions) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	rules := redact.DefaultRules()
-	if o.all {
-		rules.Detectors = redact.AllKinds()
+	set, err := o.rules()
+	if err != nil {
+		return err
 	}
 	screen, out := lintScreen()
 	printer := inspect.NewLeakPrinter(out, form)
-	linter, err := inspect.NewLinter(rules, known, printer.Print)
+	linter, err := inspect.NewLinter(set, known, printer.Print)
 	if err != nil {
 		return err
 	}
@@ -94,6 +97,22 @@ func (o *lintOptions) run(ctx context.Context, args []string) error {
 		return found
 	}
 	return err
+}
+
+// rules are those that should have caught it.
+func (o *lintOptions) rules() (*redact.Rules, error) {
+	file := rules.Empty()
+	if o.Rules != "" {
+		var err error
+		if file, err = rules.Load(o.Rules); err != nil {
+			return nil, err
+		}
+	}
+	set := file.Redact.Set(file.Version)
+	if o.all {
+		set.Detectors = redact.AllKinds()
+	}
+	return set, nil
 }
 
 func (o *lintOptions) known() (*inspect.Known, error) {

@@ -32,6 +32,9 @@ func NewFinder(rules *Rules) (*Finder, error) {
 	for _, rule := range r.rules.Keys {
 		f.kinds[rule.Name] = rule.Kind
 	}
+	for i := range r.rules.Selectors {
+		f.kinds[r.rules.Selectors[i].Name] = r.rules.Selectors[i].Kind
+	}
 	return f, nil
 }
 
@@ -73,14 +76,7 @@ func (f *Finder) Holds(v []byte) bool { return !bytes.Equal(f.r.Text(v), v) }
 
 // Plain returns a body without its content coding, valid until the next call; the body itself when it has none or cannot be decoded.
 func (f *Finder) Plain(body []byte, headers []traffic.Field) []byte {
-	coding, known := contentCoding(headers)
-	if known && coding == identity {
-		coding = sniffCoding(body)
-	}
-	if !known || coding == identity {
-		return body
-	}
-	plain, _, err := f.codecs.decode(coding, body)
+	plain, _, err := f.codecs.undo(body, headers)
 	if err != nil {
 		return body
 	}

@@ -226,19 +226,9 @@ func (r *Rules) Bare() *Rules {
 	return bare
 }
 
-// KindNamed returns the kind of that name.
-func KindNamed(name string) (Kind, bool) {
-	for k := Secret; k <= lastKind; k++ {
-		if k.String() == name {
-			return k, true
-		}
-	}
-	return 0, false
-}
-
 // DetectorNames are the names of the kinds that detectors find.
 func DetectorNames() (names []string) {
-	for k := Secret + 1; k <= lastKind; k++ {
+	for _, k := range AllKinds() {
 		names = append(names, k.String())
 	}
 	return names

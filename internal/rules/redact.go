@@ -147,7 +147,7 @@ func (r *RedactRule) selector() (s redact.Selector, at any, err error) {
 // Options are what the section comes to, with the version of the file; key and id are those of the flags, which count where
 // the section names no key. The error is that its key cannot be read.
 func (s *Redact) Options(version uint32, key []byte) (redact.Options, error) {
-	o := redact.Options{Key: key, KeyID: s.KeyID, Rules: s.rules(version)}
+	o := redact.Options{Key: key, KeyID: s.KeyID, Rules: s.Set(version)}
 	if s.Key.Given() {
 		var err error
 		if o.Key, err = s.Key.Read(); err != nil {
@@ -161,8 +161,8 @@ func (s *Redact) Options(version uint32, key []byte) (redact.Options, error) {
 	return o, nil
 }
 
-// rules are the built-in ones with the changes of the section.
-func (s *Redact) rules(version uint32) *redact.Rules {
+// Set is the rule set: the built-in one with the changes of the section.
+func (s *Redact) Set(version uint32) *redact.Rules {
 	r := redact.DefaultRules()
 	if s.Defaults == "" && len(s.Rules)+len(s.Detectors.On)+len(s.Detectors.Off) == 0 {
 		return r // and the built-in version: records are the same with and without the file
