@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -148,7 +147,7 @@ func TestKillSwitchStopsAllReplicas(t *testing.T) {
 			if by == "file" {
 				got := run(t, time.Minute, "replayer", replayArgs("run", prefix, s.Addr(), "--run", "killed", "--kill-file", file)...)
 				require.Equal(t, 1, got.Code, got.Stderr)
-				require.True(t, strings.Contains(got.Stderr, "is there"), got.Stderr)
+				require.Contains(t, got.Stderr, "is there")
 			}
 			require.Equal(t, sent, s.Requests())
 		})
