@@ -63,8 +63,15 @@ func newDetector(kinds []Kind) detector {
 
 // next returns the first value in v that begins at or after i. ok is false when there is none.
 func (d detector) next(v []byte, i int) (s span, ok bool) {
+	on := d.on
 	for j := i; j < len(v); j++ {
-		t := d.on[v[j]]
+		for j+4 < len(v) { // most of most text is quiet
+			if w := v[j : j+4 : j+4]; on[w[0]]|on[w[1]]|on[w[2]]|on[w[3]] != quiet {
+				break
+			}
+			j += 4
+		}
+		t := on[v[j]]
 		if t == quiet {
 			continue
 		}
@@ -104,6 +111,9 @@ func (d detector) number(v []byte, floor, from, to int) (span, bool) {
 			return s, true
 		}
 	}
+	if n := to - from; n < 11 && n != 7 && n != 8 && (to == len(v) || !goesOn(v[to])) {
+		return span{}, false // most numbers: too short, and no group follows
+	}
 	s, ok := d.group(v, from, to)
 	if !ok && to-from > 2 {
 		if skip := escapeEnd(v, from); skip > from && skip < to {
@@ -117,6 +127,9 @@ func (d detector) number(v []byte, floor, from, to int) (span, bool) {
 	}
 	return s, ok
 }
+
+// goesOn reports whether a number in groups may go on behind c.
+func goesOn(c byte) bool { return isSeparator(c) || c == ')' }
 
 // group tries the kinds of number.
 func (d detector) group(v []byte, from, to int) (span, bool) {
