@@ -101,6 +101,9 @@ func (r *run) decideBase(ctx context.Context, found beginning) error {
 	if r.decided() {
 		return nil
 	}
+	if !o.Profile.IsMax() {
+		r.awaitFirst(ctx)
+	}
 	base := &reprisev1.TimeBase{Run: o.Run, Generation: r.generation.Number, Speed: r.generation.Spec.GetSpeed()}
 	if !found.first.IsZero() {
 		base.CaptureUnixNano = uint64(found.first.UnixNano())
@@ -111,6 +114,25 @@ func (r *run) decideBase(ctx context.Context, found beginning) error {
 		}
 	}
 	return r.propose(ctx, base)
+}
+
+// awaitFirst waits until the first records of every partition of this process are there, but not for ever: a schedule that begins
+// while the first fetches are still under way, from a broker that has just started, begins late.
+func (r *run) awaitFirst(ctx context.Context) {
+	limit := time.NewTimer(firstTimeout)
+	defer limit.Stop()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for !r.intake.begun() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-limit.C:
+			r.opts.Logger.Warn("the first records of a partition are not there yet, and the schedule begins all the same", "after", firstTimeout)
+			return
+		case <-look.C:
+		}
+	}
 }
 
 // awaitReplicas waits until --wait-replicas processes work on the run, or until the schedule stands.

@@ -1,7 +1,6 @@
 package replay_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/replay"
-	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -80,6 +78,7 @@ func cloned(o replay.Options, n int) replay.Options {
 }
 
 func TestClonesAreUsersOfTheirOwnWhoKeepTheirOrder(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	all := s.users(120, 6, 10*time.Millisecond)
 	c := g.copies()
@@ -175,6 +174,7 @@ func TestCloneIdentitiesInAnswersAreNoDifference(t *testing.T) {
 }
 
 func TestClonesOfAStoppedRunAreTheSameUsersAfterwards(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	s.users(200, 5, 10*time.Millisecond)
 	c := g.copies()
@@ -194,33 +194,20 @@ func TestClonesOfAStoppedRunAreTheSameUsersAfterwards(t *testing.T) {
 }
 
 func TestReplicasAgreeOnTheClones(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 6), newTarget(t)
 	s.users(300, 12, 10*time.Millisecond)
 	c := g.copies()
 	o := s.cloning(g, 3)
 	o.Profile = schedule.ConstantSpeed(1)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
-	defer cancel()
-	var wg sync.WaitGroup
-	reports := make([]*report.Report, 2)
-	for i := range reports {
-		wg.Go(func() {
-			r, err := replay.Run(ctx, o)
-			if err != nil {
-				t.Errorf("replica %d: %v", i, err)
-				return
-			}
-			reports[i] = r
-		})
-	}
-	wg.Wait()
-	require.False(t, t.Failed())
+	reports := s.together(2, o)
 	require.Len(t, c.seen, 900)
 	require.Len(t, c.line, 36)
 	require.GreaterOrEqual(t, reports[0].Fired+reports[1].Fired, int64(900))
 }
 
 func TestAKilledRunMissesNoCloneOfNoLoop(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(crashBrokers) != "" {
 		s := &stand{t: t, cfg: topic.Config{Brokers: strings.Split(os.Getenv(crashBrokers), ",")}, names: topic.NamesOf("test")}
 		o := cloned(s.optionsFor(os.Getenv(crashTarget)), 3)

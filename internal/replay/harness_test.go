@@ -2,11 +2,14 @@ package replay_test
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +34,20 @@ type stand struct {
 	seq   uint64
 
 	cluster *kfake.Cluster // nil in a process that is to be killed
+}
+
+// atATime is how many of the tests run at once that may: they wait for their schedules, not for a processor. Each has a
+// broker of its own. Those whose figures are times run alone.
+const atATime = "4"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		_ = flag.Set("test.parallel", atATime)
+	}
+	os.Exit(m.Run())
 }
 
 const testKey = "0123456789abcdef"
@@ -125,12 +142,27 @@ func (s *stand) optionsFor(target string) replay.Options {
 // run replays to the end.
 func (s *stand) run(o replay.Options) *report.Report {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	r, err := replay.Run(ctx, o)
 	require.NoError(s.t, err)
 	require.Equal(s.t, "finished", r.State)
 	return r
+}
+
+// together replays to the end with as many replicas, and returns their reports.
+func (s *stand) together(n int, o replay.Options) []*report.Report {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
+	defer cancel()
+	var all sync.WaitGroup
+	reports, errs := make([]*report.Report, n), make([]error, n)
+	for i := range n {
+		all.Go(func() { reports[i], errs[i] = replay.Run(ctx, o) })
+	}
+	all.Wait()
+	require.NoError(s.t, errors.Join(errs...))
+	return reports
 }
 
 // outcomes returns what is stored, by exchange.

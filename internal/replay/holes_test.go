@@ -11,6 +11,7 @@ import (
 )
 
 func TestRunEndsAtATransactionMarker(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 1), newTarget(t)
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.cfg.Brokers...), kgo.TransactionalID("copy"), kgo.DefaultProduceTopic(s.names.Exchanges))
 	require.NoError(t, err)

@@ -104,6 +104,11 @@ func (t *intake) all() []*partition {
 	return all
 }
 
+// begun reports whether something has come of every assigned partition, or nothing more can.
+func (t *intake) begun() bool {
+	return !slices.ContainsFunc(t.all(), func(p *partition) bool { return !p.begun() })
+}
+
 // enter takes the next records of a partition, leaves out what their headers tell, puts the rest into the look-ahead, and
 // reports whether they were its last.
 func (t *intake) enter(p *partition, records []topic.Record, d *traffic.Decoder) (ended bool) {

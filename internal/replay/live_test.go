@@ -46,7 +46,7 @@ func (s *stand) live(o replay.Options) (end func() *report.Report) {
 
 func (s *stand) await(g *target, n int) {
 	s.t.Helper()
-	require.Eventually(s.t, func() bool { return len(g.all()) >= n }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(s.t, func() bool { return len(g.all()) >= n }, time.Minute, 5*time.Millisecond)
 }
 
 func TestLiveFiresTheLagAfterTheCapture(t *testing.T) {

@@ -123,13 +123,17 @@ func carries(o *control.Order, began time.Time) bool {
 
 // propose proposes a time base that begins soon, and returns once one has won.
 func (r *run) propose(ctx context.Context, base *reprisev1.TimeBase) error {
-	wall := time.Now()
+	proposed := time.Now()
+	wall := proposed
 	if !r.opts.Profile.IsMax() {
 		wall = wall.Add(headStart)
 	}
 	base.WallUnixNano = uint64(wall.UnixNano())
 	if err := r.registry.propose(ctx, r.registry.author().Base(base)); err != nil {
 		return err
+	}
+	if took := time.Since(proposed); took > headStart/2 {
+		r.opts.Logger.Warn("Kafka was slow to take the run's time base: the first requests may be late", "took", took)
 	}
 	if !r.decided() {
 		return fault.New(fmt.Sprintf("run %q: its time base was written but is not there", r.opts.Run), "", "look at the topic "+r.registry.name)

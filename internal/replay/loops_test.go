@@ -1,9 +1,7 @@
 package replay_test
 
 import (
-	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,7 +10,6 @@ import (
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/replay"
-	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -115,6 +112,7 @@ func TestAtFullSpeedEveryLoopIsWhole(t *testing.T) {
 }
 
 func TestWhoIsOvertakenLeavesTheLoop(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 2), newTarget(t)
 	all := s.some(60, 50*time.Millisecond)
 	c := g.copies()
@@ -140,6 +138,7 @@ func TestWhoIsOvertakenLeavesTheLoop(t *testing.T) {
 }
 
 func TestARunIsResumedInTheLoopThatItWasStoppedIn(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	all := s.some(100, 10*time.Millisecond)
 	c := g.copies()
@@ -155,27 +154,13 @@ func TestARunIsResumedInTheLoopThatItWasStoppedIn(t *testing.T) {
 }
 
 func TestReplicasChangeLoopsTogether(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 6), newTarget(t)
 	all := s.some(300, 10*time.Millisecond)
 	c := g.copies()
 	o := s.options(g)
 	o.Profile, o.Loops, o.WaitReplicas = schedule.ConstantSpeed(2), 3, 2
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	var wg sync.WaitGroup
-	reports := make([]*report.Report, 2)
-	for i := range reports {
-		wg.Go(func() {
-			r, err := replay.Run(ctx, o)
-			if err != nil {
-				t.Errorf("replica %d: %v", i, err)
-				return
-			}
-			reports[i] = r
-		})
-	}
-	wg.Wait()
-	require.False(t, t.Failed())
+	reports := s.together(2, o)
 	require.ElementsMatch(t, marked(all, 3, 1), c.keys())
 	require.EqualValues(t, 900, reports[0].Fired+reports[1].Fired)
 	require.Positive(t, reports[0].Fired)
@@ -200,6 +185,7 @@ func TestReplicasChangeLoopsTogether(t *testing.T) {
 }
 
 func TestARunThatLoopsForEverObeysUntilItIsStopped(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 4), newTarget(t)
 	s.some(50, 10*time.Millisecond)
 	c := g.copies()

@@ -32,6 +32,7 @@ func (s *stand) begun(g *target, o replay.Options, n int) int64 {
 
 // Retention deletes what a stopped run has still to fire.
 func TestDataLossFailsOrIsSkippedAndCounted(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 1), newTarget(t)
 	s.some(400, 10*time.Millisecond)
 	o := s.options(g)
@@ -55,6 +56,7 @@ func TestDataLossFailsOrIsSkippedAndCounted(t *testing.T) {
 
 // A log that was cut off below the window's end, by a new leader that had not all of it.
 func TestALogThatIsShorterThanTheWindowIsNotWaitedForForEver(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 2), newTarget(t)
 	s.some(100, time.Millisecond)
 	o := s.options(g)
@@ -75,6 +77,7 @@ func TestALogThatIsShorterThanTheWindowIsNotWaitedForForEver(t *testing.T) {
 }
 
 func TestATopicMadeAnewIsNotTheRunsTopic(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 2), newTarget(t)
 	s.some(400, 10*time.Millisecond)
 	o := s.options(g)
@@ -96,8 +99,10 @@ func TestATopicMadeAnewIsNotTheRunsTopic(t *testing.T) {
 
 // At most once: while nothing can be committed nothing is fired.
 func TestAtMostOnceCommitsBeforeItFires(t *testing.T) {
+	t.Parallel()
 	for name, profile := range map[string]schedule.Profile{"paced": schedule.ConstantSpeed(1), "max": schedule.ConstantSpeed(0)} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s, g := newStand(t, 3), newTarget(t)
 			all := s.some(300, time.Millisecond)
 			held := s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Count: -1, Err: kerr.RequestTimedOut})
@@ -129,6 +134,7 @@ func TestAtMostOnceCommitsBeforeItFires(t *testing.T) {
 }
 
 func TestAtMostOnceNeverFiresTwice(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 4), newTarget(t)
 	all := s.some(1500, time.Millisecond)
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledRunMissesNothingAndRepeatsLittle$", "-test.timeout=60s")

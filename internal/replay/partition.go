@@ -9,6 +9,7 @@ import (
 // partition is the progress of one assigned partition. It is safe for concurrent use.
 type partition struct {
 	id         int32
+	first      int64 // the offset at which it was assigned
 	start, end int64 // [start, end) belongs to the run; end -1: no end
 	copies     int   // of each exchange, all of which must be done
 
@@ -28,7 +29,7 @@ type partition struct {
 func newPartition(id int32, window topic.Range, at topic.Position, copies int) (*partition, error) {
 	before, err := topic.ParseRanges(at.Metadata)
 	p := &partition{
-		id: id, start: window.Start, end: window.End, before: before, copies: copies, some: make(map[int64]int),
+		id: id, first: at.Offset, start: window.Start, end: window.End, before: before, copies: copies, some: make(map[int64]int),
 		ledger: topic.NewLedger(at.Offset), next: at.Offset, committed: at,
 	}
 	p.ended = p.end >= 0 && at.Offset >= p.end
@@ -66,6 +67,13 @@ func (p *partition) take(records []topic.Record) (todo []topic.Record, resumed i
 		p.ended = true
 	}
 	return todo, resumed, p.ended
+}
+
+// begun reports whether records of it have come, or none will.
+func (p *partition) begun() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next > p.first || p.ended || p.gone
 }
 
 // begin reports whether an exchange of this partition may be fired; then done or abandon must follow.

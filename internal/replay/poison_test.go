@@ -57,7 +57,7 @@ func (s *stand) poisons() map[string]*topic.Record {
 }
 
 func TestPoisonInEveryPartitionIsAnOutcomeEach(t *testing.T) {
-	const partitions = 3
+	const partitions = 2
 	s, g := newStand(t, 1), newTarget(t)
 	large := topic.ExchangesSpec(s.names, partitions)
 	large.Config["max.message.bytes"] = "33554432"
@@ -68,6 +68,7 @@ func TestPoisonInEveryPartitionIsAnOutcomeEach(t *testing.T) {
 	defer client.Close()
 	want := make(map[string]bool)
 	fired := 0
+	poisons := s.poisons()
 	for p, key := range s.keys(partitions) {
 		for range 20 {
 			x := s.exchange(time.Now().Add(-time.Minute))
@@ -75,7 +76,7 @@ func TestPoisonInEveryPartitionIsAnOutcomeEach(t *testing.T) {
 			s.write(x)
 			fired++
 		}
-		for name, r := range s.poisons() {
+		for name, r := range poisons {
 			r := &kgo.Record{Topic: s.names.Exchanges, Key: key, Value: r.Value, Headers: r.Headers}
 			require.NoError(t, client.ProduceSync(t.Context(), r).FirstErr(), name)
 			require.EqualValues(t, p, r.Partition)
@@ -118,6 +119,7 @@ func TestPoisonInEveryPartitionIsAnOutcomeEach(t *testing.T) {
 // One partition is 10 s ahead of the others' clocks, one has nothing for an hour. Neither holds the others up, with a
 // look-ahead that has room for a part of it only.
 func TestSkewAndGapsNeitherStallNorScramble(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 4), newTarget(t)
 	keys := s.keys(4)
 	start := time.Now().Add(-3 * time.Hour)

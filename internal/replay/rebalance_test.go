@@ -21,8 +21,10 @@ import (
 // Partitions move with every replica that comes or goes, while requests are in flight: what moves is drained and committed
 // first, and nothing of it is fired by who had it.
 func TestReplicasThatComeAndGoRepeatNothing(t *testing.T) {
+	t.Parallel()
 	for name, serverSide := range map[string]bool{"classic": false, "consumer": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s, g := newStand(t, 6), newTarget(t)
 			s.cluster.SetGroupConfigs("test.monday", map[string]string{"consumer.heartbeat.interval.ms": "500"})
 			g.answers(func(http.ResponseWriter, *http.Request) bool {
@@ -32,7 +34,7 @@ func TestReplicasThatComeAndGoRepeatNothing(t *testing.T) {
 			all := s.some(1000, 10*time.Millisecond)
 			o := s.options(g)
 			o.Profile, o.ServerSide = schedule.ConstantSpeed(1), serverSide
-			limit, over := context.WithTimeout(t.Context(), 90*time.Second)
+			limit, over := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer over()
 			var wg sync.WaitGroup
 			join := func() (leave func()) {
@@ -64,6 +66,7 @@ func TestReplicasThatComeAndGoRepeatNothing(t *testing.T) {
 // A group that forgets its member takes all partitions away without asking: nothing is committed for them any more, and
 // what waits for its time is fired only by who has them next.
 func TestLostPartitionsAreFiredByTheirNextOwnerOnly(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	all := s.some(800, 10*time.Millisecond)
 	o := s.options(g)

@@ -11,36 +11,21 @@ import (
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/replay"
-	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/schedule"
 )
 
 func TestReplicasShareOneRunAndOneSchedule(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 6), newTarget(t)
-	all := s.some(800, 10*time.Millisecond)
+	all := s.some(400, 10*time.Millisecond)
 	o := s.options(g)
 	o.Profile = schedule.ConstantSpeed(1)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
-	defer cancel()
-	var wg sync.WaitGroup
-	reports := make([]*report.Report, 2)
-	for i := range reports {
-		wg.Go(func() {
-			r, err := replay.Run(ctx, o)
-			if err != nil {
-				t.Errorf("replica %d: %v", i, err)
-				return
-			}
-			reports[i] = r
-		})
-	}
-	wg.Wait()
-	require.False(t, t.Failed())
+	reports := s.together(2, o)
 	got := g.byID()
 	for _, x := range all {
 		require.Equal(t, 1, got[x.ID], "what is being fired is drained before partitions move")
 	}
-	require.EqualValues(t, 800, reports[0].Fired+reports[1].Fired)
+	require.EqualValues(t, 400, reports[0].Fired+reports[1].Fired)
 	// Both fire by the same time base: any two requests are as far apart as they were captured.
 	outcomes := s.outcomes()
 	first := outcomes[all[0].ID][0]
@@ -53,7 +38,7 @@ func TestReplicasShareOneRunAndOneSchedule(t *testing.T) {
 // replicas starts as many processes of one run, and returns once they are ready. end waits for them.
 func (s *stand) replicas(n int, o replay.Options) (end func() []error) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	var ready, done sync.WaitGroup
 	ready.Add(n)
 	errs := make([]error, n)
@@ -65,7 +50,7 @@ func (s *stand) replicas(n int, o replay.Options) (end func() []error) {
 	}
 	ready.Wait()
 	// Ready to send is not yet known to others: each says so a moment later, and orders are for those who have.
-	require.Eventually(s.t, func() bool { return len(s.state().Run(o.Run).Current().Replicas()) == n }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(s.t, func() bool { return len(s.state().Run(o.Run).Current().Replicas()) == n }, time.Minute, 20*time.Millisecond)
 	return func() []error {
 		done.Wait()
 		cancel()
@@ -76,7 +61,7 @@ func (s *stand) replicas(n int, o replay.Options) (end func() []error) {
 func (s *stand) give(verb, argument string) *replay.Obedience {
 	s.t.Helper()
 	o, err := replay.Give(s.t.Context(), replay.OrderOptions{
-		Kafka: s.cfg, Prefix: "test", Run: "monday", Verb: verb, Argument: argument, Wait: 20 * time.Second, Writer: "shop-1/ann",
+		Kafka: s.cfg, Prefix: "test", Run: "monday", Verb: verb, Argument: argument, Wait: time.Minute, Writer: "shop-1/ann",
 	})
 	require.NoError(s.t, err)
 	for _, r := range o.Replicas {
@@ -86,6 +71,7 @@ func (s *stand) give(verb, argument string) *replay.Obedience {
 }
 
 func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 6), newTarget(t)
 	all := s.some(3000, 10*time.Millisecond)
 	o := s.options(g)
@@ -133,6 +119,7 @@ func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
 }
 
 func TestAStoppedRunGoesOnWhereItWasStopped(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 4), newTarget(t)
 	all := s.some(600, 10*time.Millisecond)
 	o := s.options(g)
@@ -165,6 +152,7 @@ func TestAStoppedRunGoesOnWhereItWasStopped(t *testing.T) {
 }
 
 func TestOrdersThatCannotBeObeyedAreRefused(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 2), newTarget(t)
 	give := func(run, verb, argument string) error {
 		_, err := replay.Give(t.Context(), replay.OrderOptions{
@@ -189,6 +177,7 @@ func TestOrdersThatCannotBeObeyedAreRefused(t *testing.T) {
 }
 
 func TestALateJoinerKeepsTheChangedSchedule(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 4), newTarget(t)
 	all := s.some(1200, 10*time.Millisecond)
 	o := s.options(g)
@@ -212,6 +201,7 @@ func TestALateJoinerKeepsTheChangedSchedule(t *testing.T) {
 }
 
 func TestLiveIsPausedToo(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 2), newTarget(t)
 	o := s.options(g)
 	o.Run, o.Lag, o.MaxStale = "monday", 300*time.Millisecond, time.Minute

@@ -34,7 +34,19 @@ func until(t *testing.T, g *target, n int) context.Context {
 	return ctx
 }
 
+// Kafka's client says no more than that its context ended; whoever ended it wants to know that it was they.
+func TestWhoIsInterruptedAtTheStartSaysSo(t *testing.T) {
+	s, g := newStand(t, 1), newTarget(t)
+	s.some(1, time.Millisecond)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errSignal)
+	_, err := replay.Run(ctx, s.options(g))
+	require.ErrorIs(t, err, errSignal)
+	require.Empty(t, g.all())
+}
+
 func TestStoppedRunIsResumedWithoutARepeat(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	all := s.some(400, 10*time.Millisecond)
 	o := s.options(g)
@@ -125,6 +137,7 @@ func crash(t *testing.T) {
 }
 
 func TestLatePolicyDropLeavesOutWhatIsOverdue(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 2), newTarget(t)
 	s.some(300, 10*time.Millisecond)
 	o := s.options(g)

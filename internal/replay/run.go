@@ -30,6 +30,9 @@ const (
 	// The first request of a run is due that much after the first assignment.
 	headStart = 2 * time.Second
 
+	// The first records of all partitions are waited for no longer than that before a schedule begins.
+	firstTimeout = 5 * time.Second
+
 	askOthersEvery = time.Second     // how far the partitions of other replicas are
 	guardEvery     = 5 * time.Second // whether taps report the target as production by now
 	closingTimeout = 5 * time.Second // of each last word to Kafka
@@ -95,7 +98,7 @@ func start(ctx context.Context, o *Options) (*report.Report, error) {
 	o.Logger = o.Logger.With("run", o.Run)
 	r := &run{opts: o, names: topic.NamesOf(o.Prefix), started: time.Now()}
 	if err := r.prepare(ctx); err != nil {
-		return nil, err
+		return nil, because(ctx, err)
 	}
 	defer r.haltWhenKilled(ctx)()
 	defer r.admin.Close()
@@ -263,7 +266,7 @@ func (r *run) play(ctx context.Context) (*report.Report, error) {
 		}
 		r.leave(ctx)
 		if err == nil && r.more() {
-			if err = r.advance(ctx); err == nil {
+			if err = because(ctx, r.advance(ctx)); err == nil {
 				continue
 			}
 		}
@@ -307,6 +310,7 @@ func (r *run) once(ctx context.Context) error {
 	if err == nil {
 		err = r.watch(stages)
 	}
+	err = because(stages, err)
 	stop(err)
 	r.volley.stopping.Store(true)
 	drained := time.AfterFunc(drainTimeout, cut)
@@ -321,6 +325,15 @@ func (r *run) once(ctx context.Context) error {
 	drained.Stop()
 	stored()
 	back.Wait()
+	return err
+}
+
+// because returns why ctx ended instead of an error that only tells that it did: what was waited for then, in Kafka's client or
+// here, knows no better.
+func because(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return context.Cause(ctx)
+	}
 	return err
 }
 

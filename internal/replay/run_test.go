@@ -240,6 +240,7 @@ func fails(t *testing.T, g *target, o replay.Options, code int, what ...string) 
 }
 
 func TestRunNameBelongsToOneSpec(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 2), newTarget(t)
 	s.some(10, time.Millisecond)
 	o := s.options(g)
@@ -316,6 +317,7 @@ func TestProductionIsRefused(t *testing.T) {
 }
 
 func TestRecordedAtTheTargetStopsTheRun(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 1), newTarget(t)
 	start := time.Now().Add(-time.Minute)
 	var all []*traffic.Exchange
@@ -334,6 +336,7 @@ func TestRecordedAtTheTargetStopsTheRun(t *testing.T) {
 }
 
 func TestRateLimitHoldsForCatchUpAndFullSpeed(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	s.some(400, time.Millisecond)
 	o := s.options(g)
@@ -365,6 +368,7 @@ func (g *target) standsStill() {
 
 // What waits for a sender becomes late too, however punctual the pacing was.
 func TestLatePolicyDropCountsWaitingForASender(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	s.some(600, 10*time.Millisecond)
 	g.standsStill()
@@ -394,6 +398,7 @@ func TestLatePolicySlowPutsTheRestOff(t *testing.T) {
 
 // An hour in which nothing was captured takes a second, in every partition alike; the plan says so too.
 func TestGapMaxShortensWhatNobodyAskedIn(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	start := time.Now().Add(-3 * time.Hour)
 	var all []*traffic.Exchange

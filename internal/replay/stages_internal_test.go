@@ -22,7 +22,9 @@ func records(from, to int64, bytes int) []topic.Record {
 func TestPartitionCommitsTheLowestUnfinished(t *testing.T) {
 	p, err := newPartition(0, topic.Range{Start: 10, End: 20}, topic.Position{Offset: 10}, 1)
 	require.NoError(t, err)
+	require.False(t, p.begun(), "a schedule waits for that")
 	todo, resumed, ended := p.take(records(10, 16, 1))
+	require.True(t, p.begun())
 	require.Len(t, todo, 6)
 	require.Zero(t, resumed)
 	require.False(t, ended)
