@@ -88,9 +88,9 @@ generate: $(CACHE)/bin/buf $(CACHE)/bin/protoc-gen-go ## Go code of proto/, and 
 	cd proto && PATH=$(CACHE)/bin:$$PATH buf generate
 	go run ./deploy/kubernetes/schemas/gen
 
-bench: build $(CACHE)/need.tshark $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.wrk $(CACHE)/kafka.stamp $(CACHE)/envoy.stamp $(CACHE)/bin/goreplay ## ratios against others, into e2e/bench/RESULTS.md; ONLY=edge,rate: these; QUICK=1: a try
+bench: build $(CACHE)/need.tshark $(CACHE)/need.nginx $(CACHE)/need.haproxy $(CACHE)/need.wrk $(CACHE)/kafka.stamp $(CACHE)/envoy.stamp $(CACHE)/bin/goreplay $(CACHE)/bin/vegeta ## ratios against others, into e2e/bench/RESULTS.md; ONLY=edge,rate: these; QUICK=1: a try
 	go build -o $(CACHE)/bin/bench ./e2e/bench
-	$(CACHE)/bin/bench -bin bin -kafka $(CACHE)/kafka -goreplay $(CACHE)/bin/goreplay -out e2e/bench/RESULTS.md $(if $(ONLY),-only $(ONLY)) $(if $(QUICK),-quick)
+	$(CACHE)/bin/bench -bin bin -kafka $(CACHE)/kafka -goreplay $(CACHE)/bin/goreplay -vegeta $(CACHE)/bin/vegeta -out e2e/bench/RESULTS.md $(if $(ONLY),-only $(ONLY)) $(if $(QUICK),-quick)
 
 images: ## container images of tap, replayer, inspect and demo; needs Docker
 	@docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || \
@@ -136,9 +136,12 @@ $(CACHE)/bin/gofumpt: tools/go.mod
 $(CACHE)/bin/protoc-gen-go: go.mod
 	go build -o $@ google.golang.org/protobuf/cmd/protoc-gen-go
 
-# GoReplay, which reads packets by libpcap: bench measures tap sniff against it, and says so where it cannot be built.
+# GoReplay, which reads packets by libpcap, and vegeta: bench measures against them, and says so where they cannot be built.
 $(CACHE)/bin/goreplay:
 	-@$(MAKE) -s $(CACHE)/need.cc $(CACHE)/need.pcap-config && CGO_ENABLED=1 GOBIN=$(CACHE)/bin go install github.com/buger/goreplay@v1.3.2
+
+$(CACHE)/bin/vegeta:
+	-@CGO_ENABLED=0 GOBIN=$(CACHE)/bin go install github.com/tsenart/vegeta/v12@v12.13.0
 
 # Programs from the distribution: command = Debian packages that bring it.
 package.cc      := gcc libc6-dev

@@ -8,7 +8,10 @@
 //	idle    what idle connections take of its memory
 //	sniff   what tap sniff keeps of what passes loopback, against GoReplay
 //	timing  when the replayer's requests arrive, against a reference pacer
-//	max     how many the replayer fires a second, against wrk
+//	matrix  the same at 100, 1,000 and 5,000/s, 1×, 2× and 5×, with 1, 2 and 4 replayers, against vegeta and GoReplay
+//	max     how many the replayer fires a second and what each costs, against wrk, vegeta and GoReplay
+//	start   how long it takes to fire the first, against the same
+//	backlog what the replayer's memory is with 10 million records before it
 //	import  how fast a packet capture is read, against tshark
 //	redact  how fast bodies are redacted, and what share of a core that takes
 //
@@ -50,17 +53,22 @@ type bench struct {
 	jars  string
 	envoy string
 	gor   string
-	out   string
+	// vegeta is its program.
+	vegeta string
+	out    string
 
-	rounds   int
-	turn     time.Duration // of each under wrk
-	fixedFor time.Duration // of each at a fixed rate
-	warmUp   time.Duration
-	count    int // arrivals in the timing runs
-	max      int // exchanges in the speed runs
-	captured int // requests in the packet capture
-	only     string
-	quick    bool
+	rounds    int
+	turn      time.Duration // of each under wrk
+	fixedFor  time.Duration // of each at a fixed rate
+	warmUp    time.Duration
+	count     int           // arrivals in the timing runs
+	paced     time.Duration // of each in the matrix
+	behind    int           // records before a replayer whose memory is taken
+	behindFor time.Duration // for how long
+	max       int           // exchanges in the speed runs
+	captured  int           // requests in the packet capture
+	only      string
+	quick     bool
 
 	dir    string
 	broker *kafka.Broker
@@ -84,7 +92,10 @@ func (b *bench) parts() []part {
 		{"idle", "Idle connections", b.idle},
 		{"sniff", "Packets, beside GoReplay", b.sniff},
 		{"timing", "Replay: when requests arrive", b.timing},
+		{"matrix", "Replay: when requests arrive, beside others", b.matrix},
 		{"max", "Replay: as fast as it can", b.speed},
+		{"start", "Replay: from the start to the first request", b.start},
+		{"backlog", "Replay: memory by what is to be replayed", b.backlog},
 		{"import", "Reading a packet capture", b.importing},
 		{"redact", "Redaction", b.redaction},
 	}
@@ -99,13 +110,17 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&b.bin, "bin", "bin", "folder with tap and replayer")
 	fs.StringVar(&b.jars, "kafka", ".cache/kafka", "folder with Kafka's jars")
 	fs.StringVar(&b.envoy, "envoy", filepath.Join(".cache/envoy", envoy.Binary), "Envoy's program")
-	fs.StringVar(&b.gor, "goreplay", ".cache/bin/goreplay", "GoReplay's program; sniff says so when it is not there")
+	fs.StringVar(&b.gor, "goreplay", ".cache/bin/goreplay", "GoReplay's program; tables say so when it is not there")
+	fs.StringVar(&b.vegeta, "vegeta", ".cache/bin/vegeta", "vegeta's program; tables say so when it is not there")
 	fs.StringVar(&b.out, "out", "", "file for the results; empty: stdout only")
 	fs.IntVar(&b.rounds, "rounds", 2, "how often everyone has a turn")
 	fs.DurationVar(&b.turn, "turn", 3*time.Second, "length of a turn under wrk, in whole seconds")
 	fs.DurationVar(&b.fixedFor, "fixed", 5*time.Second, "length of a turn at a fixed rate")
 	fs.DurationVar(&b.warmUp, "warm-up", 12*time.Second, "how long the tap captures before anything is measured")
 	fs.IntVar(&b.count, "arrivals", 20000, "requests of a timing run, at 1,000/s")
+	fs.DurationVar(&b.paced, "paced", 8*time.Second, "length of a turn of the matrix")
+	fs.IntVar(&b.behind, "behind", 10_000_000, "records before the replayer whose memory is taken")
+	fs.DurationVar(&b.behindFor, "behind-for", 20*time.Second, "for how long it is taken")
 	fs.IntVar(&b.max, "max", 200000, "requests of a run at --speed max")
 	fs.IntVar(&b.captured, "captured", 254670, "requests in the packet capture that is imported")
 	fs.StringVar(&b.only, "only", "", "parts to measure, with commas between; empty: all")
@@ -115,6 +130,7 @@ func run(ctx context.Context, args []string) error {
 	}
 	if b.quick {
 		b.rounds, b.turn, b.fixedFor, b.warmUp, b.count, b.max, b.captured = 1, 2*time.Second, 2*time.Second, 3*time.Second, 2000, 20000, 25000
+		b.paced, b.behind, b.behindFor = 500*time.Millisecond, 100000, 4*time.Second
 		b.out = ""
 	}
 	return b.run(ctx)

@@ -52,6 +52,7 @@ type wrkResult struct {
 	perSecond float64
 	requests  int
 	trouble   string // what went wrong with some of them; "": nothing
+	cpu       time.Duration
 }
 
 // wrk sends requests as fast as they are answered; one thread of it is enough for two cores.
@@ -67,15 +68,22 @@ func (b *bench) wrk(ctx context.Context, addr string, l load, length time.Durati
 	}
 	ctx, cancel := context.WithTimeout(ctx, length+30*time.Second)
 	defer cancel()
-	got, err := proc.Run(ctx, proc.Options{Path: "wrk", Args: append(args, "http://"+addr+l.path)})
+	p, err := proc.Start(proc.Options{Path: "wrk", Args: append(args, "http://"+addr+l.path)})
 	if err != nil {
 		return r, err
 	}
-	r.trouble = strings.TrimSpace(regexp.MustCompile(`(?m)^\s*(Socket errors|Non-2xx).*`).FindString(got.Stdout))
-	rate := regexp.MustCompile(`Requests/sec:\s+([\d.]+)`).FindStringSubmatch(got.Stdout)
-	count := regexp.MustCompile(`(\d+) requests in`).FindStringSubmatch(got.Stdout)
-	if got.Code != 0 || rate == nil || count == nil {
-		return r, fmt.Errorf("wrk: exit code %d: %s%s", got.Code, got.Stdout, got.Stderr)
+	defer p.Kill()
+	code, err := p.Wait(ctx)
+	if err != nil {
+		return r, fmt.Errorf("wrk: %w", err)
+	}
+	r.cpu, _ = p.Usage()
+	said := p.Stdout()
+	r.trouble = strings.TrimSpace(regexp.MustCompile(`(?m)^\s*(Socket errors|Non-2xx).*`).FindString(said))
+	rate := regexp.MustCompile(`Requests/sec:\s+([\d.]+)`).FindStringSubmatch(said)
+	count := regexp.MustCompile(`(\d+) requests in`).FindStringSubmatch(said)
+	if code != 0 || rate == nil || count == nil {
+		return r, fmt.Errorf("wrk: exit code %d: %s%s", code, said, p.Stderr())
 	}
 	if r.perSecond, err = strconv.ParseFloat(rate[1], 64); err != nil {
 		return r, err
