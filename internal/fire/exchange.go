@@ -41,7 +41,7 @@ func (s *Sender) RoundTrip(req *http.Request) (*http.Response, error) {
 // HTTP/2, and the socket takes them. Fire then only waits for the answer. It is meant for the pacing thread, whose hand-over to another thread would otherwise
 // be the larger part of the delay. After true, Fire or Recycle must follow.
 func (s *Sender) Begin(shot *Shot) bool {
-	if s.tls != nil || shot.conn != nil || shot.stream != nil || len(shot.bytes) > writeAside {
+	if s.tls != nil || shot.conn != nil || shot.stream != nil || len(shot.now()) > writeAside {
 		return false
 	}
 	if shot.route == viaHTTP2 {
@@ -57,7 +57,7 @@ func (s *Sender) Begin(shot *Shot) bool {
 		s.pool.leave(c)
 		return false
 	}
-	n, ok := c.tryWrite(shot.bytes)
+	n, ok := c.tryWrite(shot.now())
 	if !ok {
 		s.pool.leave(c)
 		return false
@@ -171,18 +171,31 @@ func (s *Sender) exchange(f *flight, c *conn, deadline time.Time) (sent int, err
 	if f.fired.IsZero() {
 		f.fired = start
 	}
+	have := 0
+	if f.shot.expects {
+		var refused bool
+		if written, have, refused, err = f.ask(c, written); err != nil {
+			return written, err
+		}
+		if refused {
+			if _, err = f.read(c, start, have); err == nil {
+				s.finish(c, false) // the target may still wait for the body
+			}
+			return written, err
+		}
+	}
 	rest := f.shot.bytes[written:]
 	if len(rest) > writeAside {
-		return s.exchangeLarge(f, c, rest, start)
+		return s.exchangeLarge(f, c, rest, start, have)
 	}
 	if len(rest) > 0 {
 		n, err := c.Write(rest)
 		written += n
 		if err != nil {
-			return written, s.lastWords(f, c, start, err)
+			return written, s.lastWords(f, c, start, err, have)
 		}
 	}
-	reusable, err := f.read(c, start)
+	reusable, err := f.read(c, start, have)
 	if err == nil {
 		s.finish(c, reusable)
 	}
@@ -190,7 +203,7 @@ func (s *Sender) exchange(f *flight, c *conn, deadline time.Time) (sent int, err
 }
 
 // exchangeLarge writes aside: a target that answers before it has read everything may stop reading.
-func (s *Sender) exchangeLarge(f *flight, c *conn, rest []byte, start time.Time) (written int, err error) {
+func (s *Sender) exchangeLarge(f *flight, c *conn, rest []byte, start time.Time, have int) (written int, err error) {
 	type result struct {
 		n   int
 		err error
@@ -200,7 +213,7 @@ func (s *Sender) exchangeLarge(f *flight, c *conn, rest []byte, start time.Time)
 		n, err := c.Write(rest)
 		wrote <- result{n, err}
 	}()
-	reusable, err := f.read(c, start)
+	reusable, err := f.read(c, start, have)
 	patience := writerPatience
 	if err != nil {
 		patience = 0
@@ -226,11 +239,11 @@ func (s *Sender) exchangeLarge(f *flight, c *conn, rest []byte, start time.Time)
 
 // lastWords reads what the target may have said before it stopped reading, such as 413. writeErr is returned when that is
 // no answer.
-func (s *Sender) lastWords(f *flight, c *conn, start time.Time, writeErr error) error {
+func (s *Sender) lastWords(f *flight, c *conn, start time.Time, writeErr error, have int) error {
 	if timedOut(writeErr) {
 		return writeErr
 	}
-	if _, err := f.read(c, start); err != nil {
+	if _, err := f.read(c, start, have); err != nil {
 		return writeErr
 	}
 	s.finish(c, false)
@@ -248,11 +261,13 @@ func (s *Sender) finish(c *conn, reusable bool) {
 	s.pool.put(c)
 }
 
-// read reads the answer. reusable: the connection can carry another request.
-func (f *flight) read(c *conn, start time.Time) (reusable bool, err error) {
+// read reads the answer, of which have bytes are in f.buf. reusable: the connection can carry another request.
+func (f *flight) read(c *conn, start time.Time, have int) (reusable bool, err error) {
 	var ttfb time.Duration
-	for {
-		n, err := c.Read(f.buf)
+	for n := have; ; n = 0 {
+		if n == 0 {
+			n, err = c.Read(f.buf)
+		}
 		var used int
 		var done bool
 		if n > 0 {

@@ -15,6 +15,7 @@ const (
 	hostField             // written anew
 	lengthMark            // Content-Length and Transfer-Encoding: the body's length is written there
 	trailerMark           // Trailer: only where trailers are sent
+	expectMark            // Expect: only "100-continue", before a body, and over HTTP/1.1
 	teMark                // TE: only "trailers", and only over HTTP/2
 	trace                 // of production's tracing: one fresh traceparent takes its place
 	ours                  // of an earlier replay
@@ -39,7 +40,7 @@ func kindOf(name []byte) fieldKind {
 		}
 	case 'e':
 		if is(name, "expect") {
-			return stripped
+			return expectMark
 		}
 	case 'h':
 		if is(name, "host") {

@@ -37,7 +37,7 @@ func (shot *Shot) appendBlock(scheme string) {
 		}
 		at = end + 1
 		switch {
-		case is(name, "host"), is(name, "transfer-encoding"), is(name, "content-length") && !shot.hadLength:
+		case is(name, "host"), is(name, "expect"), is(name, "transfer-encoding"), is(name, "content-length") && !shot.hadLength:
 		default:
 			b = appendLiteral(b, name, value)
 		}

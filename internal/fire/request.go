@@ -14,7 +14,9 @@ type Shot struct {
 	idempotent bool
 	route      route
 	chunked    bool
-	bodyFrom   int // where the body stands in bytes
+	expects    bool // the body waits for the target's word: "Expect: 100-continue" was recorded
+	headTo     int  // where the head ends in bytes
+	bodyFrom   int  // where the body stands in bytes
 	bodyTo     int
 	block      []byte // the header block and the trailers' one as HTTP/2 has them; empty: none, or never over HTTP/2
 	trailers   []byte
@@ -75,6 +77,7 @@ func (s *Sender) Prepare(x *traffic.Exchange, m Mark) (shot *Shot, reason string
 		}
 	}
 	shot.bytes = append(shot.bytes, "\r\n"...)
+	shot.headTo = len(shot.bytes)
 	if shot.route != viaHTTP1 {
 		shot.appendBlock(s.cfg.Target.Scheme)
 	}
@@ -139,7 +142,7 @@ func appendStartLine(b []byte, r *traffic.Request) (_ []byte, reason string) {
 func (s *Sender) appendFields(shot *Shot, r *traffic.Request, host []byte) bool {
 	shot.kinds, shot.hop, shot.set = shot.kinds[:0], shot.hop[:0], append(shot.set[:0], s.unset...)
 	hasHost, perConnection, coded := false, false, false
-	shot.hadLength, shot.teAt = false, 0
+	shot.hadLength, shot.teAt, shot.expects = false, 0, false
 	for i := range r.Headers {
 		f := &r.Headers[i]
 		kind := kindOf(f.Name)
@@ -180,6 +183,8 @@ func (s *Sender) appendFields(shot *Shot, r *traffic.Request, host []byte) bool 
 			b, lengthDone = shot.appendFraming(b, f.Name, len(r.Body)), true
 		case kind == teMark && shot.teAt == 0 && is(f.Value, "trailers"):
 			shot.teAt = len(b)
+		case kind == expectMark && !shot.expects && len(r.Body) > 0 && is(f.Value, continues):
+			b, shot.expects = appendField(b, f.Name, f.Value), true
 		case kind == trace && !traceDone:
 			b, traceDone = appendTrace(b), true
 		case (kind == kept || kind == trailerMark && trailing) && (len(shot.hop) == 0 || !named(shot.hop, f.Name)):

@@ -51,6 +51,11 @@ func TestPrepareWritesTheRecordedFieldsAsTheyStood(t *testing.T) {
 			"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nB: 1\r\n", "s",
 		},
 		{
+			"100-continue is kept where a body follows, no other expectation",
+			"POST /\nHost: s\nExpect: gold\nexpect: 100-Continue\nExpect: 100-continue\ncontent-length: 5", "hello",
+			"POST / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nexpect: 100-Continue\r\ncontent-length: 5\r\n", "s",
+		},
+		{
 			"gateway fields go",
 			"GET /\nHost: s\nX-Tap-Host: x\nx-original-uri: /x\nX-Envoy-Original-Path: /x\nX-Forwarded-For: 1\nx-forwarded-proto: x\n" +
 				"X-Request-Id: 1\nX-Requested-With: kept\nX-Real: kept", "",
