@@ -174,7 +174,6 @@ func TestCloneIdentitiesInAnswersAreNoDifference(t *testing.T) {
 }
 
 func TestClonesOfAStoppedRunAreTheSameUsersAfterwards(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	s.users(200, 5, 10*time.Millisecond)
 	c := g.copies()

@@ -138,7 +138,6 @@ func TestWhoIsOvertakenLeavesTheLoop(t *testing.T) {
 }
 
 func TestARunIsResumedInTheLoopThatItWasStoppedIn(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	all := s.some(100, 10*time.Millisecond)
 	c := g.copies()

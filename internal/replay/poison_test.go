@@ -119,7 +119,6 @@ func TestPoisonInEveryPartitionIsAnOutcomeEach(t *testing.T) {
 // One partition is 10 s ahead of the others' clocks, one has nothing for an hour. Neither holds the others up, with a
 // look-ahead that has room for a part of it only.
 func TestSkewAndGapsNeitherStallNorScramble(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 4), newTarget(t)
 	keys := s.keys(4)
 	start := time.Now().Add(-3 * time.Hour)

@@ -66,7 +66,6 @@ func TestReplicasThatComeAndGoRepeatNothing(t *testing.T) {
 // A group that forgets its member takes all partitions away without asking: nothing is committed for them any more, and
 // what waits for its time is fired only by who has them next.
 func TestLostPartitionsAreFiredByTheirNextOwnerOnly(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	all := s.some(800, 10*time.Millisecond)
 	o := s.options(g)

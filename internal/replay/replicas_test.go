@@ -71,7 +71,6 @@ func (s *stand) give(verb, argument string) *replay.Obedience {
 }
 
 func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 6), newTarget(t)
 	all := s.some(3000, 10*time.Millisecond)
 	o := s.options(g)
@@ -119,7 +118,6 @@ func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
 }
 
 func TestAStoppedRunGoesOnWhereItWasStopped(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 4), newTarget(t)
 	all := s.some(600, 10*time.Millisecond)
 	o := s.options(g)
@@ -152,7 +150,6 @@ func TestAStoppedRunGoesOnWhereItWasStopped(t *testing.T) {
 }
 
 func TestOrdersThatCannotBeObeyedAreRefused(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 2), newTarget(t)
 	give := func(run, verb, argument string) error {
 		_, err := replay.Give(t.Context(), replay.OrderOptions{
@@ -177,7 +174,6 @@ func TestOrdersThatCannotBeObeyedAreRefused(t *testing.T) {
 }
 
 func TestALateJoinerKeepsTheChangedSchedule(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 4), newTarget(t)
 	all := s.some(1200, 10*time.Millisecond)
 	o := s.options(g)
@@ -201,7 +197,6 @@ func TestALateJoinerKeepsTheChangedSchedule(t *testing.T) {
 }
 
 func TestLiveIsPausedToo(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 2), newTarget(t)
 	o := s.options(g)
 	o.Run, o.Lag, o.MaxStale = "monday", 300*time.Millisecond, time.Minute

@@ -46,7 +46,6 @@ func TestWhoIsInterruptedAtTheStartSaysSo(t *testing.T) {
 }
 
 func TestStoppedRunIsResumedWithoutARepeat(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	all := s.some(400, 10*time.Millisecond)
 	o := s.options(g)
@@ -137,7 +136,6 @@ func crash(t *testing.T) {
 }
 
 func TestLatePolicyDropLeavesOutWhatIsOverdue(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 2), newTarget(t)
 	s.some(300, 10*time.Millisecond)
 	o := s.options(g)

@@ -105,7 +105,8 @@ func start(ctx context.Context, o *Options) (*report.Report, error) {
 	defer r.sender.Close()
 	defer closeCredentials(r.credentials)
 	if anew, err := r.madeAnew(ctx); anew || err != nil {
-		return r.nothingLeft(ctx, err)
+		rep, err := r.nothingLeft(ctx, err)
+		return rep, because(ctx, err)
 	}
 	return r.play(ctx)
 }

@@ -368,7 +368,6 @@ func (g *target) standsStill() {
 
 // What waits for a sender becomes late too, however punctual the pacing was.
 func TestLatePolicyDropCountsWaitingForASender(t *testing.T) {
-	t.Parallel()
 	s, g := newStand(t, 3), newTarget(t)
 	s.some(600, 10*time.Millisecond)
 	g.standsStill()
