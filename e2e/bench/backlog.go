@@ -179,7 +179,7 @@ func putAll(ctx context.Context, w *topic.Writer, digest []byte, count int, lost
 			}
 		}
 		if lost.Load() > 0 {
-			return errors.New("Kafka did not take a record")
+			return errors.New("a record was not taken by Kafka")
 		}
 		w.PutAll(records)
 	}
