@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -202,4 +203,13 @@ func begunOf(g *control.Generation, loop uint32) (b begun, ok bool) {
 		b.gaps = schedule.NewGaps(time.Duration(longest), gaps)
 	}
 	return b, true
+}
+
+// because returns why ctx ended instead of an error that only tells that it did: what was waited for then, in Kafka's client or
+// here, knows no better.
+func because(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return context.Cause(ctx)
+	}
+	return err
 }

@@ -329,15 +329,6 @@ func (r *run) once(ctx context.Context) error {
 	return err
 }
 
-// because returns why ctx ended instead of an error that only tells that it did: what was waited for then, in Kafka's client or
-// here, knows no better.
-func because(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
 // join makes this process a member of the run's group.
 func (r *run) join() (err error) {
 	start := make(map[int32]int64)
