@@ -64,7 +64,7 @@ func newLiveCommand() *cobra.Command {
 		Long: `Follow production at a fixed distance, until it is interrupted.
 
 It begins now, or where it was stopped. What is older than --max-stale is counted and not sent; a shorter backlog is
-worked off at twice the recorded speed, never in a storm.`,
+worked off at twice the recorded speed, never in a storm. While the target is sick it is left alone (--breaker).`,
 		Example: `  replayer live --target http://preprod:8080 --allow-target preprod:8080
   replayer live --target http://preprod:8080 --allow-target '*.preprod.internal' --lag 10s --admin :9102
   replayer live --target http://preprod:8080 --allow-target preprod:8080 --duration 10m -o json`,
@@ -77,8 +77,8 @@ worked off at twice the recorded speed, never in a storm.`,
 	fs.DurationVar(&o.maxStale, "max-stale", replay.DefaultMaxStale, "what is older is counted and not sent")
 	fs.DurationVar(&o.duration, "duration", 0, "end by itself after that; 0: never")
 	o.addFiring(fs)
-	fs.Lookup("run").DefValue = "live"
-	o.run, o.loops = "live", 1
+	fs.Lookup("run").DefValue, fs.Lookup("breaker").DefValue = "live", on
+	o.run, o.loops, o.breaker = "live", 1, on
 	return c
 }
 

@@ -43,6 +43,8 @@ type options struct {
 	lateAfter                 time.Duration
 	rateLimit                 float64
 	concurrency               int
+	breaker, maxErrorRate     string
+	adaptive                  bool
 	timeout                   time.Duration
 	retries                   int
 	results                   string
@@ -106,6 +108,9 @@ func (o *options) addFiring(fs *pflag.FlagSet) {
 	fs.Float64Var(&o.rateLimit, "rate-limit", 0, "most requests a second of all replicas together; 0: no limit")
 	fs.IntVar(&o.concurrency, "concurrency", 0, fmt.Sprintf("most requests in flight; default %d, at --speed max %d",
 		replay.DefaultConcurrency, replay.DefaultMaxConcurrency))
+	fs.StringVar(&o.breaker, "breaker", off, "leave the target alone while it is sick, and probe it: 'error_rate > 50%/10s', on (which is that) or off")
+	fs.BoolVar(&o.adaptive, "adaptive", false, "fewer requests at a time than --concurrency while answers take longer than they did")
+	fs.StringVar(&o.maxErrorRate, "max-error-rate", "", "stop the run, in all replicas, with exit code 3 when more than this fails: 5%, or 5%/30s")
 	fs.DurationVar(&o.timeout, "timeout", replay.DefaultTimeout, "for a whole answer, of one attempt")
 	fs.IntVar(&o.retries, "retries", 0, "try again so many times when the target could not be reached; retries change the load")
 	fs.StringVar(&o.results, "results", string(replay.AllResults), "outcomes to store: all, diff (answers that differ, and errors), errors or none")
@@ -189,6 +194,9 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 		if r.Order, err = schedule.ParseOrder(o.order); err != nil {
 			return r, err
 		}
+	}
+	if err = o.resolveLimits(&r); err != nil {
+		return r, err
 	}
 	if r.Loops, err = parseLoops(o.loops); err != nil {
 		return r, err

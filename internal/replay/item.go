@@ -41,6 +41,7 @@ type item struct {
 	bytes     int
 	begun     bool                  // the pacing thread has written it; it is counted by part as being fired
 	caps      uint64                // that it falls under, a bit each
+	pass      fire.Pass             // to fire it, once it has one
 	swaps     []redact.Swap         // that made the clone's identity
 	sent      traffic.Request       // what the target gets; the recorded one is in x
 	trip      *rewrite.Trip         // what its session knows of it; nil: nothing depends on answers
@@ -63,7 +64,7 @@ func (p *items) get() *item {
 }
 
 func (p *items) put(it *item) {
-	it.part, it.shot, it.due, it.begun, it.clone, it.copies, it.swaps = nil, nil, time.Time{}, false, 0, 0, nil
+	it.part, it.shot, it.due, it.begun, it.pass, it.clone, it.copies, it.swaps = nil, nil, time.Time{}, false, fire.Pass{}, 0, 0, nil
 	it.sent, it.trip, it.ticket, it.waitedOut = traffic.Request{}, nil, rewrite.Ticket[*item]{}, false
 	p.pool.Put(it)
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/fire"
+	"github.com/reprise-io/reprise/internal/report"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
@@ -26,6 +28,7 @@ const (
 	stopKilled   = "killed"
 	stopMaxTotal = "max_total"
 	stopAtTarget = fire.AuthorityIsTarget
+	stopErrors   = "error_rate: " // and what it was
 )
 
 // armKill returns a context that ends with a *fault.Error once o.Kill brings something or o.KillFile is there. It needs neither
@@ -117,6 +120,10 @@ func (r *run) stopOthers(ctx context.Context, err error) {
 		why = stopMaxTotal
 	case errors.Is(err, errTargetRecorded) && !errors.Is(err, errStopped):
 		why = stopAtTarget
+	case errors.Is(err, errTooManyErrors) && !errors.Is(err, errStopped):
+		if e, ok := errors.AsType[*errorRateExceeded](err); ok {
+			why = stopErrors + e.why
+		}
 	default:
 		return
 	}
@@ -133,12 +140,15 @@ func (r *run) stoppedBy(o control.Order) *fault.Error {
 		What:  fmt.Sprintf("run %s was stopped by %s", r.opts.Run, o.Writer),
 		Cause: "replayer stop", Try: "the command that started it resumes it where it was stopped", Err: errStopped, Code: fault.Interrupted,
 	}
-	switch o.GetArgument() {
-	case stopKilled:
+	errorRate, tooMany := strings.CutPrefix(o.GetArgument(), stopErrors)
+	switch argument := o.GetArgument(); {
+	case tooMany:
+		f = errorRateFault(r.opts.Run, report.Printable(errorRate), "by "+o.Writer)
+	case argument == stopKilled:
 		f.Cause = "its kill switch was thrown there"
-	case stopMaxTotal:
+	case argument == stopMaxTotal:
 		f = r.opts.maxTotal()
-	case stopAtTarget:
+	case argument == stopAtTarget:
 		f = r.recordedAtTarget()
 	}
 	if f.Err != errStopped { //nolint:errorlint // not wrapped yet

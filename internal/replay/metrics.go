@@ -32,6 +32,11 @@ import (
 //	reprise_replay_sessions                   sessions that are remembered
 //	reprise_replay_session_events_total{event}  extracted, changed, missing, timed_out, evicted, lost
 //	reprise_replay_tokens_total{result}       got, failed
+//	reprise_replay_breaker_open               1: the target is left alone, or probed
+//	reprise_replay_breaker_opened_total{reason} error_rate, retry_after
+//	reprise_replay_breaker_open_seconds_total that it was
+//	reprise_replay_held_total                 requests that waited for the breaker on their way
+//	reprise_replay_concurrency_limit          requests at a time: the adaptive limit, else --concurrency
 type metrics struct {
 	read, resumed, gone, givenUp        prometheus.Counter
 	firedBy                             [traffic.BodyChanged + 1]prometheus.Counter // by verdict; 0: failed
@@ -206,4 +211,34 @@ func (m *metrics) leftOut(result traffic.Result, reason string, n int64) {
 	case traffic.BadRecord:
 		m.badBy.add(reason, n)
 	}
+}
+
+// limits registers what spares the target; a nil valve has all of it, at 0.
+func (m *metrics) limits(reg prometheus.Registerer, valve *fire.Valve, concurrency int) {
+	gauge := func(name, help string, read func(fire.ValveStats) float64) {
+		register(reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return read(valve.Stats()) }))
+	}
+	counter := func(name, help string, labels prometheus.Labels, read func(fire.ValveStats) float64) {
+		register(reg, prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return read(valve.Stats()) }))
+	}
+	gauge("reprise_replay_breaker_open", "1 while the target is left alone or probed.", func(s fire.ValveStats) float64 {
+		if s.Open {
+			return 1
+		}
+		return 0
+	})
+	const opened, help = "reprise_replay_breaker_opened_total", "Times that the breaker has opened."
+	counter(opened, help, prometheus.Labels{"reason": "error_rate"}, func(s fire.ValveStats) float64 { return float64(s.ByErrors) })
+	counter(opened, help, prometheus.Labels{"reason": "retry_after"}, func(s fire.ValveStats) float64 { return float64(s.ByRetryAfter) })
+	counter("reprise_replay_breaker_open_seconds_total", "Time in which the target was left alone or probed.", nil,
+		func(s fire.ValveStats) float64 { return s.OpenFor.Seconds() })
+	counter("reprise_replay_held_total", "Requests that waited for the breaker on their way to the target.", nil,
+		func(s fire.ValveStats) float64 { return float64(s.Held) })
+	gauge("reprise_replay_concurrency_limit", "Requests at a time: the adaptive limit, else --concurrency.", func(s fire.ValveStats) float64 {
+		if s.Limit > 0 {
+			return float64(s.Limit)
+		}
+		return float64(concurrency)
+	})
 }

@@ -144,10 +144,15 @@ type Options struct {
 	LateAfter   time.Duration // how late is late, for DropLate and for what the report calls sent late
 	RateLimit   float64       // requests a second of the whole run, of which each process takes the share of its partitions; 0: no limit
 	Concurrency int
-	Timeout     time.Duration // of one attempt
-	Retries     int
-	Results     ResultsPolicy
-	LookAhead   int64 // bytes
+	// Breaker says when the target is left alone; nil: never. MaxErrorRate above which the run is stopped, in all replicas; nil:
+	// none. Adaptive: fewer than Concurrency at a time while answers take longer than they did.
+	Breaker      *fire.Breaker
+	MaxErrorRate *fire.ErrorRate
+	Adaptive     bool
+	Timeout      time.Duration // of one attempt
+	Retries      int
+	Results      ResultsPolicy
+	LookAhead    int64 // bytes
 
 	OnDataLoss DataLossPolicy // "": fail; live: skip
 	Delivery   Delivery       // "": at least once

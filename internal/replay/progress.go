@@ -18,6 +18,7 @@ const talkEvery = 5 * time.Second
 // load samples what held the run up. It is used by one goroutine.
 type load struct {
 	samples, saturated, starved, awaiting, decoding int64
+	open, adaptive                                  int64 // the breaker was; the adaptive limit was reached
 
 	awaited     map[int32]int64 // samples in which a partition was waited for
 	lastSampled time.Time
@@ -32,6 +33,14 @@ func (r *run) sample(now time.Time) {
 	l.samples++
 	if r.volley.saturated() {
 		l.saturated++
+	}
+	if r.valve != nil {
+		switch s := r.valve.Stats(); {
+		case s.Open:
+			l.open++
+		case s.Full:
+			l.adaptive++
+		}
 	}
 	if r.ahead.empty() {
 		l.starved++
@@ -61,13 +70,17 @@ func (r *run) limitedBy() string {
 	if rel := r.releaser.Load(); rel != nil && rel.limit.Delayed() > r.read()*int64(r.sieve.clones.n)/10 {
 		return fmt.Sprintf("--rate-limit %v (%s requests were put off)", o.RateLimit, report.Number(rel.limit.Delayed()))
 	}
-	if l.samples == 0 || achieved == 0 || !o.Live && asked > 0 && achieved >= 0.98*asked || o.Live && l.saturated*10 < l.samples {
+	if l.samples == 0 || achieved == 0 || !o.Live && asked > 0 && achieved >= 0.98*asked || o.Live && (l.saturated+l.open+l.adaptive)*10 < l.samples {
 		return ""
 	}
 	share := func(n int64) int64 { return n * 100 / l.samples }
-	most := max(l.saturated, l.starved, l.awaiting, l.decoding)
+	most := max(l.saturated, l.starved, l.awaiting, l.decoding, l.open, l.adaptive)
 	switch {
 	case share(most) < 10:
+	case most == l.open:
+		return fmt.Sprintf("target (breaker open %s)", report.Seconds(r.valve.Stats().OpenFor))
+	case most == l.adaptive:
+		return fmt.Sprintf("target (adaptive limit %d reached for %d %% of the run)", r.valve.Stats().Limit, share(l.adaptive))
 	case most == l.saturated:
 		return fmt.Sprintf("target (concurrency %d reached for %d %% of the run)", o.Concurrency, share(l.saturated))
 	case most == l.starved:
@@ -164,6 +177,9 @@ func (r *run) tell(now time.Time) {
 		b.WriteString("  paused")
 	} else if !r.opts.Live && speed != r.opts.Profile[0].From {
 		fmt.Fprintf(&b, "  speed %.2f×", speed)
+	}
+	if sparing := r.sparing(); sparing != "" {
+		b.WriteString("  " + sparing)
 	}
 	fmt.Fprintf(&b, "  fired %s  %s/s", report.Number(c.Fired), report.Number(int64(rate+0.5)))
 	if r.opts.Live && !c.LastCapture.IsZero() {

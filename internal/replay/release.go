@@ -133,6 +133,15 @@ func (r *releaser) take(now time.Time) (next time.Duration) {
 	if room == 0 {
 		return lead / 4
 	}
+	if probes, few := r.volley.valve.Probes(); few {
+		// What waits for the target waits here: in order, and Kafka is not read while there is enough.
+		if probes == 0 {
+			return next
+		}
+		if room = min(room, probes-int(r.volley.out.Load())); room <= 0 {
+			return lead / 4
+		}
+	}
 	r.ahead.mu.Lock()
 	merge := r.ahead.merge
 	r.room = room

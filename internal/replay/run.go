@@ -56,6 +56,8 @@ type run struct {
 	names       topic.Names
 	guard       *fire.Guard
 	sender      *fire.Sender
+	valve       *fire.Valve          // nil: the target is not spared
+	tooMany     chan fire.ErrorCount // at most one: --max-error-rate is exceeded
 	sieve       *sieve
 	quotas      *quotas
 	credentials []*minted
@@ -104,6 +106,7 @@ func start(ctx context.Context, o *Options) (*report.Report, error) {
 	defer r.admin.Close()
 	defer r.sender.Close()
 	defer closeCredentials(r.credentials)
+	defer r.valve.Close()
 	if anew, err := r.madeAnew(ctx); anew || err != nil {
 		rep, err := r.nothingLeft(ctx, err)
 		return rep, because(ctx, err)
@@ -204,10 +207,14 @@ func (r *run) equip() (err error) {
 	spec := r.generation.Spec
 	r.sieve.guard, r.sieve.sender = r.guard, r.sender
 	r.quotas = r.newQuotas()
+	if err = r.newValve(); err != nil {
+		return err
+	}
 	r.metrics = newMetrics(o.Registerer)
 	register(o.Registerer, ruleMetrics{o.RulesFilter})
 	watchSessions(o.Registerer, &r.sessions, r.credentials)
 	r.metrics.sessions = r.gauge(func(s *stages) float64 { return float64(s.volley.dresser.known()) })
+	r.metrics.limits(o.Registerer, r.valve, o.Concurrency)
 	r.summary = report.NewSummary(report.Run{
 		Name: o.Run, Generation: r.generation.Number, Live: o.Live, Target: o.address(), Speed: spec.GetSpeed(), Profile: spec.GetProfile(),
 		Partitions: len(spec.GetPartitions()), SentLateAfter: o.LateAfter, Clones: o.Clones,
@@ -244,7 +251,7 @@ func (r *run) build() (err error) {
 		Window: r.registry.responseWait() + tapSlack, MaxBytes: o.LookAhead / 4 * 3, Live: o.Live,
 	}, backlog.hold)
 	r.clock = newClock()
-	r.volley = newVolley(o, r.sender, out, r.metrics, &r.items, r.clock, r.sieve.dresser)
+	r.volley = newVolley(o, r.sender, r.valve, out, r.metrics, &r.items, r.clock, r.sieve.dresser)
 	r.volley.quotas = r.quotas
 	if r.results != nil {
 		r.results.relieve = r.volley.relieve
@@ -409,6 +416,8 @@ func (r *run) watch(ctx context.Context) error {
 			return nil
 		case <-r.quotas.over:
 			return r.opts.maxTotal()
+		case count := <-r.tooMany:
+			return r.tooManyErrors(count)
 		case now := <-talk.C:
 			if r.opts.Draw != nil {
 				r.opts.Draw(r.draw(now))
@@ -445,7 +454,12 @@ func (r *run) watch(ctx context.Context) error {
 			}
 			asked = now
 			if !others || r.othersDone(ctx) {
-				return nil
+				select {
+				case count := <-r.tooMany: // with the last answers
+					return r.tooManyErrors(count)
+				default:
+					return nil
+				}
 			}
 		}
 	}
@@ -541,7 +555,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	case err == nil && r.opts.Live:
 		state = stopped
 	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)), errors.Is(err, errStopped),
-		errors.Is(err, errMaxTotal), errors.Is(err, errTargetRecorded):
+		errors.Is(err, errMaxTotal), errors.Is(err, errTooManyErrors), errors.Is(err, errTargetRecorded):
 		state = stopped
 	case err != nil:
 		state = failed
@@ -551,7 +565,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 		Sessions: r.sessionReport(),
 		Gone:     r.goneBefore + r.intake.gone.Load(), GivenUp: r.givenUpBefore + r.volley.givenUp.Load(),
 		StoppedBy: stoppedBy(state, err), Rules: r.sieve.ruleCounts(), Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
-		Loops: r.begunLoops(),
+		Loops: r.begunLoops(), Limits: r.limits(),
 	})
 	r.last(ctx, "the last report", func(ctx context.Context) error { return r.lead.leave(ctx, state) })
 	end := &reprisev1.RunEnd{Run: r.opts.Run, Generation: r.generation.Number, State: state, Report: rep.JSON()}

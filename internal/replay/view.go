@@ -84,6 +84,9 @@ func (r *run) draw(now time.Time) []string {
 	default:
 		fmt.Fprintf(&pace, "   asked %.1f×", speed)
 	}
+	if sparing := r.sparing(); sparing != "" {
+		pace.WriteString("   " + sparing)
+	}
 	if !r.opts.Live && !first.capture.IsZero() && !paused {
 		fmt.Fprintf(&pace, "   achieved %.1f×", c.LastCapture.Sub(first.capture).Seconds()/since)
 	}

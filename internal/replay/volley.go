@@ -31,6 +31,7 @@ const (
 type volley struct {
 	opts    *Options
 	sender  *fire.Sender
+	valve   *fire.Valve // nil: nothing is held back from the target
 	order   *schedule.Order[*item]
 	outcome *outcomes
 	metrics *metrics
@@ -50,12 +51,13 @@ type volley struct {
 	wanting  atomic.Bool  // the releaser waits for relief
 	givenUp  atomic.Int64 // committed, and not fired
 	relief   chan struct{}
-	stopping atomic.Bool // what is not being fired yet is given up
+	stopping atomic.Bool  // what is not being fired yet is given up
+	stood    atomic.Int64 // nanoseconds that nothing could go: they do not count against --order-wait
 }
 
-func newVolley(o *Options, sender *fire.Sender, out *outcomes, m *metrics, pool *items, c *clock, d *dresser) *volley {
+func newVolley(o *Options, sender *fire.Sender, valve *fire.Valve, out *outcomes, m *metrics, pool *items, c *clock, d *dresser) *volley {
 	v := &volley{
-		opts: o, sender: sender, outcome: out, metrics: m, items: pool, clock: c, dresser: d,
+		opts: o, sender: sender, valve: valve, outcome: out, metrics: m, items: pool, clock: c, dresser: d,
 		order:  schedule.NewOrder[*item](schedule.OrderConfig{Mode: o.Order, Wait: o.OrderWait}),
 		maxOut: maxOutPaced, maxBytes: max(o.LookAhead/8, 1<<20), relief: make(chan struct{}, 1),
 	}
@@ -95,6 +97,7 @@ func (v *volley) reserve(it *item) {
 func (v *volley) unload(it *item) {
 	if it.begun {
 		it.part.abandon(1)
+		v.valve.Cancel(it.pass)
 	}
 	v.giveUp()
 	v.release(it)
@@ -123,27 +126,43 @@ func (v *volley) relieve() {
 // to the senders, of which there are more.
 func (v *volley) hand(it *item) {
 	now := time.Now()
+	patience := v.patience(now)
 	v.dresser.enter(it)
-	if !v.order.Admit(&it.step, now) || !v.dresser.ready(it, now) {
+	if !v.order.Admit(&it.step, patience) || !v.dresser.ready(it, patience) {
 		return
 	}
 	// What depends on answers is written by a sender, when it is known.
-	if it.trip == nil && now.Sub(it.due) < writeItself && !v.stopping.Load() && !v.clock.shut.Load() && v.quotas.try(it.caps) == granted {
-		if it.part.begin() {
-			if it.begun = v.sender.Begin(it.shot); !it.begun {
-				it.part.abandon(1)
-			}
-		}
-		if !it.begun {
-			v.quotas.giveBack(it.caps)
-		}
+	if it.trip == nil && now.Sub(it.due) < writeItself && !v.stopping.Load() && !v.clock.shut.Load() {
+		v.begin(it)
 	}
 	v.queue <- it
 }
 
+// begin writes a request if nothing stands in its way.
+func (v *volley) begin(it *item) {
+	pass, ok := v.valve.TryEnter()
+	if !ok {
+		return
+	}
+	if v.quotas.try(it.caps) == granted {
+		if it.part.begin() {
+			if it.begun = v.sender.Begin(it.shot); it.begun {
+				it.pass = pass
+				return
+			}
+			it.part.abandon(1)
+		}
+		v.quotas.giveBack(it.caps)
+	}
+	v.valve.Cancel(pass)
+}
+
+// patience is the time by which the waits for an earlier request and for a value of its answer count: it stands still while nothing can go.
+func (v *volley) patience(now time.Time) time.Time { return now.Add(-time.Duration(v.stood.Load())) }
+
 // load takes exchanges that have no moment of their own.
 func (v *volley) load(batch []*item) {
-	now := time.Now()
+	now := v.patience(time.Now())
 	for _, it := range batch {
 		v.dresser.enter(it)
 		if v.order.Admit(&it.step, now) {
@@ -170,10 +189,17 @@ func (v *volley) run(ctx, hard context.Context) {
 	tick := time.NewTicker(expireEvery)
 	defer tick.Stop()
 	var free []*schedule.Step[*item]
+	last := time.Now()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case now := <-tick.C:
+		case <-tick.C:
+			now := time.Now()
+			if _, few := v.valve.Probes(); few || v.clock.shut.Load() {
+				v.stood.Add(int64(now.Sub(last)))
+			}
+			last = now
+			now = v.patience(now)
 			free, _ = v.order.Expire(now, free[:0])
 			for _, s := range free {
 				v.line(s.Value, now)
@@ -194,15 +220,31 @@ func (v *volley) serve(ctx, hard context.Context) {
 			v.drain(hard)
 			return
 		case it := <-v.queue:
-			if !it.begun && !v.clock.wait(ctx) {
+			if !it.begun && !v.admit(ctx, it) {
 				v.queue <- it // to be given up with the others
 				continue
 			}
 			free = v.answer(hard, it, free[:0])
 			for _, s := range free {
-				v.line(s.Value, time.Now())
+				v.line(s.Value, v.patience(time.Now()))
 			}
 		}
+	}
+}
+
+// admit returns when an exchange may be fired, or when ctx ends: false.
+func (v *volley) admit(ctx context.Context, it *item) (ok bool) {
+	for {
+		if !v.clock.wait(ctx) {
+			return false
+		}
+		if it.pass, ok = v.valve.Enter(ctx); !ok {
+			return false
+		}
+		if !v.clock.shut.Load() {
+			return true
+		}
+		v.valve.Cancel(it.pass) // a pause has begun meanwhile
 	}
 }
 
@@ -239,6 +281,7 @@ func (v *volley) one(hard context.Context, it *item) {
 	defer func() { v.sender.Recycle(it.shot) }()
 	if !it.begun {
 		if v.stopping.Load() || !it.part.begin() {
+			v.valve.Cancel(it.pass)
 			v.giveUp()
 			return
 		}
@@ -247,11 +290,13 @@ func (v *volley) one(hard context.Context, it *item) {
 			v.behind(now.Sub(it.due))
 		}
 		if reason := v.late(it, now); reason != "" {
+			v.valve.Cancel(it.pass)
 			v.dresser.learn(it, nil)
 			v.outcome.leftOut(it, judgement{result: traffic.Late, reason: reason}, 1)
 			return
 		}
 		if j := v.dresser.dress(hard, it); j.result != 0 {
+			v.valve.Cancel(it.pass)
 			v.dresser.learn(it, nil)
 			v.outcome.leftOut(it, j, 1)
 			return
@@ -259,10 +304,12 @@ func (v *volley) one(hard context.Context, it *item) {
 		switch v.quotas.take(v.done, it.caps) {
 		case granted:
 		case capped:
+			v.valve.Cancel(it.pass)
 			v.dresser.learn(it, nil)
 			v.outcome.leftOut(it, judgement{result: traffic.Refused, reason: routeCap}, 1)
 			return
 		default: // who resumes the run sends it, if it may be
+			v.valve.Cancel(it.pass)
 			it.part.abandon(1)
 			v.giveUp()
 			return
@@ -271,6 +318,7 @@ func (v *volley) one(hard context.Context, it *item) {
 	v.busy.Add(1)
 	answer := v.sender.Fire(hard, it.shot)
 	v.busy.Add(-1)
+	v.valve.Leave(it.pass, &answer, it.x.Response)
 	if answer.Response == nil && (hard.Err() != nil || answer.Reason == fire.Canceled) {
 		it.part.abandon(1)
 		v.giveUp()

@@ -44,6 +44,7 @@ type Report struct {
 	BadRecords []BadRecord      `json:"bad_records"`        // the first hundred
 	BadTotal   int64            `json:"bad_records_total"`  // all of them
 
+	Limits    *Limits     `json:"limits,omitempty"` // what was to spare the target; absent: nothing was
 	Speed     Speed       `json:"speed"`
 	Profile   string      `json:"profile,omitempty"`  // how the speed was to change
 	Commands  []Command   `json:"commands,omitempty"` // that changed it
@@ -167,6 +168,7 @@ type End struct {
 	Asked     float64 // the speed that the schedule asked for in the mean; 0: the run's
 	Commands  []Command
 	Loops     int           // that were begun, where there can be several
+	Limits    *Limits       // nil: there were none
 	Shortened time.Duration // captured time that the schedule left out, between what was sent
 }
 
@@ -194,6 +196,7 @@ func (s *Summary) Report(end End) *Report {
 			s.verdicts[traffic.BodyChanged], s.verdicts[traffic.NoBaseline],
 		},
 		Routes: []Route{}, Differences: []Difference{}, Profile: s.run.Profile, Commands: end.Commands,
+		Limits: end.Limits,
 	}
 	if end.Asked > 0 {
 		r.Speed.Asked = end.Asked

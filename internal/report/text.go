@@ -50,6 +50,7 @@ func (r *Report) Text(w io.Writer) error {
 	if r.Resumed > 0 {
 		line("resumed", "%s were finished before this start", Number(r.Resumed))
 	}
+	r.limitLines(line)
 	r.speedLine(line)
 	if r.Lateness != (Percentiles{}) {
 		line("lateness", "p50 %s   p99 %s   p99.9 %s   max %s", millis(r.Lateness.P50), millis(r.Lateness.P99), millis(r.Lateness.P999), millis(r.Lateness.Max))

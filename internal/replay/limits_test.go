@@ -1,0 +1,189 @@
+package replay_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/fire"
+	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/schedule"
+)
+
+func someBreaker() *fire.Breaker {
+	b := fire.DefaultBreaker()
+	b.Wait, b.Longest = 200*time.Millisecond, 5*time.Second
+	return &b
+}
+
+// A target that answers nothing but 503 is left alone but for the probes, and gets everything once it is well.
+func TestASickTargetIsLeftAloneAndGetsEverythingInTheEnd(t *testing.T) {
+	t.Parallel()
+	for name, speed := range map[string]float64{"max": 0, "paced": 100} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, g := newStand(t, 3), newTarget(t)
+			const n, atATime = 2000, 16
+			all := s.some(n, 20*time.Millisecond)
+			var left atomic.Int64 // so many probes are answered with 503 before it is well
+			var sick atomic.Int64
+			left.Store(20 + atATime + 6)
+			g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+				if left.Add(-1) < 0 {
+					return false
+				}
+				sick.Add(1)
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			})
+			o := s.options(g)
+			o.Profile, o.Concurrency, o.Breaker = schedule.ConstantSpeed(speed), atATime, someBreaker()
+			o.Breaker.Longest = o.Breaker.Wait
+			r := s.run(o)
+
+			require.EqualValues(t, n, r.Fired, "none is lost")
+			require.Len(t, g.byID(), n)
+			for _, x := range all {
+				require.Equal(t, 1, g.byID()[x.ID], "none is sent twice")
+			}
+			b := r.Limits.Breaker
+			require.EqualValues(t, 1, b.OpenedByErrors)
+			require.False(t, b.Open)
+			require.Positive(t, b.OpenMs)
+			require.GreaterOrEqual(t, b.Probes, int64(3))
+			require.EqualValues(t, sick.Load(), r.Statuses["503"])
+		})
+	}
+}
+
+// longestSilence returns the longest time in which nothing arrived.
+func (g *target) longestSilence() (longest time.Duration) {
+	all := g.all()
+	for i := 1; i < len(all); i++ {
+		longest = max(longest, all[i].at.Sub(all[i-1].at))
+	}
+	return longest
+}
+
+func TestRetryAfterHoldsEverythingBack(t *testing.T) {
+	t.Parallel()
+	s, g := newStand(t, 2), newTarget(t)
+	s.some(400, 5*time.Millisecond)
+	var came atomic.Int64
+	g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+		if came.Add(1) != 100 {
+			return false
+		}
+		w.Header().Set("Retry-After", "3")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	o := s.options(g)
+	o.Concurrency, o.Breaker = 4, someBreaker()
+	r := s.run(o)
+	require.EqualValues(t, 400, r.Fired)
+	require.GreaterOrEqual(t, g.longestSilence(), 2900*time.Millisecond)
+	require.EqualValues(t, 1, r.Limits.Breaker.OpenedByRetryAfter)
+	require.GreaterOrEqual(t, r.Limits.Breaker.OpenMs, 2900.0)
+	require.Contains(t, r.LimitedBy, "target (breaker open ")
+}
+
+// An end does not wait for the target, and what waited for it is fired by who resumes.
+func TestAStopWhileTheBreakerIsOpenLosesNothing(t *testing.T) {
+	t.Parallel()
+	s, g := newStand(t, 2), newTarget(t)
+	const n = 500
+	all := s.some(n, 5*time.Millisecond)
+	var well atomic.Bool
+	g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+		if well.Load() {
+			return false
+		}
+		w.Header().Set("Retry-After", "30")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	o := s.options(g)
+	o.Concurrency, o.Breaker = 4, someBreaker()
+	ctx, stop := context.WithCancelCause(t.Context())
+	stopped := errors.New("interrupted")
+	go func() {
+		for len(g.all()) == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		stop(stopped)
+	}()
+	r, err := replay.Run(ctx, o)
+	require.ErrorIs(t, err, stopped)
+	require.Equal(t, "stopped", r.State)
+	require.Less(t, r.Fired, int64(n))
+	well.Store(true)
+	again := s.run(o)
+	require.EqualValues(t, n, r.Fired+again.Fired)
+	for _, x := range all {
+		require.NotZero(t, g.byID()[x.ID])
+	}
+}
+
+// Whoever sees too many errors stops all replicas; the same command goes on later.
+func TestTooManyErrorsStopAllReplicas(t *testing.T) {
+	t.Parallel()
+	s, g := newStand(t, 4), newTarget(t)
+	const n = 3000
+	s.some(n, 10*time.Millisecond)
+	var well atomic.Bool
+	g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+		if well.Load() {
+			return false
+		}
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	})
+	o := s.options(g)
+	o.Profile = schedule.ConstantSpeed(1)
+	o.WaitReplicas = 2
+	rate := fire.DefaultMaxErrorRate()
+	lone := o
+	lone.MaxErrorRate = &rate // only one of them looks
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	type end struct {
+		r   *report.Report
+		err error
+	}
+	ends := make(chan end, 2)
+	for _, o := range []replay.Options{o, lone} {
+		go func() {
+			r, err := replay.Run(ctx, o)
+			ends <- end{r, err}
+		}()
+	}
+	for range 2 {
+		e := <-ends
+		require.Error(t, e.err)
+		require.Equal(t, fault.Finding, fault.Code(e.err), "%v", e.err)
+		require.Equal(t, "stopped", e.r.State)
+		require.Contains(t, e.r.StoppedBy, "requests failed within 30s, more than --max-error-rate error_rate > 5%")
+		require.Less(t, e.r.Fired, int64(n))
+	}
+	well.Store(true)
+	lone.WaitReplicas, lone.MaxErrorRate = 0, nil
+	ctx, cancel = context.WithCancel(t.Context())
+	resumed := make(chan end, 1)
+	go func() {
+		r, err := replay.Run(ctx, lone)
+		resumed <- end{r, err}
+	}()
+	before := len(g.byID())
+	require.Less(t, before, n)
+	require.Eventually(t, func() bool { return len(g.byID()) > before+20 }, time.Minute, 50*time.Millisecond, "the same command goes on")
+	cancel()
+	require.Equal(t, "stopped", (<-resumed).r.State)
+}
