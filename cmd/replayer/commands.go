@@ -77,8 +77,8 @@ worked off at twice the recorded speed, never in a storm. While the target is si
 	fs.DurationVar(&o.maxStale, "max-stale", replay.DefaultMaxStale, "what is older is counted and not sent")
 	fs.DurationVar(&o.duration, "duration", 0, "end by itself after that; 0: never")
 	o.addFiring(fs)
-	fs.Lookup("run").DefValue, fs.Lookup("breaker").DefValue = "live", on
-	o.run, o.loops, o.breaker = "live", 1, on
+	fs.Lookup("run").DefValue, fs.Lookup("breaker").DefValue = "live", "on"
+	o.run, o.loops, o.breaker = "live", 1, "on"
 	return c
 }
 

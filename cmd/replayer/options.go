@@ -45,6 +45,7 @@ type options struct {
 	concurrency               int
 	breaker, maxErrorRate     string
 	adaptive                  bool
+	firing                    *pflag.FlagSet // nil: nothing is fired
 	timeout                   time.Duration
 	retries                   int
 	results                   string
@@ -101,6 +102,7 @@ const (
 // addFiring adds how to send.
 func (o *options) addFiring(fs *pflag.FlagSet) {
 	o.AddAdmin(fs)
+	o.firing = fs
 	fs.StringVar(&o.order, "order", "session", "keep the order within each session, connection, or none")
 	fs.DurationVar(&o.orderWait, "order-wait", replay.DefaultOrderWait, "the longest that a request waits for those before it")
 	fs.StringVar(&o.late, "late", string(replay.SendLate), "what to do with requests whose time has passed: send, drop, or slow: the rest of the run is put off by as much")
@@ -108,7 +110,7 @@ func (o *options) addFiring(fs *pflag.FlagSet) {
 	fs.Float64Var(&o.rateLimit, "rate-limit", 0, "most requests a second of all replicas together; 0: no limit")
 	fs.IntVar(&o.concurrency, "concurrency", 0, fmt.Sprintf("most requests in flight; default %d, at --speed max %d",
 		replay.DefaultConcurrency, replay.DefaultMaxConcurrency))
-	fs.StringVar(&o.breaker, "breaker", off, "leave the target alone while it is sick, and probe it: 'error_rate > 50%/10s', on (which is that) or off")
+	fs.StringVar(&o.breaker, "breaker", "off", "leave the target alone while it is sick, and probe it: 'error_rate > 50%/10s', on (which is that) or off")
 	fs.BoolVar(&o.adaptive, "adaptive", false, "fewer requests at a time than --concurrency while answers take longer than they did")
 	fs.StringVar(&o.maxErrorRate, "max-error-rate", "", "stop the run, in all replicas, with exit code 3 when more than this fails: 5%, or 5%/30s")
 	fs.DurationVar(&o.timeout, "timeout", replay.DefaultTimeout, "for a whole answer, of one attempt")
@@ -194,9 +196,6 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 		if r.Order, err = schedule.ParseOrder(o.order); err != nil {
 			return r, err
 		}
-	}
-	if err = o.resolveLimits(&r); err != nil {
-		return r, err
 	}
 	if r.Loops, err = parseLoops(o.loops); err != nil {
 		return r, err

@@ -29,6 +29,9 @@ func (o *options) applyRules(r *replay.Options) error {
 	if err := applyGuards(r, file); err != nil {
 		return err
 	}
+	if err := o.applyLimits(r, &file.Limits); err != nil {
+		return err
+	}
 	return applySessions(r, file)
 }
 

@@ -34,6 +34,22 @@ func DefaultMaxErrorRate() ErrorRate {
 
 const maxProbes = 1000
 
+// ParseBreaker reads "on", "off" (nil) or the error rate above which it opens.
+func ParseBreaker(s string) (*Breaker, error) {
+	b := DefaultBreaker()
+	switch s {
+	case "off", "false":
+		return nil, nil //nolint:nilnil // no breaker is one
+	case "on", "true":
+		return &b, nil
+	}
+	var err error
+	if b.ErrorRate, err = ParseErrorRate(s, b.ErrorRate); err != nil {
+		return nil, err
+	}
+	return &b, b.Check()
+}
+
 // Check returns a *fault.Error about what cannot be.
 func (b *Breaker) Check() error {
 	if err := b.ErrorRate.Check(); err != nil {
@@ -46,6 +62,8 @@ func (b *Breaker) Check() error {
 	case b.Wait <= 0 || b.Longest < b.Wait || b.Longest > longestWindow:
 		return fault.BadUsage("bad wait of the breaker: "+b.Wait.String()+", at most "+b.Longest.String(),
 			"want times above 0, of which the second is the longer one", "1s and 30s")
+	case b.AtLeast < 0:
+		return fault.BadUsage("bad at-least of the breaker", "want a number of answers", "20")
 	case b.Probes <= 0 || b.Probes > maxProbes:
 		return fault.BadUsage("bad number of the breaker's probes", "want from 1 to 1000", "3")
 	}

@@ -24,7 +24,7 @@ type File struct {
 	Production Production `yaml:"production" doc:"addresses that are never fired at: hosts, HOST:PORT, networks"`
 	Rewrite    Rewrite    `yaml:"rewrite" doc:"what is changed in requests before they are fired"`
 	Session    Session    `yaml:"session" doc:"how a recorded session goes on as one at the target"`
-	Limits     Limits     `yaml:"limits" doc:"how much the target is asked to bear"`
+	Limits     Limits     `yaml:"limits" json:"-" doc:"how much the target is asked to bear"`
 	Compare    Compare    `yaml:"compare" doc:"how answers are compared; no keys yet"`
 
 	digest []byte

@@ -44,7 +44,7 @@ func fieldSchema(of field, t reflect.Type) map[string]any {
 	}
 	if d := of.tag.Get("default"); d != "" {
 		schema["default"] = d
-		if kind := t.Kind(); kind >= reflect.Int && kind <= reflect.Float64 {
+		if kind := t.Kind(); kind >= reflect.Int && kind <= reflect.Float64 && schema["type"] != "string" {
 			schema["default"] = json.Number(d)
 		}
 	}
