@@ -37,10 +37,11 @@ type conductor struct {
 	figures  func(*reprisev1.ReplicaReport) // fills in how it goes
 	begun    func() (begun, bool)           // false: it is not decided yet
 
-	known int64              // offset from which on commands are news: stops before it were for those who ran then
-	news  chan struct{}      // a token: a report is due
-	heard chan struct{}      // a token: the topic has said something; for those who wait for others
-	late  chan time.Duration // at most one: by how much the rest of the run is to be put off
+	known   int64              // offset from which on commands are news: stops before it were for those who ran then
+	news    chan struct{}      // a token: a report is due
+	retimed chan struct{}      // a token: the gate may have to be turned at another moment
+	heard   chan struct{}      // a token: the topic has said something; for those who wait for others
+	late    chan time.Duration // at most one: by how much the rest of the run is to be put off
 
 	mu     sync.Mutex
 	obeyed int64 // everything below is read
@@ -129,8 +130,12 @@ func (c *conductor) read(next int64) {
 func (c *conductor) retime() {
 	if b, ok := c.begun(); ok {
 		c.clock.set(b, c.registry.orders(c.run, c.number))
-		c.tell() // and turn the gate when it is time
+		c.tell()
 		c.wake()
+		select {
+		case c.retimed <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -142,16 +147,9 @@ func (c *conductor) tell() {
 	}
 }
 
-// beat turns the gate when the timeline says so, and reports, until ctx ends.
-func (c *conductor) beat(ctx context.Context) {
-	producer, err := topic.NewProducer(c.cfg, c.registry.name)
-	if err != nil {
-		c.log.Warn("cannot report to the control topic", "cause", err)
-		return
-	}
-	defer producer.Close()
-	every := time.NewTicker(reportEvery)
-	defer every.Stop()
+// keepTime turns the gate when the timeline says so, until ctx ends. It waits for nobody: what is told of it to the others
+// may take as long as Kafka takes.
+func (c *conductor) keepTime(ctx context.Context) {
 	turn := time.NewTimer(0)
 	defer turn.Stop()
 	standing := true
@@ -159,24 +157,51 @@ func (c *conductor) beat(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-c.retimed:
 		case <-turn.C:
-			paused := c.clock.turn(time.Now())
-			c.wake()
-			if at, ok := c.clock.timeline().Next(time.Now()); ok {
-				turn.Reset(time.Until(at))
-			}
-			if paused == standing {
-				continue
-			}
-			standing = paused // which the others are told at once
+		}
+		paused := c.clock.turn(time.Now())
+		c.wake()
+		if at, ok := c.clock.timeline().Next(time.Now()); ok {
+			turn.Reset(time.Until(at))
+		}
+		if paused != standing {
+			standing = paused
+			c.tell()
+		}
+	}
+}
+
+// producer writes records; topic.Producer is one.
+type producer interface {
+	Produce(ctx context.Context, records ...*topic.Record) ([]int64, error)
+}
+
+// beat reports, until ctx ends.
+func (c *conductor) beat(ctx context.Context) {
+	p, err := topic.NewProducer(c.cfg, c.registry.name)
+	if err != nil {
+		c.log.Warn("cannot report to the control topic", "cause", err)
+		return
+	}
+	defer p.Close()
+	c.speak(ctx, p)
+}
+
+func (c *conductor) speak(ctx context.Context, p producer) {
+	every := time.NewTicker(reportEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
 		case by := <-c.late:
-			c.putOff(ctx, producer, by)
+			c.putOff(ctx, p, by)
 			continue
 		case <-every.C:
 		case <-c.news:
 		}
-		turn.Reset(0)
-		if err := c.report(ctx, producer, nil); err != nil && ctx.Err() == nil {
+		if err := c.report(ctx, p, nil); err != nil && ctx.Err() == nil {
 			c.log.Debug("report failed", "cause", err)
 		}
 	}
@@ -191,7 +216,7 @@ func (c *conductor) slow(by time.Duration) {
 }
 
 // putOff puts the rest of the run off, unless that has been said already and is not in force yet.
-func (c *conductor) putOff(ctx context.Context, producer *topic.Producer, by time.Duration) {
+func (c *conductor) putOff(ctx context.Context, p producer, by time.Duration) {
 	orders := c.registry.orders(c.run, c.number)
 	if n := len(orders); n > 0 && time.Now().Before(c.clock.at(orders[n-1].At).Add(control.ObeyAfter)) {
 		return
@@ -199,14 +224,14 @@ func (c *conductor) putOff(ctx context.Context, producer *topic.Producer, by tim
 	record := c.registry.author().Command(&reprisev1.Command{
 		Run: c.run, Generation: c.number, Verb: control.VerbSlow, Argument: by.String(),
 	})
-	_, err := producer.Produce(ctx, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: time.Now()})
+	_, err := p.Produce(ctx, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: time.Now()})
 	if err != nil && ctx.Err() == nil {
 		c.log.Warn("cannot put the run off", "by", by, "cause", err)
 	}
 }
 
 // report writes how it goes here. last, which may be nil, changes it.
-func (c *conductor) report(ctx context.Context, producer *topic.Producer, last func(*reprisev1.ReplicaReport)) error {
+func (c *conductor) report(ctx context.Context, p producer, last func(*reprisev1.ReplicaReport)) error {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
@@ -233,7 +258,7 @@ func (c *conductor) report(ctx context.Context, producer *topic.Producer, last f
 	}
 	record := c.registry.author().Replica(r)
 	before := time.Now()
-	offsets, err := producer.Produce(ctx, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: before})
+	offsets, err := p.Produce(ctx, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: before})
 	if err != nil {
 		return err
 	}
@@ -247,12 +272,12 @@ func (c *conductor) report(ctx context.Context, producer *topic.Producer, last f
 
 // leave writes the last report.
 func (c *conductor) leave(ctx context.Context, state string) error {
-	producer, err := topic.NewProducer(c.cfg, c.registry.name)
+	p, err := topic.NewProducer(c.cfg, c.registry.name)
 	if err != nil {
 		return err
 	}
-	defer producer.Close()
-	return c.report(ctx, producer, func(r *reprisev1.ReplicaReport) { r.State, r.Final = state, true })
+	defer p.Close()
+	return c.report(ctx, p, func(r *reprisev1.ReplicaReport) { r.State, r.Final = state, true })
 }
 
 // measure compares this machine's clock with the broker's, once the same report was sent and seen. The best of what it knows

@@ -305,6 +305,7 @@ func (r *run) once(ctx context.Context) error {
 	}
 	r.conduct(stop)
 	front.Go(func() { r.lead.follow(stages) })
+	front.Go(func() { r.lead.keepTime(stages) })
 	front.Go(func() { r.lead.beat(stages) })
 	front.Go(func() { r.quotas.claim(stages) })
 	front.Go(func() { r.greet(stages, stop) })
