@@ -15,6 +15,7 @@ import (
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/schedule"
+	"github.com/reprise-io/reprise/internal/traffic"
 )
 
 func someBreaker() *fire.Breaker {
@@ -93,6 +94,38 @@ func TestRetryAfterHoldsEverythingBack(t *testing.T) {
 	require.EqualValues(t, 1, r.Limits.Breaker.OpenedByRetryAfter)
 	require.GreaterOrEqual(t, r.Limits.Breaker.OpenMs, 2900.0)
 	require.Contains(t, r.LimitedBy, "target (breaker open ")
+}
+
+// Time in which nothing can go is not time that a request waits for those before it.
+func TestAnOpenBreakerKeepsTheOrder(t *testing.T) {
+	t.Parallel()
+	s, g := newStand(t, 1), newTarget(t)
+	start := time.Now().Add(-time.Minute)
+	all := make([]*traffic.Exchange, 30)
+	for i := range all {
+		all[i] = s.exchange(start.Add(time.Duration(i) * 20 * time.Millisecond)) // answered before the next one
+		all[i].Session = []byte("one user")
+	}
+	s.write(all...)
+	var came atomic.Int64
+	g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+		if came.Add(1) != 3 {
+			return false
+		}
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	o := s.options(g)
+	o.Breaker, o.OrderWait = someBreaker(), 4*time.Second
+	o.Breaker.Longest = 10 * time.Second
+	r := s.run(o)
+	require.EqualValues(t, len(all), r.Fired)
+	require.GreaterOrEqual(t, g.longestSilence(), 6900*time.Millisecond)
+	arrived := g.all()
+	for i, x := range all {
+		require.Equal(t, x.ID, arrived[i].id)
+	}
 }
 
 // An end does not wait for the target, and what waited for it is fired by who resumes.

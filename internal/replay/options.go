@@ -322,8 +322,14 @@ func (o *Options) canonical() string {
 	}
 	put("remove-header", sorted(o.RemoveHeaders)...)
 	put("host", o.Host)
+	if o.Protocol != fire.AsRecorded { // what the spec of an earlier version does not have is as it was then
+		put("target-protocol", string(o.Protocol))
+	}
 	put("order", o.Order.String())
 	put("late", string(o.Late))
+	if o.Late == DropLate && o.LateAfter != DefaultLateAfter {
+		put("late-after", o.LateAfter.String())
+	}
 	if o.GapMax > 0 {
 		put("gap-max", o.GapMax.String())
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
@@ -269,9 +270,10 @@ func TestRunNameBelongsToOneSpec(t *testing.T) {
 			u.Host = "localhost:1"
 			o.Target, o.AllowTarget = &u, []string{"localhost"}
 		},
-		"kind":  func(o *replay.Options) { o.Live = true },
-		"rules": func(o *replay.Options) { o.RulesDigest = []byte{1, 2} }, // of a rules file
-		"key":   func(o *replay.Options) { o.RedactKey = []byte("another key of 16") },
+		"kind":            func(o *replay.Options) { o.Live = true },
+		"rules":           func(o *replay.Options) { o.RulesDigest = []byte{1, 2} }, // of a rules file
+		"key":             func(o *replay.Options) { o.RedactKey = []byte("another key of 16") },
+		"target-protocol": func(o *replay.Options) { o.Protocol = fire.OnlyHTTP2 },
 	} {
 		other := o
 		change(&other)
