@@ -78,7 +78,7 @@ var onlyIn = map[string][]string{
 	"github.com/spf13/cobra":                {"cmd"},
 	"github.com/spf13/pflag":                {"cmd"},
 	"github.com/hashicorp/go-retryablehttp": {"internal/fire"},
-	"github.com/failsafe-go":               {"internal/fire"},
+	"github.com/failsafe-go":                {"internal/fire"},
 	"github.com/expr-lang/expr":             {"internal/filter"},
 	"github.com/envoyproxy":                 {"internal/capture/extproc"},
 	"google.golang.org/grpc":                {"internal/capture/extproc"},

@@ -71,7 +71,7 @@ func badErrorRate(s, cause string) error {
 
 // String returns it as ParseErrorRate reads it.
 func (r ErrorRate) String() string {
-	return "error_rate > " + percent(r.Above) + "%/" + r.Within.String()
+	return percent(r.Above) + "%/" + r.Within.String()
 }
 
 // percent writes a share without the sign, in up to two digits behind the point.

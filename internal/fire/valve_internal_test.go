@@ -357,7 +357,7 @@ func TestWithoutLimitsThereIsNoValve(t *testing.T) {
 func TestErrorRatesAreReadAsTheyAreWritten(t *testing.T) {
 	unless := DefaultMaxErrorRate()
 	for s, want := range map[string]string{
-		"5%": "error_rate > 5%/30s", "0.25% / 1m": "error_rate > 0.25%/1m0s", "error_rate > 50%/10s": "error_rate > 50%/10s",
+		"5%": "5%/30s", "0.25% / 1m": "0.25%/1m0s", "error_rate > 50%/10s": "50%/10s",
 	} {
 		r, err := ParseErrorRate(s, unless)
 		require.NoError(t, err, s)

@@ -203,7 +203,7 @@ func TestTooManyErrorsStopAllReplicas(t *testing.T) {
 		require.Error(t, e.err)
 		require.Equal(t, fault.Finding, fault.Code(e.err), "%v", e.err)
 		require.Equal(t, "stopped", e.r.State)
-		require.Contains(t, e.r.StoppedBy, "requests failed within 30s, more than --max-error-rate error_rate > 5%")
+		require.Contains(t, e.r.StoppedBy, "requests failed within 30s, more than --max-error-rate 5%/30s")
 		require.Less(t, e.r.Fired, int64(n))
 	}
 	well.Store(true)
