@@ -64,7 +64,7 @@ func TestTooManyErrorsEndARunWithExitCode3(t *testing.T) {
 	args := replayArgs("run", prefix, target.addr(), "--run", "sick", "--speed", "max", "--concurrency", "8", "-o", "json")
 	got := run(t, time.Minute, "replayer", append(args, "--max-error-rate", "5%")...)
 	require.Equal(t, 3, got.Code, got.Stderr)
-	requireExplained(t, got.Stderr, "replayer", "too many errors", "--max-error-rate")
+	requireExplained(t, got.Stderr, "replayer", "was stopped: ", "--max-error-rate")
 	r, err := report.Parse([]byte(got.Stdout))
 	require.NoError(t, err)
 	require.Equal(t, "stopped", r.State)

@@ -2,9 +2,12 @@ package replay
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -134,4 +137,15 @@ func (r *registry) orders(run string, number uint32) (orders []control.Order) {
 func (r *registry) replicas(run string, number uint32) (all []*control.Replica) {
 	r.view(func(s *control.State) { all = s.Run(run).Generation(number).Replicas() })
 	return all
+}
+
+// writer names this process in its proposals; no other has the same name.
+func writer() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("replayer %s pid %d %s", host, os.Getpid(), hex.EncodeToString(b[:]))
 }

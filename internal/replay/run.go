@@ -2,11 +2,8 @@ package replay
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -594,15 +591,4 @@ func compileWrites(sources []string) ([]fire.Matcher, error) {
 		all = append(all, f)
 	}
 	return all, nil
-}
-
-// writer names this process in its proposals; no other has the same name.
-func writer() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return fmt.Sprintf("replayer %s pid %d %s", host, os.Getpid(), hex.EncodeToString(b[:]))
 }

@@ -21,7 +21,7 @@ func TestWhatSparedTheTargetIsTold(t *testing.T) {
 	var text bytes.Buffer
 	require.NoError(t, r.Text(&text))
 	for _, line := range []string{
-		"  stopped    7.1 % of 412 requests failed within 30s, more than --max-error-rate 5%/30s\n",
+		"  because    7.1 % of 412 requests failed within 30s, more than --max-error-rate 5%/30s\n",
 		"  breaker    open 12 s in 3 times (errors 2, Retry-After 1), at most 9.1 s   9 probes   1,340 requests waited, up to 8.9 s\n",
 		"  adaptive   at most 31 of 256 at a time at the end, 4 at the lowest   reached for 40 % of the run\n",
 	} {
