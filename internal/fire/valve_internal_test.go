@@ -298,46 +298,53 @@ func TestTooManyErrorsAreSaidOnce(t *testing.T) {
 	})
 }
 
-// A target that serves ten at a time and queues the rest gets fewer when it becomes ten times as slow, and more again
-// when it is well.
+// While answers take longer and longer a target is given fewer and fewer requests at a time, and more again when it is well.
 func TestAdaptiveLimitFollowsTheTarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBed(t, ValveConfig{Adaptive: true, Concurrency: 60})
+		const most = 60
+		b := newBed(t, ValveConfig{Adaptive: true, Concurrency: most})
 		ctx, cancel := context.WithCancel(t.Context())
-		var each atomic.Int64 // of one of ten servers
-		each.Store(int64(10 * time.Millisecond))
-		servers := make(chan struct{}, 10)
-		for range 60 {
+		defer b.group.Wait()
+		defer cancel()
+		var takes, inside, peak atomic.Int64
+		takes.Store(int64(20 * time.Millisecond))
+		for range 2 * most {
 			b.group.Go(func() {
 				for ctx.Err() == nil {
 					p, ok := b.valve.Enter(ctx)
 					if !ok {
 						return
 					}
-					servers <- struct{}{}
-					time.Sleep(time.Duration(each.Load()))
-					<-servers
-					b.hits.Add(1)
+					if n := inside.Add(1); n > peak.Load() {
+						peak.Store(n)
+					}
+					time.Sleep(time.Duration(takes.Load()))
+					inside.Add(-1)
 					b.valve.Leave(p, answer(200), nil)
 				}
 			})
 		}
-		time.Sleep(time.Minute)
-		before := b.valve.Stats()
-		require.Less(t, before.Limit, 50, "of 60 that want")
-		require.True(t, before.Full)
-		done := b.hits.Load()
-		each.Store(int64(100 * time.Millisecond))
-		time.Sleep(30 * time.Second)
-		slow := b.valve.Stats()
-		require.Less(t, slow.Limit, before.Limit)
-		require.Positive(t, b.hits.Load()-done)
-		each.Store(int64(10 * time.Millisecond))
-		time.Sleep(2 * time.Minute)
-		require.Greater(t, b.valve.Stats().Limit, slow.LowestLimit)
-		t.Logf("limit %d, slow %d (lowest %d), well again %d", before.Limit, slow.Limit, slow.LowestLimit, b.valve.Stats().Limit)
-		cancel()
-		b.group.Wait()
+		limit := func(after time.Duration) int {
+			time.Sleep(after)
+			synctest.Wait()
+			return b.valve.Stats().Limit
+		}
+		well := limit(time.Minute)
+		for range 20 {
+			takes.Store(takes.Load() * 5 / 4)
+			limit(time.Second)
+		}
+		sick := limit(0)
+		require.Less(t, sick, well)
+		for range 20 {
+			takes.Store(takes.Load() * 4 / 5)
+			limit(time.Second)
+		}
+		again := limit(time.Minute)
+		require.Greater(t, again, sick)
+		require.LessOrEqual(t, peak.Load(), int64(most))
+		require.LessOrEqual(t, b.valve.Stats().LowestLimit, sick)
+		t.Logf("limit %d, sick %d (lowest %d), well again %d", well, sick, b.valve.Stats().LowestLimit, again)
 	})
 }
 
