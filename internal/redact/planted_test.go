@@ -26,6 +26,8 @@ func jsonText(s string) string {
 	return string(b)
 }
 
+func xmlText(s string) string { return strings.NewReplacer("&", "&amp;", "<", "&lt;").Replace(s) }
+
 // grpcMessage is a message with field 1, a string, in gRPC's framing.
 func grpcMessage(s string) string {
 	m := binary.AppendUvarint([]byte{1<<3 | 2}, uint64(len(s)))
@@ -67,8 +69,15 @@ func places(t *testing.T) []plantingPlace {
 			setBody(x, "multipart/form-data; boundary=xYz", "--xYz\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--xYz\r\n"+
 				"Content-Disposition: form-data; name=\""+key+"\"\r\n\r\n"+v+"\r\n--xYz--\r\n")
 		}},
-		{"XML", false, func(x *traffic.Exchange, _, v string) {
-			setBody(x, "application/xml", "<order><id>7</id><note>"+strings.NewReplacer("&", "&amp;", "<", "&lt;").Replace(v)+"</note></order>")
+		{"XML", true, func(x *traffic.Exchange, key, v string) {
+			setBody(x, "application/xml", "<order><id>7</id><"+key+">"+xmlText(v)+"</"+key+"></order>")
+		}},
+		{"XML attribute", true, func(x *traffic.Exchange, key, v string) {
+			quote := `"`
+			if strings.Contains(v, quote) {
+				quote = "'"
+			}
+			setBody(x, "text/xml", `<?xml version="1.0"?><order id="7" `+key+"="+quote+xmlText(v)+quote+"/>")
 		}},
 		{"gzip", true, func(x *traffic.Exchange, key, v string) {
 			setBody(x, "application/json", string(zipped(t, `{"`+key+`":`+jsonText(v)+`}`)))
@@ -89,7 +98,7 @@ func holdsValue(t *testing.T, x *traffic.Exchange, v string) bool {
 	t.Helper()
 	all := everythingOf(t, x)
 	layers := all + "\x00" + string(unescapePercent(nil, []byte(all), true)) + "\x00" + string(unescapeJSON(nil, []byte(all)))
-	for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v), strings.Trim(jsonText(v), `"`), base64.RawStdEncoding.EncodeToString([]byte(v))} {
+	for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v), strings.Trim(jsonText(v), `"`), xmlText(v), base64.RawStdEncoding.EncodeToString([]byte(v))} {
 		if strings.Contains(layers, form) {
 			return true
 		}
@@ -159,6 +168,27 @@ func TestPlantedValuesAreNotStored(t *testing.T) {
 			}
 			require.LessOrEqual(t, float64(left), 0.01*float64(len(list)), "%s in %s", kind, place.name)
 			require.Zero(t, failed, "%s in %s", kind, place.name)
+		}
+	}
+}
+
+// A protobuf field has no name on the wire: a rule says which number it has.
+func TestPlantedValuesInFieldsOfARuleAreNotStored(t *testing.T) {
+	rules := DefaultRules()
+	rules.Selectors = []Selector{{Name: "card of the cart", Part: InGRPC, Path: "/shop.Cart/*:1"}}
+	r, err := New(Options{Key: []byte("0123456789abcdef0123456789abcdef"), Rules: rules})
+	require.NoError(t, err)
+	values := plantedValues(t)
+	values["password"] = []string{"correct horse battery", "密码很长的一个", "hunter2hunter2", "a+b+c+d/e=="}
+	for kind, list := range values {
+		for _, v := range list {
+			x := &traffic.Exchange{}
+			x.Request.Method, x.Request.Target = []byte("POST"), []byte("/shop.Cart/Add")
+			setBody(x, "application/grpc", grpcMessage(v))
+			require.True(t, holdsValue(t, x, v))
+			require.NoError(t, r.Exchange(x))
+			require.False(t, x.Flags.Has(traffic.RedactionFailed), "%s %q", kind, v)
+			require.False(t, holdsValue(t, x, v), "%s %q: %s", kind, v, everythingOf(t, x))
 		}
 	}
 }
