@@ -17,7 +17,7 @@ func (r *run) conduct(stop context.CancelCauseFunc) {
 	r.lead = &conductor{
 		cfg: r.opts.Kafka, registry: r.registry, run: r.opts.Run, number: r.generation.Number, clock: r.clock, log: r.opts.Logger,
 		started: r.started, wake: r.ahead.poke, stop: func(o control.Order) { stop(r.stoppedBy(o)) }, figures: r.figures, begun: r.begun,
-		news: make(chan struct{}, 1), retimed: make(chan struct{}, 1), heard: make(chan struct{}, 1), late: make(chan time.Duration, 1),
+		news: make(chan struct{}, 1), retimed: make(chan struct{}, 1), heard: make(chan struct{}, 1), late: make(chan late, 1),
 	}
 	r.volley.behind = r.lead.slow
 	if before != nil { // the loop before: commands that came meanwhile are news

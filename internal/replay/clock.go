@@ -79,8 +79,8 @@ func (c *clock) obey(t schedule.Timeline, o control.Order) schedule.Timeline {
 			return t.SetSpeed(at, speed)
 		}
 	case control.VerbSlow:
-		if by, err := time.ParseDuration(o.GetArgument()); err == nil && by > 0 && !t.Paused() {
-			return t.Pause(at).Resume(at.Add(by))
+		if by, err := time.ParseDuration(o.GetArgument()); err == nil {
+			return t.PutOff(at, by)
 		}
 	case control.VerbSeek:
 		if capture, err := time.Parse(time.RFC3339Nano, o.GetArgument()); err == nil {

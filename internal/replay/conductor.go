@@ -37,11 +37,11 @@ type conductor struct {
 	figures  func(*reprisev1.ReplicaReport) // fills in how it goes
 	begun    func() (begun, bool)           // false: it is not decided yet
 
-	known   int64              // offset from which on commands are news: stops before it were for those who ran then
-	news    chan struct{}      // a token: a report is due
-	retimed chan struct{}      // a token: the gate may have to be turned at another moment
-	heard   chan struct{}      // a token: the topic has said something; for those who wait for others
-	late    chan time.Duration // at most one: by how much the rest of the run is to be put off
+	known   int64         // offset from which on commands are news: stops before it were for those who ran then
+	news    chan struct{} // a token: a report is due
+	retimed chan struct{} // a token: the gate may have to be turned at another moment
+	heard   chan struct{} // a token: the topic has said something; for those who wait for others
+	late    chan late     // at most one: what was sent late, so that the rest of the run is to be put off
 
 	mu     sync.Mutex
 	obeyed int64 // everything below is read
@@ -195,8 +195,8 @@ func (c *conductor) speak(ctx context.Context, p producer) {
 		select {
 		case <-ctx.Done():
 			return
-		case by := <-c.late:
-			c.putOff(ctx, p, by)
+		case l := <-c.late:
+			c.putOff(ctx, p, l)
 			continue
 		case <-every.C:
 		case <-c.news:
@@ -207,26 +207,40 @@ func (c *conductor) speak(ctx context.Context, p producer) {
 	}
 }
 
+// late is a request that was sent late.
+type late struct {
+	due time.Time
+	by  time.Duration
+}
+
 // slow asks for the rest of the run to be put off. It never waits.
-func (c *conductor) slow(by time.Duration) {
+func (c *conductor) slow(l late) {
 	select {
-	case c.late <- by:
+	case c.late <- l:
 	default:
 	}
 }
 
-// putOff puts the rest of the run off, unless that has been said already and is not in force yet.
-func (c *conductor) putOff(ctx context.Context, p producer, by time.Duration) {
+// putOff puts the rest of the run off, unless an order is not in force yet, or l is of what the last one was given for: that was due before
+// it ended, and is worked off.
+func (c *conductor) putOff(ctx context.Context, p producer, l late) {
 	orders := c.registry.orders(c.run, c.number)
-	if n := len(orders); n > 0 && time.Now().Before(c.clock.at(orders[n-1].At).Add(control.ObeyAfter)) {
-		return
+	if n := len(orders); n > 0 {
+		last := &orders[n-1]
+		at := c.clock.at(last.At)
+		if time.Now().Before(at.Add(control.ObeyAfter)) {
+			return
+		}
+		if by, err := time.ParseDuration(last.GetArgument()); err == nil && last.GetVerb() == control.VerbSlow && l.due.Before(at.Add(by)) {
+			return
+		}
 	}
 	record := c.registry.author().Command(&reprisev1.Command{
-		Run: c.run, Generation: c.number, Verb: control.VerbSlow, Argument: by.String(),
+		Run: c.run, Generation: c.number, Verb: control.VerbSlow, Argument: l.by.String(),
 	})
 	_, err := p.Produce(ctx, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: time.Now()})
 	if err != nil && ctx.Err() == nil {
-		c.log.Warn("cannot put the run off", "by", by, "cause", err)
+		c.log.Warn("cannot put the run off", "by", l.by, "cause", err)
 	}
 }
 

@@ -34,7 +34,7 @@ func TestTheGateOpensInTimeThoughReportsHang(t *testing.T) {
 		c := &conductor{
 			registry: &registry{writer: "w"}, run: "monday", number: 1, clock: newClock(), log: slog.New(slog.DiscardHandler), started: start,
 			wake: func() {}, figures: func(*reprisev1.ReplicaReport) {},
-			news: make(chan struct{}, 1), retimed: make(chan struct{}, 1), late: make(chan time.Duration, 1),
+			news: make(chan struct{}, 1), retimed: make(chan struct{}, 1), late: make(chan late, 1),
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		kafka := hanging{make(chan struct{}, 1)}

@@ -397,6 +397,28 @@ func TestLatePolicySlowPutsTheRestOff(t *testing.T) {
 	require.Less(t, last.Lateness(), 2*time.Second)
 }
 
+// A target that never keeps up puts the rest off again and again, each time by what is newly late: what is late already is sent meanwhile.
+func TestLatePolicySlowDoesNotPutOffWhatItHasPutOff(t *testing.T) {
+	s, g := newStand(t, 3), newTarget(t)
+	all := s.some(600, 10*time.Millisecond)
+	one := make(chan struct{}, 1)
+	g.answers(func(http.ResponseWriter, *http.Request) bool {
+		one <- struct{}{}
+		time.Sleep(15 * time.Millisecond) // the target can do 66 a second, and is asked for 100
+		<-one
+		return false
+	})
+	o := s.options(g)
+	o.Profile, o.Late, o.LateAfter, o.Concurrency, o.Order = schedule.ConstantSpeed(1), replay.SlowLate, 300*time.Millisecond, 4, schedule.OrderNone
+	r := s.run(o)
+	require.EqualValues(t, 600, r.Fired)
+	require.NotEmpty(t, r.Commands)
+	outcomes := s.outcomes()
+	first, last := outcomes[all[0].ID][0], outcomes[all[599].ID][0]
+	took := last.FireTime.Sub(first.FireTime)
+	require.Less(t, last.DueTime.Sub(first.DueTime), took+took/2, "the schedule is not slower than the target")
+}
+
 // An hour in which nothing was captured takes a second, in every partition alike; the plan says so too.
 func TestGapMaxShortensWhatNobodyAskedIn(t *testing.T) {
 	t.Parallel()

@@ -39,8 +39,8 @@ type volley struct {
 	clock   *clock
 	dresser *dresser
 	quotas  *quotas
-	done    <-chan struct{}        // of the stages
-	behind  func(by time.Duration) // with --late slow: something is late by so much
+	done    <-chan struct{} // of the stages
+	behind  func(late)      // with --late slow: something is late
 
 	queue    chan *item // never full: it has room for all that may be out
 	maxOut   int64
@@ -287,7 +287,7 @@ func (v *volley) one(hard context.Context, it *item) {
 		}
 		now := time.Now()
 		if v.opts.Late == SlowLate && !it.due.IsZero() && now.Sub(it.due) > v.opts.LateAfter {
-			v.behind(now.Sub(it.due))
+			v.behind(late{it.due, now.Sub(it.due)})
 		}
 		if reason := v.late(it, now); reason != "" {
 			v.valve.Cancel(it.pass)

@@ -25,6 +25,7 @@ type stretch struct {
 	to      float64       // speed when it ends
 	length  time.Duration // 0: it has no end
 	paused  bool
+	still   bool      // captured time stands still, and it is no pause: what is due is sent
 	skipped time.Time // a seek came from here: what was captured from then up to capture is left out; zero: no seek
 }
 
@@ -64,7 +65,7 @@ func (t Timeline) lay(wall, capture time.Time, legs []Leg) Timeline {
 // covered returns how much captured time the first part of a stretch covers.
 func (s *stretch) covered(after time.Duration) time.Duration {
 	switch {
-	case s.paused || s.from == 0:
+	case s.paused || s.still || s.from == 0:
 		return 0
 	case s.from == 1 && s.to == 1:
 		return after
@@ -195,7 +196,7 @@ func (t Timeline) cut(at time.Time) (kept Timeline, when, here time.Time, rest [
 		if j == 0 {
 			left.From, left.For = s.speed(after), max(0, l.length-after)
 		}
-		if left.For > 0 || l.length == 0 {
+		if !l.still && (left.For > 0 || l.length == 0) {
 			rest = append(rest, left)
 		}
 	}
@@ -225,6 +226,18 @@ func (t Timeline) Resume(at time.Time) Timeline {
 	}
 	kept, at, here, rest := t.cut(at)
 	return kept.lay(at, here, rest)
+}
+
+// PutOff puts all that is not due yet at a moment off by a time. What is due is sent meanwhile, so it is no pause; a change that comes in
+// that time ends it. In a pause, and as fast as it can, it changes nothing.
+func (t Timeline) PutOff(at time.Time, by time.Duration) Timeline {
+	if len(t.legs) == 0 || t.Paused() || t.IsMax() || by <= 0 {
+		return t
+	}
+	kept, at, here, rest := t.cut(at)
+	speed := rest[0].From
+	kept.legs = append(kept.legs, stretch{wall: at, capture: here, from: speed, to: speed, length: by, still: true})
+	return kept.lay(at.Add(by), here, rest)
 }
 
 // SetSpeed keeps one speed from a moment on, 0 being as fast as it can; in a pause it is that with which it goes on. Nothing

@@ -219,3 +219,32 @@ func FuzzParseProfile(f *testing.F) {
 		l.Capture(after(90 * time.Second))
 	})
 }
+
+// What is due already is sent while the rest is put off, so that is no pause; and whatever is ordered meanwhile, the run goes on.
+func TestPuttingOffIsNoPause(t *testing.T) {
+	l := timeline(t, "1").PutOff(after(10*time.Second), 5*time.Second)
+	require.Equal(t, 9*time.Second, due(t, l, 9*time.Second))
+	require.Equal(t, 15*time.Second, due(t, l, 10*time.Second))
+	require.Equal(t, 17*time.Second, due(t, l, 12*time.Second))
+	speed, paused := l.Speed(after(12 * time.Second))
+	require.False(t, paused)
+	require.InDelta(t, 1, speed, 0)
+	require.Equal(t, noon.Add(10*time.Second), l.Capture(after(12*time.Second)))
+	require.Equal(t, noon.Add(15*time.Second), l.Capture(after(20*time.Second)))
+
+	resumed := l.Pause(after(12 * time.Second)).Resume(after(20 * time.Second))
+	require.Equal(t, 21*time.Second, due(t, resumed, 11*time.Second))
+	require.Equal(t, 13*time.Second, due(t, l.SetSpeed(after(12*time.Second), 2), 12*time.Second))
+	require.Equal(t, 16*time.Second, due(t, l.PutOff(after(12*time.Second), 4*time.Second), 10*time.Second))
+	require.Equal(t, 13*time.Second, due(t, l.Seek(after(12*time.Second), noon.Add(30*time.Second)), 31*time.Second))
+
+	ramp := timeline(t, "1..3/20s").PutOff(after(10*time.Second), time.Minute)
+	require.Equal(t, 70*time.Second, due(t, ramp, 15*time.Second))
+	speed, _ = ramp.Speed(after(80 * time.Second))
+	require.InDelta(t, 3, speed, 1e-9, "what was to come is put off too")
+
+	require.True(t, timeline(t, "1").Pause(after(time.Second)).PutOff(after(2*time.Second), time.Second).Paused())
+	at, standing := timeline(t, "max").PutOff(after(time.Second), time.Hour).Due(noon.Add(time.Minute))
+	require.Equal(t, Free, standing)
+	require.Equal(t, nine, at)
+}
