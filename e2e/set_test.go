@@ -465,7 +465,7 @@ func TestHangupDoesNotEndATap(t *testing.T) {
 	prefix, _ := newPrefix()
 	tap := startTap(t, prefix, serve(t, http.NotFoundHandler()))
 	tap.Signal(syscall.SIGHUP)
-	_, err := tap.WaitLine(within(t, 10*time.Second), "no configuration file")
+	_, err := tap.WaitLine(within(t, 10*time.Second), "there is no configuration or rules file")
 	require.NoError(t, err)
 	resp, err := http.Get(tap.url())
 	require.NoError(t, err)
