@@ -11,11 +11,9 @@ import (
 // Print writes the explanation as a table or as one line of JSON.
 func (e *Explanation) Print(w io.Writer, form Form) error {
 	if form != Table {
-		b, err := json.Marshal(e)
-		if err == nil {
-			_, err = w.Write(append(b, '\n'))
-		}
-		return err
+		lines := json.NewEncoder(w)
+		lines.SetEscapeHTML(false)
+		return lines.Encode(e)
 	}
 	fmt.Fprintln(w, e.Exchange)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
