@@ -42,6 +42,10 @@ func kindOf(name []byte) fieldKind {
 		if is(name, "expect") {
 			return expectMark
 		}
+	case 'f':
+		if is(name, "forwarded") {
+			return stripped
+		}
 	case 'h':
 		if is(name, "host") {
 			return hostField

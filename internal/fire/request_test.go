@@ -57,7 +57,7 @@ func TestPrepareWritesTheRecordedFieldsAsTheyStood(t *testing.T) {
 		},
 		{
 			"gateway fields go",
-			"GET /\nHost: s\nX-Tap-Host: x\nx-original-uri: /x\nX-Envoy-Original-Path: /x\nX-Forwarded-For: 1\nx-forwarded-proto: x\n" +
+			"GET /\nHost: s\nX-Tap-Host: x\nx-original-uri: /x\nX-Envoy-Original-Path: /x\nX-Forwarded-For: 1\nx-forwarded-proto: x\nForwarded: host=shop.example\n" +
 				"X-Request-Id: 1\nX-Requested-With: kept\nX-Real: kept", "",
 			"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nX-Requested-With: kept\r\nX-Real: kept\r\n", "s",
 		},
