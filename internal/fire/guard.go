@@ -225,6 +225,20 @@ func (g *Guard) Admit(x *traffic.Exchange) (reason string, ok bool) {
 	return "", true
 }
 
+// Changed says whether an exchange that was let through may be fired with a changed request: one that was a read must not have become a write,
+// unless a rule allows that.
+func (g *Guard) Changed(x *traffic.Exchange, to *traffic.Request) (reason string, ok bool) {
+	if !readOnly(&x.Request) || readOnly(to) {
+		return "", true
+	}
+	changed := *x
+	changed.Request = *to
+	if !g.writeAllowed(&changed) {
+		return WriteNotAllowed, false
+	}
+	return "", true
+}
+
 // readOnly reports whether a request is taken not to change anything.
 func readOnly(r *traffic.Request) bool {
 	if !safeMethod(r.Method) {

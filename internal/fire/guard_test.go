@@ -194,6 +194,14 @@ func TestAdmit(t *testing.T) {
 		})
 	}
 	g := guard(t, target, nil)
+	read, write := exchange("GET /a", ""), exchange("GET /a\nX-HTTP-Method-Override: DELETE", "")
+	reason, ok := g.Changed(read, &write.Request)
+	require.False(t, ok, "a read that was changed into a write is not what was let through")
+	require.Equal(t, fire.WriteNotAllowed, reason)
+	_, ok = g.Changed(read, &read.Request)
+	require.True(t, ok)
+	_, ok = g.Changed(write, &write.Request)
+	require.True(t, ok, "that was judged before")
 	for _, flag := range []traffic.Flags{
 		traffic.TruncatedRequest, traffic.Gap, traffic.AmbiguousFraming, traffic.Upgraded, traffic.Connect,
 		traffic.RedactionFailedRequest,
@@ -206,7 +214,7 @@ func TestAdmit(t *testing.T) {
 	}
 	x := get()
 	x.Flags = traffic.RequestOnly | traffic.NoResponse | traffic.TruncatedResponse
-	_, ok := g.Admit(x)
+	_, ok = g.Admit(x)
 	require.True(t, ok)
 }
 

@@ -48,6 +48,7 @@ func (o *SessionOptions) active() bool {
 type dresser struct {
 	rules       rewrite.Rules
 	clones      *clones
+	guard       *fire.Guard // nil: not asked
 	sender      *fire.Sender
 	sessions    *rewrite.Sessions // nil: nothing depends on answers
 	waits       *rewrite.Waits[*item]
@@ -103,7 +104,7 @@ func rehearse(ctx context.Context, all []*minted) error {
 // newDresser makes one for a loop: sessions begin anew in each.
 func newDresser(o *Options, s *sieve, credentials []*minted, count *sessionCounters) *dresser {
 	d := &dresser{
-		rules: o.Rewrite, clones: &s.clones, sender: s.sender, refuse: o.Session.Refuse, credentials: credentials, count: count,
+		rules: o.Rewrite, clones: &s.clones, guard: s.guard, sender: s.sender, refuse: o.Session.Refuse, credentials: credentials, count: count,
 	}
 	d.rules.Seed = s.clones.seed
 	if o.Session.active() {
@@ -128,6 +129,9 @@ func (d *dresser) plan(it *item) judgement {
 			return judgement{result: traffic.Refused, reason: rewriteFailed, detail: err.Error()}
 		}
 		it.sent = sent
+		if j := d.safe(it); j.result != 0 {
+			return j
+		}
 	}
 	if d.sessions != nil {
 		key := it.step.Session
@@ -159,6 +163,17 @@ func (d *dresser) plan(it *item) judgement {
 		return judgement{result: traffic.Refused, reason: reason}
 	}
 	it.shot = shot
+	return judgement{}
+}
+
+// safe asks the guard about a request that was changed.
+func (d *dresser) safe(it *item) judgement {
+	if d.guard == nil {
+		return judgement{}
+	}
+	if reason, ok := d.guard.Changed(&it.x, &it.sent); !ok {
+		return judgement{result: traffic.Refused, reason: reason}
+	}
 	return judgement{}
 }
 
@@ -219,6 +234,9 @@ func (d *dresser) dress(ctx context.Context, it *item) judgement {
 		return judgement{}
 	}
 	it.sent = sent
+	if j := d.safe(it); j.result != 0 {
+		return j
+	}
 	shot, reason := d.prepare(it)
 	if shot == nil {
 		return judgement{result: traffic.Refused, reason: reason}

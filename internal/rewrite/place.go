@@ -207,6 +207,7 @@ func (p Place) put(d *draft, value []byte) bool {
 	case inSegment:
 		path, _, _ := cutQuery(d.Target)
 		from, to, ok := segment(path, p.n)
+		ok = ok && !leadsElsewhere(value)
 		if ok {
 			d.setTarget(splice(d.Target, from, to, []byte(url.PathEscape(string(value)))))
 		}
@@ -231,6 +232,17 @@ func (p Place) put(d *draft, value []byte) bool {
 		return false
 	}
 	return true
+}
+
+// leadsElsewhere reports whether a value is empty or has a dot segment, so that a path with it would be another to a server that decodes it. Values come
+// from the target's answers, and the guard has judged the path without them.
+func leadsElsewhere(value []byte) bool {
+	for part := range bytes.FieldsFuncSeq(unescapePath(value), func(r rune) bool { return r == '/' || r == '\\' }) {
+		if string(part) == "." || string(part) == ".." {
+			return true
+		}
+	}
+	return len(value) == 0
 }
 
 // remove takes what stands there away.

@@ -179,6 +179,20 @@ func TestInjectPutsNamedValuesWhereTheyAreWanted(t *testing.T) {
 	require.Equal(t, []string{jsonType, "X-CSRF: now", "Cookie: x=1; csrf=now"}, lines(got.Headers))
 }
 
+// The guard has judged the path as it was recorded: no answer of the target leads a request out of it.
+func TestAnAnswerDoesNotLeadARequestElsewhere(t *testing.T) {
+	for _, bad := range []string{"..", ".", "x/../../admin", `x\\..\\..\\admin`, "%2e%2e", "x%2f..%2fadmin", ""} {
+		p := &play{t, rewrite.NewSessions(rewrite.Options{Extract: []rewrite.Extract{{Place: place(t, "json $.id")}}}), "alice", t0}
+		p.sends(request("POST", "/api/orders", ""), answer(`{"id":"rec-1"}`), answer(`{"id":"`+bad+`"}`))
+		got, _ := p.tries(request("POST", "/api/rec-1/pay", ""), answer(""), answer(""))
+		require.Equal(t, "/api/rec-1/pay", string(got.Target), bad)
+	}
+	p := &play{t, rewrite.NewSessions(rewrite.Options{Extract: []rewrite.Extract{{Place: place(t, "json $.id")}}}), "alice", t0}
+	p.sends(request("POST", "/api/orders", ""), answer(`{"id":"rec-1"}`), answer(`{"id":"a/b.c=="}`))
+	got, _ := p.tries(request("POST", "/api/rec-1/pay", ""), answer(""), answer(""))
+	require.Equal(t, "/api/a%2Fb.c==/pay", string(got.Target), "what is an id is put in")
+}
+
 func TestAValueThatDidNotComeIsMissing(t *testing.T) {
 	p := &play{t, rewrite.NewSessions(rewrite.Options{Extract: []rewrite.Extract{{Place: place(t, "json $.id")}}}), "alice", t0}
 	p.sends(request("POST", "/orders", ""), answer(`{"id":"rec-1"}`), answer(`{"error":"sold out"}`))

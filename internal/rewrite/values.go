@@ -152,7 +152,7 @@ func replaceSegments(path []byte, with replacer) (_ []byte, changed bool) {
 		if !ok {
 			break
 		}
-		if now, ok := with(unescapePath(path[from:to])); ok {
+		if now, ok := with(unescapePath(path[from:to])); ok && !leadsElsewhere(now) {
 			path, changed = splice(path, from, to, []byte(url.PathEscape(string(now)))), true
 		}
 	}
