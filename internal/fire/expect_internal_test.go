@@ -25,7 +25,7 @@ func TestABodyWaitsForTheTargetsWordButNotForLong(t *testing.T) {
 		"it says nothing":     {after: time.Minute, waited: time.Second},
 		"it refuses the head": {says: "HTTP/1.1 417 Expectation Failed\r\n\r\n", after: time.Millisecond, waited: time.Millisecond, refused: true},
 		"it is of 1.0":        {says: "HTTP/1.0 200 OK\r\n\r\n", refused: true},
-		"it closes":           {err: io.EOF},
+		"it closes":           {after: time.Millisecond, waited: time.Millisecond, err: io.EOF},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -33,7 +33,7 @@ func TestABodyWaitsForTheTargetsWordButNotForLong(t *testing.T) {
 				defer here.Close()
 				f := newFlight(&url.URL{})
 				f.Context, f.shot = t.Context(), &Shot{bytes: []byte(head + "body"), headTo: len(head), expects: true}
-				done := make(chan struct{})
+				done, asked := make(chan struct{}), make(chan struct{})
 				go func() {
 					defer close(done)
 					defer there.Close()
@@ -41,14 +41,16 @@ func TestABodyWaitsForTheTargetsWordButNotForLong(t *testing.T) {
 					if _, err := io.ReadFull(there, got); err != nil || string(got) != head[10:] {
 						t.Errorf("the head: %q, %v", got, err)
 					}
+					time.Sleep(c.after)
 					if c.err != nil {
 						return
 					}
-					time.Sleep(c.after)
 					_, _ = io.WriteString(there, c.says) // fails when nobody waits any more
+					<-asked                              // a pipe that its other end closed takes no deadline
 				}()
 				began := time.Now()
 				written, have, refused, err := f.ask(&conn{Conn: here, deadline: began.Add(time.Hour)}, 10)
+				close(asked)
 				require.Equal(t, len(head), written)
 				require.Equal(t, c.err, err)
 				require.Equal(t, c.waited, time.Since(began))
