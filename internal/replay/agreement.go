@@ -193,3 +193,10 @@ func profileOf(s *reprisev1.RunSpec) schedule.Profile {
 	}
 	return schedule.ConstantSpeed(s.GetSpeed())
 }
+
+func fromNano(ns uint64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(ns)).UTC()
+}

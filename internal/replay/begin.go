@@ -4,12 +4,59 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/schedule"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
+
+const (
+	// The first request of a run is due that much after the first assignment.
+	headStart = 2 * time.Second
+
+	// The first records of all partitions are waited for no longer than that before a schedule begins.
+	firstTimeout = 5 * time.Second
+)
+
+// begin waits for partitions and the time base, and starts releasing.
+func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.CancelCauseFunc) (*schedule.Pacer[*item], error) {
+	o := r.opts
+	if err := r.settleBase(ctx); err != nil {
+		return nil, err
+	}
+	if r.overtaken() {
+		return nil, nil //nolint:nilnil // there is nothing to release
+	}
+	rel := &releaser{
+		ahead: r.ahead, sieve: r.sieve, out: r.intake.out, items: &r.items, volley: r.volley,
+		clock: r.clock, live: o.Live, lag: o.Lag, rate: r.rate,
+	}
+	if o.Delivery == AtMostOnce {
+		rel.settle = r.intake.settle
+	}
+	r.releaser.Store(rel)
+	if o.Live || !o.Profile.IsMax() || o.RateLimit > 0 {
+		rel.pacer = schedule.NewPacer(maxOutPaced, r.volley.hand)
+		front.Go(func() {
+			if err := rel.pacer.Run(ctx); err != nil {
+				stop(err)
+			}
+		})
+	}
+	front.Go(func() {
+		if err := rel.run(ctx); err != nil {
+			stop(err)
+		}
+	})
+	r.announce()
+	if o.Ready != nil {
+		o.Ready()
+		o.Ready = nil // asked once
+	}
+	return rel.pacer, nil
+}
 
 // conduct makes the conductor; nothing runs yet.
 func (r *run) conduct(stop context.CancelCauseFunc) {
