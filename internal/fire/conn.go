@@ -28,7 +28,7 @@ type conn struct {
 	answer     wire.Answer
 	deadline   time.Time // as set on the connection
 	idleSince  time.Time
-	used       bool // has brought a whole answer before
+	used       bool // was idle before, most often after a whole answer: the target may have closed it since
 	watch      atomic.Pointer[watch]
 	ended      bool // by its watch; guarded by the pool
 }

@@ -77,7 +77,7 @@ func (g *Guard) dialOne(ctx context.Context, at netip.AddrPort, left int) (net.C
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
 		defer cancel()
 	}
-	return g.dialer.DialContext(ctx, "tcp", at.String())
+	return g.cfg.Dialer(ctx, "tcp", at.String())
 }
 
 // renew looks up production's names again when that was long ago.

@@ -1,6 +1,7 @@
 package fire
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -52,8 +53,12 @@ func (s *Sender) Begin(shot *Shot) bool {
 	if c == nil {
 		return false
 	}
+	if c.raw == nil { // no socket to write to without waiting
+		s.pool.put(c)
+		return false
+	}
 	now := time.Now()
-	if c.raw == nil || !s.admit(c) || now.Sub(c.idleSince) > maxIdle {
+	if !s.admit(c) || now.Sub(c.idleSince) > maxIdle {
 		s.pool.leave(c)
 		return false
 	}
@@ -100,7 +105,7 @@ func (s *Sender) attempt(f *flight) *failure {
 	}
 	s.pool.drop(c)
 	s.pool.flush() // they were idle for longer
-	if c, fail = s.fresh(f, deadline); fail != nil {
+	if c, fail = s.fresh(f.Context, deadline); fail != nil {
 		return fail
 	}
 	f.resent++
@@ -125,7 +130,7 @@ func (s *Sender) connect(f *flight, deadline time.Time) (*conn, *failure) {
 			return nil, connectFailure(f.Context, err)
 		}
 		if c == nil {
-			return s.fresh(f, deadline)
+			return s.fresh(f.Context, deadline)
 		}
 		idle := time.Since(c.idleSince)
 		if s.admit(c) && idle < maxIdle && (idle < checkIdleAfter || c.quiet()) {
@@ -136,19 +141,19 @@ func (s *Sender) connect(f *flight, deadline time.Time) (*conn, *failure) {
 }
 
 // fresh dials on a place that is taken already.
-func (s *Sender) fresh(f *flight, deadline time.Time) (*conn, *failure) {
+func (s *Sender) fresh(ctx context.Context, deadline time.Time) (*conn, *failure) {
 	generation := s.cfg.Guard.generation()
-	c, err := s.dial(f.Context, deadline, viaHTTP1)
+	c, err := s.dial(ctx, deadline, viaHTTP1)
 	if err != nil {
 		s.pool.leave(nil)
-		return nil, connectFailure(f.Context, err)
+		return nil, connectFailure(ctx, err)
 	}
 	s.dialed.Add(1)
 	c.generation = generation
 	s.pool.add(c)
 	if !s.admit(c) { // what is production has changed while it was dialled
 		s.pool.leave(c)
-		return nil, connectFailure(f.Context, s.cfg.Guard.lastRefusal())
+		return nil, connectFailure(ctx, s.cfg.Guard.lastRefusal())
 	}
 	return c, nil
 }

@@ -66,8 +66,12 @@ type GuardConfig struct {
 	AllowWrites   []Matcher
 	Handshake     *Handshake // what every address of the target has to answer first; nil: nothing
 	Resolver      Resolver   // nil: the system's
+	Dialer        DialFunc   // replaces the network, for tests; nil: TCP
 	Logger        *slog.Logger
 }
+
+// DialFunc opens a connection to an address of the target.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Guard keeps production safe from the replayer. It is safe for concurrent use.
 type Guard struct {
@@ -75,7 +79,6 @@ type Guard struct {
 	target     endpoint
 	allow      []pattern
 	exempt     []endpoint
-	dialer     net.Dialer
 	production atomic.Pointer[production]
 	refresh    sync.Mutex // one at a time replaces production
 	authority  atomic.Pointer[judgedAuthority]
@@ -88,6 +91,9 @@ type Guard struct {
 func NewGuard(ctx context.Context, cfg GuardConfig) (*Guard, error) {
 	if cfg.Resolver == nil {
 		cfg.Resolver = net.DefaultResolver
+	}
+	if cfg.Dialer == nil {
+		cfg.Dialer = new(net.Dialer).DialContext
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -68,6 +68,17 @@ func (p *pool) get(ctx context.Context, deadline time.Time) (*conn, error) {
 	return nil, err
 }
 
+// reserve takes a place to dial a connection on that nobody waits for, unless n places are taken.
+func (p *pool) reserve(n int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || p.open >= min(n, p.max) {
+		return false
+	}
+	p.open++
+	return true
+}
+
 // tryGet returns an idle connection if there is one and nobody is at the pool.
 func (p *pool) tryGet() *conn {
 	if !p.mu.TryLock() {

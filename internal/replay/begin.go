@@ -16,6 +16,10 @@ const (
 	// The first request of a run is due that much after the first assignment.
 	headStart = 2 * time.Second
 
+	// So many connections are opened before the first request is due: a target that answers within milliseconds needs no more at
+	// thousands a second, and others come as they are needed.
+	warmConnections = 32
+
 	// The first records of all partitions are waited for no longer than that before a schedule begins.
 	firstTimeout = 5 * time.Second
 )
@@ -38,12 +42,15 @@ func (r *run) begin(ctx context.Context, front *sync.WaitGroup, stop context.Can
 	}
 	r.releaser.Store(rel)
 	if o.Live || !o.Profile.IsMax() || o.RateLimit > 0 {
-		rel.pacer = schedule.NewPacer(maxOutPaced, r.volley.hand)
+		if rel.pacer = schedule.NewPacer(maxOutPaced, r.volley.hand); o.Dialer != nil {
+			rel.pacer = schedule.NewTimerPacer(maxOutPaced, r.volley.hand)
+		}
 		front.Go(func() {
 			if err := rel.pacer.Run(ctx); err != nil {
 				stop(err)
 			}
 		})
+		front.Go(func() { r.sender.Warm(ctx, min(warmConnections, r.ahead.len())) })
 	}
 	front.Go(func() {
 		if err := rel.run(ctx); err != nil {

@@ -90,6 +90,13 @@ func (l *lookAhead) bytes() int64 {
 	return l.merge.Bytes()
 }
 
+// len returns how many are held.
+func (l *lookAhead) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.merge.Len()
+}
+
 // empty reports that nothing can leave for want of records, while there are more to be read.
 func (l *lookAhead) empty() bool {
 	l.mu.Lock()

@@ -95,10 +95,12 @@ type Options struct {
 	Live    bool
 	Restart bool
 
-	Target        *url.URL // http or https; required
-	Protocol      fire.Protocol
-	TLS           *tls.Config // for https; nil: the system's roots
-	AllowTarget   []string    // required
+	Target   *url.URL // http or https; required
+	Protocol fire.Protocol
+	TLS      *tls.Config // for https; nil: the system's roots
+	// Dialer replaces the network to the target, for tests in fake time: those have Go's timers only, and so has their pacer. nil: TCP.
+	Dialer        fire.DialFunc
+	AllowTarget   []string // required
 	AllowPublic   bool
 	Production    []fire.Address  // beside what taps report
 	NotProduction []string        // HOST:PORT
@@ -357,7 +359,7 @@ func sorted(s []string) []string {
 func (o *Options) guard(production []fire.Address, writes []fire.Matcher) fire.GuardConfig {
 	return fire.GuardConfig{
 		Target: o.Target, Allow: o.AllowTarget, AllowPublic: o.AllowPublic, Production: production, NotProduction: o.NotProduction,
-		HostID: o.HostID, AllowWrites: writes, Logger: o.Logger,
+		HostID: o.HostID, AllowWrites: writes, Dialer: o.Dialer, Logger: o.Logger,
 	}
 }
 

@@ -68,6 +68,12 @@ func NewPacer[T any](limit int, hand func(T)) *Pacer[T] {
 	return newPacer(limit, hand, start, newSleeper(start))
 }
 
+// NewTimerPacer returns one that waits with Go's timers: in a test's fake time nothing may wait in the kernel.
+func NewTimerPacer[T any](limit int, hand func(T)) *Pacer[T] {
+	start := time.Now()
+	return newPacer(limit, hand, start, newTimerSleeper(start))
+}
+
 func newPacer[T any](limit int, hand func(T), start time.Time, sleep sleeper) *Pacer[T] {
 	if limit <= 0 {
 		limit = defaultPacerItems
