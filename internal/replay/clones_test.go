@@ -79,59 +79,61 @@ func cloned(o replay.Options, n int) replay.Options {
 
 func TestClonesAreUsersOfTheirOwnWhoKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 3), newTarget(t)
-	all := s.users(120, 6, 10*time.Millisecond)
-	c := g.copies()
-	o := s.cloning(g, 4)
-	o.Profile = schedule.ConstantSpeed(2)
-	r := s.run(o)
-	require.EqualValues(t, 120, r.Read)
-	require.EqualValues(t, 480, r.Fired)
-	require.Equal(t, 4, r.Clones)
-	require.EqualValues(t, 480, r.Answers.Same)
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		all := s.users(120, 6, 10*time.Millisecond)
+		c := g.copies()
+		o := s.cloning(g, 4)
+		o.Profile = schedule.ConstantSpeed(2)
+		r := s.run(o)
+		require.EqualValues(t, 120, r.Read)
+		require.EqualValues(t, 480, r.Fired)
+		require.Equal(t, 4, r.Clones)
+		require.EqualValues(t, 480, r.Answers.Same)
 
-	require.Len(t, c.seen, 480)
-	require.Len(t, c.line, 24, "6 users and 3 clones of each")
-	for cookie, seqs := range c.line {
-		require.Len(t, seqs, 20)
-		require.IsIncreasing(t, seqs, cookie)
-	}
-	keys := map[string]bool{}
-	for _, h := range c.who {
-		keys[h.Get("Idempotency-Key")] = true
-	}
-	require.Len(t, keys, 480, "none is taken for another's")
-	first := all[0]
-	require.Equal(t, "user-00000", c.who[copyOf{first.ID, "loop=0;clone=0"}].Get("X-User-Id"))
-	was, _ := traffic.Get(first.Request.Headers, "Cookie")
-	require.Equal(t, string(was), c.who[copyOf{first.ID, "loop=0;clone=0"}].Get("Cookie"), "clone 0 is as recorded")
-	require.Regexp(t, `^[a-z]{4}-\d{5}$`, c.who[copyOf{first.ID, "loop=0;clone=3"}].Get("X-User-Id"))
-
-	// Each copy has an outcome; a clone is due at most the jitter later, and a session's all by the same.
-	outcomes := s.outcomes()
-	shift := map[string]time.Duration{}
-	for i, x := range all {
-		require.Len(t, outcomes[x.ID], 4)
-		due := map[uint32]time.Time{}
-		for _, one := range outcomes[x.ID] {
-			due[one.Clone] = one.DueTime
+		require.Len(t, c.seen, 480)
+		require.Len(t, c.line, 24, "6 users and 3 clones of each")
+		for cookie, seqs := range c.line {
+			require.Len(t, seqs, 20)
+			require.IsIncreasing(t, seqs, cookie)
 		}
-		require.Len(t, due, 4)
-		for clone := uint32(1); clone < 4; clone++ {
-			by := due[clone].Sub(due[0])
-			require.GreaterOrEqual(t, by, time.Duration(0))
-			require.LessOrEqual(t, by, 150*time.Millisecond, "of captured time, at twice its speed")
-			who := fmt.Sprintf("%d/%d", i%6, clone)
-			if was, known := shift[who]; known {
-				require.InDelta(t, was, by, float64(2*time.Microsecond))
+		keys := map[string]bool{}
+		for _, h := range c.who {
+			keys[h.Get("Idempotency-Key")] = true
+		}
+		require.Len(t, keys, 480, "none is taken for another's")
+		first := all[0]
+		require.Equal(t, "user-00000", c.who[copyOf{first.ID, "loop=0;clone=0"}].Get("X-User-Id"))
+		was, _ := traffic.Get(first.Request.Headers, "Cookie")
+		require.Equal(t, string(was), c.who[copyOf{first.ID, "loop=0;clone=0"}].Get("Cookie"), "clone 0 is as recorded")
+		require.Regexp(t, `^[a-z]{4}-\d{5}$`, c.who[copyOf{first.ID, "loop=0;clone=3"}].Get("X-User-Id"))
+
+		// Each copy has an outcome; a clone is due at most the jitter later, and a session's all by the same.
+		outcomes := s.outcomes()
+		shift := map[string]time.Duration{}
+		for i, x := range all {
+			require.Len(t, outcomes[x.ID], 4)
+			due := map[uint32]time.Time{}
+			for _, one := range outcomes[x.ID] {
+				due[one.Clone] = one.DueTime
 			}
-			shift[who] = by
+			require.Len(t, due, 4)
+			for clone := uint32(1); clone < 4; clone++ {
+				by := due[clone].Sub(due[0])
+				require.GreaterOrEqual(t, by, time.Duration(0))
+				require.LessOrEqual(t, by, 150*time.Millisecond, "of captured time, at twice its speed")
+				who := fmt.Sprintf("%d/%d", i%6, clone)
+				if was, known := shift[who]; known {
+					require.InDelta(t, was, by, float64(2*time.Microsecond))
+				}
+				shift[who] = by
+			}
 		}
-	}
+	})
 }
 
 func TestAStrictGuardAndAFilterCountEveryClone(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	post := s.exchange(time.Now().Add(-time.Minute))
 	post.Request.Method = []byte("POST")
 	s.write(post)
@@ -153,7 +155,8 @@ func TestAStrictGuardAndAFilterCountEveryClone(t *testing.T) {
 }
 
 func TestCloneIdentitiesInAnswersAreNoDifference(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	x := s.exchange(time.Now().Add(-time.Minute))
 	x.Request.Headers = append(x.Request.Headers, traffic.Field{Name: []byte("X-User-Id"), Value: []byte("user-00042")})
 	x.Response.Body = []byte(`{"for":"user-00042","price":3}`)
@@ -174,32 +177,33 @@ func TestCloneIdentitiesInAnswersAreNoDifference(t *testing.T) {
 }
 
 func TestClonesOfAStoppedRunAreTheSameUsersAfterwards(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
-	s.users(200, 5, 10*time.Millisecond)
-	c := g.copies()
-	o := s.cloning(g, 3)
-	o.Profile = schedule.ConstantSpeed(2)
-	first, err := replay.Run(until(t, g, 150), o)
-	require.ErrorIs(t, err, errSignal)
-	changed := o
-	changed.Clones = 4
-	_, err = replay.Run(t.Context(), changed)
-	require.ErrorContains(t, err, "set of options")
-	again := s.run(o)
-	// Copies that were not fired when the others of their exchange were have all come again.
-	require.GreaterOrEqual(t, first.Fired+again.Fired, int64(600))
-	require.Len(t, c.seen, 600)
-	require.Len(t, c.line, 15, "no clone became somebody else")
+	t.Parallel()
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		s.users(200, 5, 10*time.Millisecond)
+		c := g.copies()
+		o := s.cloning(g, 3)
+		o.Profile = schedule.ConstantSpeed(2)
+		first := s.runUntil(g, 150, o)
+		changed := o
+		changed.Clones = 4
+		_, err := s.start(changed).ends()
+		require.ErrorContains(t, err, "set of options")
+		again := s.run(o)
+		// Copies that were not fired when the others of their exchange were have all come again.
+		require.GreaterOrEqual(t, first.Fired+again.Fired, int64(600))
+		require.Len(t, c.seen, 600)
+		require.Len(t, c.line, 15, "no clone became somebody else")
+	})
 }
 
 func TestReplicasAgreeOnTheClones(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 6), newTarget(t)
+	s, g := newStand(t, 6)
 	s.users(300, 12, 10*time.Millisecond)
 	c := g.copies()
 	o := s.cloning(g, 3)
 	o.Profile = schedule.ConstantSpeed(1)
-	reports := s.together(2, o)
+	reports := finish(s.startAll(2, o))
 	require.Len(t, c.seen, 900)
 	require.Len(t, c.line, 36)
 	require.GreaterOrEqual(t, reports[0].Fired+reports[1].Fired, int64(900))
@@ -215,19 +219,16 @@ func TestAKilledRunMissesNoCloneOfNoLoop(t *testing.T) {
 		require.NoError(t, err)
 		return
 	}
-	s, g := newStand(t, 4), newTarget(t)
+	s, g := newStand(t, 4)
 	all := s.users(200, 7, 5*time.Millisecond)
 	c := g.copies()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAKilledRunMissesNoCloneOfNoLoop$", "-test.timeout=60s")
 	child.Env = append(os.Environ(), crashBrokers+"="+strings.Join(s.cfg.Brokers, ","), crashTarget+"="+g.server.URL)
 	require.NoError(t, child.Start())
-	ctx := until(t, g, 800) // in the second loop
-	select {
-	case <-ctx.Done():
-	case <-time.After(40 * time.Second):
-	}
+	<-g.came(800) // in the second loop
 	require.NoError(t, child.Process.Kill())
 	require.Error(t, child.Wait())
+	g.goneQuiet(t)
 	killed := len(g.all())
 	if killed == 1200 {
 		t.Log("the run was over before it was killed")
@@ -235,7 +236,7 @@ func TestAKilledRunMissesNoCloneOfNoLoop(t *testing.T) {
 	o := s.cloning(g, 3)
 	o.Profile, o.Loops = schedule.ConstantSpeed(1), 2
 	r := s.run(o)
-	require.ElementsMatch(t, marked(all, 2, 3), c.keys(), "every copy of every exchange")
+	c.are(t, marked(all, 2, 3))
 	require.Len(t, c.line, 21, "of the same users")
 	t.Logf("killed after %d, fired %d more, %d records were known as finished", killed, r.Fired, r.Resumed)
 }

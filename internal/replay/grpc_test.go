@@ -16,7 +16,8 @@ import (
 // Calls and ordinary requests of one recording go to one target, each as it was recorded, and what a call ended with
 // counts as its status.
 func TestGRPCCallsAreReplayedAndTheirStatusCompared(t *testing.T) {
-	s := newStand(t, 2)
+	t.Parallel()
+	s, _ := newStand(t, 2)
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id, _ := traffic.ParseID(r.Header.Get("Reprise-Exchange-Id"))
 		if r.ProtoMajor == 1 {

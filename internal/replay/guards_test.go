@@ -1,7 +1,6 @@
 package replay_test
 
 import (
-	"context"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,74 +21,68 @@ import (
 // ends replays until the run ends by itself with an error of that code.
 func (s *stand) ends(o replay.Options, code int) (*report.Report, error) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
-	defer cancel()
-	r, err := replay.Run(ctx, o)
+	r, err := s.start(o).ends()
 	require.Error(s.t, err)
 	require.Equal(s.t, code, fault.Code(err), err)
 	return r, err
 }
 
 func TestAGuardThatStopsARunKeepsItStopped(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
-	start := time.Now().Add(-time.Minute)
-	all := make([]*traffic.Exchange, 600)
-	for i := range all {
-		all[i] = s.exchange(start.Add(time.Duration(i) * time.Millisecond))
-		if i >= 200 && i < 230 {
-			all[i].Request.Authority = []byte(g.server.Listener.Addr().String())
+	t.Parallel()
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		start := time.Now().Add(-time.Minute)
+		all := make([]*traffic.Exchange, 600)
+		for i := range all {
+			all[i] = s.exchange(start.Add(time.Duration(i) * time.Millisecond))
+			if i >= 200 && i < 230 {
+				all[i].Request.Authority = []byte(g.server.Listener.Addr().String())
+			}
 		}
-	}
-	s.write(all...)
-	o := s.options(g)
-	o.Profile = schedule.ConstantSpeed(1)
-	_, err := s.ends(o, fault.Failure)
-	require.ErrorContains(t, err, "recorded at the target itself")
-	require.Equal(t, "stopped", s.state().Run("monday").Current().End.GetState())
-	fails(t, g, o, fault.Failure, "--not-production") // whoever starts it again
+		s.write(all...)
+		o := s.options(g)
+		o.Profile = schedule.ConstantSpeed(1)
+		_, err := s.ends(o, fault.Failure)
+		require.ErrorContains(t, err, "recorded at the target itself")
+		require.Equal(t, "stopped", s.state().Run("monday").Current().End.GetState())
+		fails(t, g, o, fault.Failure, "--not-production") // whoever starts it again
 
-	o.NotProduction = []string{g.server.Listener.Addr().String()}
-	o.Profile = schedule.ConstantSpeed(1)
-	s.run(o)
-	got := g.byID()
-	require.GreaterOrEqual(t, len(got), 600-30)
+		o.NotProduction = []string{g.server.Listener.Addr().String()}
+		o.Profile = schedule.ConstantSpeed(1)
+		s.run(o)
+		got := g.byID()
+		require.GreaterOrEqual(t, len(got), 600-30)
+	})
 }
 
 func TestMaxTotalEndsTheRunAfterSoMany(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
-	s.some(300, time.Millisecond)
-	o := s.options(g)
-	o.MaxTotal = 100
-	r, err := s.ends(o, fault.Finding)
-	require.ErrorContains(t, err, "--max-total 100 is reached")
-	require.EqualValues(t, 100, r.Fired)
-	require.Equal(t, "stopped", r.State)
-	require.Equal(t, "run monday was stopped: --max-total 100 is reached", r.StoppedBy)
-	require.Len(t, g.all(), 100)
-	_, _ = s.ends(o, fault.Finding)
-	require.Len(t, g.all(), 100, "a restart is no new run")
-	o.MaxTotal = 200
-	fails(t, g, o, fault.Usage, "max-total", "--restart")
-	o.Restart, o.MaxTotal = true, 300
-	require.EqualValues(t, 300, s.run(o).Fired, "exactly as many as there are")
+	t.Parallel()
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		s.some(300, time.Millisecond)
+		o := s.options(g)
+		o.MaxTotal = 100
+		r, err := s.ends(o, fault.Finding)
+		require.ErrorContains(t, err, "--max-total 100 is reached")
+		require.EqualValues(t, 100, r.Fired)
+		require.Equal(t, "stopped", r.State)
+		require.Equal(t, "run monday was stopped: --max-total 100 is reached", r.StoppedBy)
+		require.Len(t, g.all(), 100)
+		_, _ = s.ends(o, fault.Finding)
+		require.Len(t, g.all(), 100, "a restart is no new run")
+		o.MaxTotal = 200
+		fails(t, g, o, fault.Usage, "max-total", "--restart")
+		o.Restart, o.MaxTotal = true, 300
+		require.EqualValues(t, 300, s.run(o).Fired, "exactly as many as there are")
+	})
 }
 
 func TestMaxTotalIsOfAllReplicasTogether(t *testing.T) {
-	s, g := newStand(t, 4), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 4)
 	s.some(400, time.Millisecond)
 	o := s.options(g)
 	o.MaxTotal, o.WaitReplicas, o.Profile = 200, 2, schedule.ConstantSpeed(1)
-	var wg sync.WaitGroup
-	errs := make([]error, 2)
-	for i := range errs {
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			_, errs[i] = replay.Run(ctx, o)
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
+	for _, p := range s.startAll(2, o) {
+		_, err := p.ends()
 		require.Equal(t, fault.Finding, fault.Code(err), err)
 	}
 	require.LessOrEqual(t, len(g.all()), 200)
@@ -97,7 +90,8 @@ func TestMaxTotalIsOfAllReplicasTogether(t *testing.T) {
 }
 
 func TestCapsOfRoutesRefuseTheRest(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 2)
 	start := time.Now().Add(-time.Minute)
 	for i := range 60 {
 		x := s.exchange(start.Add(time.Duration(i) * time.Millisecond))
@@ -131,75 +125,63 @@ func TestTheKillSwitchStopsAtOnce(t *testing.T) {
 	for _, by := range []string{"a signal", "a file"} {
 		t.Run(by, func(t *testing.T) {
 			t.Parallel()
-			s, g := newStand(t, 2), newTarget(t)
-			s.some(2000, 10*time.Millisecond)
-			kill := make(chan string, 1)
-			o := s.options(g)
-			o.Kill, o.Profile, o.KillFile = kill, schedule.ConstantSpeed(1), filepath.Join(t.TempDir(), "kill")
-			hung, let := make(chan struct{}), make(chan struct{})
-			var once sync.Once
-			g.answers(func(http.ResponseWriter, *http.Request) bool {
-				if len(g.all()) < 20 {
-					return false
-				}
-				once.Do(func() {
-					if by == "a file" {
-						require.NoError(t, os.WriteFile(o.KillFile, nil, 0o600))
-					} else {
-						kill <- "SIGUSR1"
+			inBubble(t, 2, func(t *testing.T, s *stand, g *target) {
+				s.some(2000, 10*time.Millisecond)
+				kill := make(chan string, 1)
+				o := s.options(g)
+				o.Kill, o.Profile, o.KillFile = kill, schedule.ConstantSpeed(1), filepath.Join(t.TempDir(), "kill")
+				hung, let := make(chan struct{}), make(chan struct{})
+				var once sync.Once
+				g.answers(func(http.ResponseWriter, *http.Request) bool {
+					if len(g.all()) < 20 {
+						return false
 					}
-					close(hung)
+					once.Do(func() {
+						if by == "a file" {
+							require.NoError(t, os.WriteFile(o.KillFile, nil, 0o600))
+						} else {
+							kill <- "SIGUSR1"
+						}
+						close(hung)
+					})
+					<-let // in flight until the switch has worked
+					return false
 				})
-				<-let // in flight until the switch has worked
-				return false
-			})
-			ended := make(chan error, 1)
-			go func() {
-				_, err := replay.Run(t.Context(), o)
-				ended <- err
-			}()
-			<-hung
-			// It stops the others at once, and so itself before.
-			require.Eventually(t, func() bool {
-				orders := s.state().Run("monday").Current().Orders()
-				return len(orders) > 0 && orders[len(orders)-1].GetVerb() == "stop"
-			}, time.Minute, 20*time.Millisecond)
-			fired := 0
-			require.Eventually(t, func() bool { // what was on its way has come, and nothing follows
-				before := fired
-				fired = len(g.all())
-				return fired == before
-			}, time.Minute, 300*time.Millisecond)
-			close(let)
-			err := <-ended
-			require.ErrorContains(t, err, "kill switch")
-			require.Equal(t, fault.Interrupted, fault.Code(err))
-			require.Len(t, g.all(), fired, "nothing more")
-			require.Less(t, fired, 2000)
+				p := s.start(o)
+				<-hung
+				// It stops the others at once, and so itself before.
+				require.Eventually(t, func() bool {
+					orders := s.state().Run("monday").Current().Orders()
+					return len(orders) > 0 && orders[len(orders)-1].GetVerb() == "stop"
+				}, time.Minute, 20*time.Millisecond)
+				fired := 0
+				require.Eventually(t, func() bool { // what was on its way has come, and nothing follows
+					before := fired
+					fired = len(g.all())
+					return fired == before
+				}, time.Minute, 300*time.Millisecond)
+				close(let)
+				_, err := p.ends()
+				require.ErrorContains(t, err, "kill switch")
+				require.Equal(t, fault.Interrupted, fault.Code(err))
+				require.Len(t, g.all(), fired, "nothing more")
+				require.Less(t, fired, 2000)
 
-			g.answers(nil)
-			if by == "a file" {
-				fails(t, g, o, fault.Failure, "is there", "remove")
-				require.NoError(t, os.Remove(o.KillFile))
-			}
-			o.Profile = schedule.ConstantSpeed(1)
-			o.Kill = nil
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			go func() {
-				for len(g.all()) < fired+20 && ctx.Err() == nil {
-					time.Sleep(10 * time.Millisecond)
+				g.answers(nil)
+				if by == "a file" {
+					fails(t, g, o, fault.Failure, "is there", "remove")
+					require.NoError(t, os.Remove(o.KillFile))
 				}
-				cancel()
-			}()
-			_, _ = replay.Run(ctx, o)
-			require.Greater(t, len(g.all()), fired, "it is resumed")
+				o.Kill = nil
+				s.runUntil(g, fired+20, o) // it is resumed
+			})
 		})
 	}
 }
 
 func TestTheHandshakeComesBeforeEverything(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	s.some(20, time.Millisecond)
 	o := s.options(g)
 	var err error
@@ -219,7 +201,8 @@ func TestTheHandshakeComesBeforeEverything(t *testing.T) {
 }
 
 func TestNamedProductionIsRefused(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	s.some(3, time.Millisecond)
 	o := s.options(g)
 	a, err := fire.ParseProduction("127.0.0.0/8", "--production")
@@ -234,28 +217,25 @@ func TestNamedProductionIsRefused(t *testing.T) {
 
 func TestTheKillSwitchNeedsNoKafka(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 2), newTarget(t)
-	s.some(3000, 10*time.Millisecond)
-	kill, under := make(chan string, 1), make(chan struct{}, 1)
-	o := s.options(g)
-	o.Kill, o.Profile = kill, schedule.ConstantSpeed(1)
-	g.answers(func(http.ResponseWriter, *http.Request) bool {
-		select {
-		case under <- struct{}{}:
-		default:
-		}
-		return false
+	inBubble(t, 2, func(t *testing.T, s *stand, g *target) {
+		s.some(3000, 10*time.Millisecond)
+		kill, under := make(chan string, 1), make(chan struct{}, 1)
+		o := s.options(g)
+		o.Kill, o.Profile = kill, schedule.ConstantSpeed(1)
+		g.answers(func(http.ResponseWriter, *http.Request) bool {
+			select {
+			case under <- struct{}{}:
+			default:
+			}
+			return false
+		})
+		p := s.start(o)
+		<-under
+		s.cluster.Close()
+		kill <- "SIGUSR1"
+		_, err := p.ends()
+		require.ErrorContains(t, err, "kill switch")
+		require.Equal(t, fault.Interrupted, fault.Code(err))
+		require.Less(t, len(g.all()), 3000)
 	})
-	ended := make(chan error, 1)
-	go func() {
-		_, err := replay.Run(t.Context(), o)
-		ended <- err
-	}()
-	<-under
-	s.cluster.Close()
-	kill <- "SIGUSR1"
-	err := <-ended
-	require.ErrorContains(t, err, "kill switch")
-	require.Equal(t, fault.Interrupted, fault.Code(err))
-	require.Less(t, len(g.all()), 3000)
 }

@@ -1,25 +1,27 @@
 package replay_test
 
 import (
-	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/replay"
-	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -34,10 +36,11 @@ type stand struct {
 	seq   uint64
 
 	cluster *kfake.Cluster // nil in a process that is to be killed
+	dialer  fire.DialFunc  // to targets; nil: TCP
 }
 
-// atATime is how many of the tests run at once that may: they wait for their schedules, not for a processor. Each has a
-// broker of its own. Those that have to do something in time, or whose figures are times, run alone.
+// atATime is how many tests run at once, whatever the number of cores: many wait for members of groups. Those that have to do something
+// in time run alone.
 const atATime = "3"
 
 func TestMain(m *testing.M) {
@@ -52,14 +55,50 @@ func TestMain(m *testing.M) {
 
 const testKey = "0123456789abcdef"
 
-func newStand(t *testing.T, partitions int32) *stand {
+// newStand starts a broker, and a target beside it, for tests that start processes, or in which several members share a group: a rebalance
+// waits for a mutex of the client's, which no fake time passes. Others that wait for something are in a bubble.
+func newStand(t *testing.T, partitions int32) (*stand, *target) {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	s := &stand{t: t, cfg: topic.Config{Brokers: c.ListenAddrs()}, names: topic.NamesOf("test"), cluster: c}
+	s := &stand{t: t, names: topic.NamesOf("test")}
+	s.open(partitions)
+	return s, newTarget(t, nil)
+}
+
+// inBubble runs a test in fake time, with broker and target in memory: what it waits for comes at once, and a machine that stands
+// still makes nothing late. The pacing thread writes nothing itself there.
+func inBubble(t *testing.T, partitions int32, test func(t *testing.T, s *stand, g *target)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		network := new(kfake.VirtualNetwork)
+		s := &stand{t: t, names: topic.NamesOf("test"), dialer: network.DialContext}
+		// No compression: a decoder of the bubble would be closed by a finalizer, outside of it.
+		s.cfg = topic.Config{Brokers: []string{"127.0.0.1:9092"}, Dialer: network.DialContext, Compression: topic.NoCompression}
+		s.open(partitions, kfake.Ports(9092), kfake.ListenFn(network.Listen))
+		at := netip.MustParseAddrPort("127.0.0.1:8080")
+		l, err := network.Listen("tcp", at.String())
+		require.NoError(t, err)
+		test(t, s, newTarget(t, named{l, net.TCPAddrFromAddrPort(at)}))
+	})
+}
+
+// named is a listener with an address that needs no looking up.
+type named struct {
+	net.Listener
+	at net.Addr
+}
+
+func (n named) Addr() net.Addr { return n.at }
+
+func (s *stand) open(partitions int32, opts ...kfake.Opt) {
+	s.t.Helper()
+	var err error
+	s.cluster, err = kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
+	require.NoError(s.t, err)
+	s.t.Cleanup(s.cluster.Close)
+	if len(s.cfg.Brokers) == 0 {
+		s.cfg.Brokers = s.cluster.ListenAddrs()
+	}
 	s.ensure(topic.ExchangesSpec(s.names, partitions), topic.ControlSpec(s.names))
-	return s
 }
 
 func (s *stand) ensure(specs ...topic.Spec) {
@@ -102,8 +141,20 @@ func (s *stand) write(all ...*traffic.Exchange) {
 			Key: key, Value: traffic.AppendExchange(nil, x), Headers: traffic.AppendMeta([]topic.Header(nil), &meta), Time: time.Now(), // as an import does
 		})
 	}
-	_, err := topic.Produce(s.t.Context(), s.cfg, s.names.Exchanges, records...)
+	s.produce(s.names.Exchanges, records...)
+}
+
+// produce stores records, whatever they are.
+func (s *stand) produce(name string, records ...*topic.Record) {
+	s.t.Helper()
+	_, err := topic.Produce(s.t.Context(), s.cfg, name, records...)
 	require.NoError(s.t, err)
+}
+
+// tell stores what another process says in the control topic.
+func (s *stand) tell(r control.Record) {
+	s.t.Helper()
+	s.produce(s.names.Control, &topic.Record{Key: []byte(r.Key), Value: r.Value, Time: time.Now()})
 }
 
 // some writes n exchanges, one each gap, the first one captured a minute ago.
@@ -121,9 +172,7 @@ func (s *stand) some(n int, gap time.Duration) []*traffic.Exchange {
 // report writes what a tap would about itself.
 func (s *stand) report(r *reprisev1.TapReport) {
 	s.t.Helper()
-	record := control.Author{Writer: "tap", Time: time.Now()}.Report(r)
-	_, err := topic.Produce(s.t.Context(), s.cfg, s.names.Control, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: time.Now()})
-	require.NoError(s.t, err)
+	s.tell(control.Author{Writer: "tap", Time: time.Now()}.Report(r))
 }
 
 // options are those of a run at full speed.
@@ -135,34 +184,8 @@ func (s *stand) optionsFor(target string) replay.Options {
 	return replay.Options{
 		Kafka: s.cfg, Prefix: "test", Run: "monday", Target: u, AllowTarget: []string{u.Host}, HostID: "here",
 		Profile:   schedule.ConstantSpeed(0),
-		RedactKey: []byte(testKey), Logger: slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		RedactKey: []byte(testKey), Dialer: s.dialer, Logger: slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
-}
-
-// run replays to the end.
-func (s *stand) run(o replay.Options) *report.Report {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
-	defer cancel()
-	r, err := replay.Run(ctx, o)
-	require.NoError(s.t, err)
-	require.Equal(s.t, "finished", r.State)
-	return r
-}
-
-// together replays to the end with as many replicas, and returns their reports.
-func (s *stand) together(n int, o replay.Options) []*report.Report {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
-	defer cancel()
-	var all sync.WaitGroup
-	reports, errs := make([]*report.Report, n), make([]error, n)
-	for i := range n {
-		all.Go(func() { reports[i], errs[i] = replay.Run(ctx, o) })
-	}
-	all.Wait()
-	require.NoError(s.t, errors.Join(errs...))
-	return reports
 }
 
 // outcomes returns what is stored, by exchange.
@@ -220,6 +243,8 @@ type target struct {
 
 	mu      sync.Mutex
 	arrived []arrival
+	awaited []awaited
+	open    int                                               // connections
 	answer  func(w http.ResponseWriter, r *http.Request) bool // true: it has answered
 }
 
@@ -229,10 +254,22 @@ type arrival struct {
 	method, path string
 }
 
-func newTarget(t *testing.T) *target {
+// awaited is who waits for so many requests.
+type awaited struct {
+	n    int
+	came chan struct{}
+}
+
+// newTarget starts one. l nil: it listens at a port of this machine.
+func newTarget(t *testing.T, l net.Listener) *target {
 	t.Helper()
 	g := new(target)
-	g.server = httptest.NewServer(g)
+	if g.server = httptest.NewUnstartedServer(g); l != nil {
+		require.NoError(t, g.server.Listener.Close())
+		g.server.Listener = l
+	}
+	g.server.Config.ConnState = g.connState
+	g.server.Start()
 	t.Cleanup(g.server.Close)
 	return g
 }
@@ -241,6 +278,7 @@ func (g *target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id, _ := traffic.ParseID(r.Header.Get("Reprise-Exchange-Id"))
 	g.mu.Lock()
 	g.arrived = append(g.arrived, arrival{id, time.Now(), r.Method, r.URL.Path})
+	g.tell()
 	answer := g.answer
 	g.mu.Unlock()
 	if answer != nil && answer(w, r) {
@@ -250,10 +288,52 @@ func (g *target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"item":%d}`, id.Seq())
 }
 
+func (g *target) connState(_ net.Conn, is http.ConnState) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch is {
+	case http.StateNew:
+		g.open++
+	case http.StateClosed, http.StateHijacked:
+		g.open--
+	}
+}
+
+// goneQuiet returns when everything has come that a process had sent before it was killed.
+func (g *target) goneQuiet(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.open == 0
+	}, hangs, 5*time.Millisecond)
+}
+
 func (g *target) answers(f func(w http.ResponseWriter, r *http.Request) bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.answer = f
+}
+
+// came is closed when n requests have come.
+func (g *target) came(n int) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	came := make(chan struct{})
+	g.awaited = append(g.awaited, awaited{n, came})
+	g.tell()
+	return came
+}
+
+// tell tells those whose requests have come. It is called with mu held.
+func (g *target) tell() {
+	g.awaited = slices.DeleteFunc(g.awaited, func(a awaited) bool {
+		there := len(g.arrived) >= a.n
+		if there {
+			close(a.came)
+		}
+		return there
+	})
 }
 
 func (g *target) all() []arrival {

@@ -12,7 +12,7 @@ import (
 
 func TestRunEndsAtATransactionMarker(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 1), newTarget(t)
+	s, g := newStand(t, 1)
 	client, err := kgo.NewClient(kgo.SeedBrokers(s.cfg.Brokers...), kgo.TransactionalID("copy"), kgo.DefaultProduceTopic(s.names.Exchanges))
 	require.NoError(t, err)
 	defer client.Close()

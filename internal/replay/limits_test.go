@@ -1,8 +1,6 @@
 package replay_test
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -12,8 +10,6 @@ import (
 
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/fire"
-	"github.com/reprise-io/reprise/internal/replay"
-	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -30,36 +26,38 @@ func TestASickTargetIsLeftAloneAndGetsEverythingInTheEnd(t *testing.T) {
 	for name, speed := range map[string]float64{"max": 0, "paced": 100} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, g := newStand(t, 3), newTarget(t)
-			const n, atATime = 2000, 16
-			all := s.some(n, 20*time.Millisecond)
-			var left atomic.Int64 // so many probes are answered with 503 before it is well
-			var sick atomic.Int64
-			left.Store(20 + 8)
-			g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
-				if left.Add(-1) < 0 {
-					return false
-				}
-				sick.Add(1)
-				w.WriteHeader(http.StatusServiceUnavailable)
-				return true
-			})
-			o := s.options(g)
-			o.Profile, o.Concurrency, o.Breaker = schedule.ConstantSpeed(speed), atATime, someBreaker()
-			o.Breaker.Longest = o.Breaker.Wait
-			r := s.run(o)
+			inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+				const n, atATime = 2000, 16
+				all := s.some(n, 20*time.Millisecond)
+				var left atomic.Int64 // so many probes are answered with 503 before it is well
+				var sick atomic.Int64
+				left.Store(20 + 8)
+				g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+					if left.Add(-1) < 0 {
+						return false
+					}
+					sick.Add(1)
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return true
+				})
+				o := s.options(g)
+				o.Profile, o.Concurrency, o.Breaker = schedule.ConstantSpeed(speed), atATime, someBreaker()
+				o.Breaker.Longest = o.Breaker.Wait
+				r := s.run(o)
 
-			require.EqualValues(t, n, r.Fired, "none is lost")
-			require.Len(t, g.byID(), n)
-			for _, x := range all {
-				require.Equal(t, 1, g.byID()[x.ID], "none is sent twice")
-			}
-			b := r.Limits.Breaker
-			require.EqualValues(t, 1, b.OpenedByErrors)
-			require.False(t, b.Open)
-			require.Positive(t, b.OpenMs)
-			require.GreaterOrEqual(t, b.Probes, int64(3))
-			require.Equal(t, sick.Load(), r.Statuses["503"])
+				require.EqualValues(t, n, r.Fired, "none is lost")
+				got := g.byID()
+				require.Len(t, got, n)
+				for _, x := range all {
+					require.Equal(t, 1, got[x.ID], "none is sent twice")
+				}
+				b := r.Limits.Breaker
+				require.EqualValues(t, 1, b.OpenedByErrors)
+				require.False(t, b.Open)
+				require.Positive(t, b.OpenMs)
+				require.GreaterOrEqual(t, b.Probes, int64(3))
+				require.Equal(t, sick.Load(), r.Statuses["503"])
+			})
 		})
 	}
 }
@@ -75,99 +73,93 @@ func (g *target) longestSilence() (longest time.Duration) {
 
 func TestRetryAfterHoldsEverythingBack(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 2), newTarget(t)
-	s.some(400, 5*time.Millisecond)
-	var came atomic.Int64
-	g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
-		if came.Add(1) != 100 {
-			return false
-		}
-		w.Header().Set("Retry-After", "3")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return true
+	inBubble(t, 2, func(t *testing.T, s *stand, g *target) {
+		s.some(400, 5*time.Millisecond)
+		var came atomic.Int64
+		g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+			if came.Add(1) != 100 {
+				return false
+			}
+			w.Header().Set("Retry-After", "3")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		})
+		o := s.options(g)
+		o.Concurrency, o.Breaker = 4, someBreaker()
+		r := s.run(o)
+		require.EqualValues(t, 400, r.Fired)
+		require.GreaterOrEqual(t, g.longestSilence(), 2900*time.Millisecond)
+		require.EqualValues(t, 1, r.Limits.Breaker.OpenedByRetryAfter)
+		require.GreaterOrEqual(t, r.Limits.Breaker.OpenMs, 2900.0)
+		require.Contains(t, r.LimitedBy, "target (breaker open ")
 	})
-	o := s.options(g)
-	o.Concurrency, o.Breaker = 4, someBreaker()
-	r := s.run(o)
-	require.EqualValues(t, 400, r.Fired)
-	require.GreaterOrEqual(t, g.longestSilence(), 2900*time.Millisecond)
-	require.EqualValues(t, 1, r.Limits.Breaker.OpenedByRetryAfter)
-	require.GreaterOrEqual(t, r.Limits.Breaker.OpenMs, 2900.0)
-	require.Contains(t, r.LimitedBy, "target (breaker open ")
 }
 
 // Time in which nothing can go is not time that a request waits for those before it.
 func TestAnOpenBreakerKeepsTheOrder(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 1), newTarget(t)
-	start := time.Now().Add(-time.Minute)
-	all := make([]*traffic.Exchange, 30)
-	for i := range all {
-		all[i] = s.exchange(start.Add(time.Duration(i) * 20 * time.Millisecond)) // answered before the next one
-		all[i].Session = []byte("one user")
-	}
-	s.write(all...)
-	var came atomic.Int64
-	g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
-		if came.Add(1) != 3 {
-			return false
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		start := time.Now().Add(-time.Minute)
+		all := make([]*traffic.Exchange, 30)
+		for i := range all {
+			all[i] = s.exchange(start.Add(time.Duration(i) * 20 * time.Millisecond)) // answered before the next one
+			all[i].Session = []byte("one user")
 		}
-		w.Header().Set("Retry-After", "5")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return true
+		s.write(all...)
+		var came atomic.Int64
+		g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+			if came.Add(1) != 3 {
+				return false
+			}
+			w.Header().Set("Retry-After", "5")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		})
+		o := s.options(g)
+		o.Breaker, o.OrderWait = someBreaker(), 3*time.Second
+		r := s.run(o)
+		require.EqualValues(t, len(all), r.Fired)
+		require.GreaterOrEqual(t, g.longestSilence(), 4900*time.Millisecond)
+		arrived := g.all()
+		for i, x := range all {
+			require.Equal(t, x.ID, arrived[i].id)
+		}
 	})
-	o := s.options(g)
-	o.Breaker, o.OrderWait = someBreaker(), 3*time.Second
-	r := s.run(o)
-	require.EqualValues(t, len(all), r.Fired)
-	require.GreaterOrEqual(t, g.longestSilence(), 4900*time.Millisecond)
-	arrived := g.all()
-	for i, x := range all {
-		require.Equal(t, x.ID, arrived[i].id)
-	}
 }
 
 // An end does not wait for the target, and what waited for it is fired by who resumes.
 func TestAStopWhileTheBreakerIsOpenLosesNothing(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 2), newTarget(t)
-	const n = 500
-	all := s.some(n, 5*time.Millisecond)
-	var well atomic.Bool
-	g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
-		if well.Load() {
-			return false
+	inBubble(t, 2, func(t *testing.T, s *stand, g *target) {
+		const n = 500
+		all := s.some(n, 5*time.Millisecond)
+		var well atomic.Bool
+		g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
+			if well.Load() {
+				return false
+			}
+			w.Header().Set("Retry-After", "30")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		})
+		o := s.options(g)
+		o.Concurrency, o.Breaker = 4, someBreaker()
+		r := s.runUntil(g, 1, o)
+		require.Less(t, r.Fired, int64(n))
+		well.Store(true)
+		again := s.run(o)
+		require.EqualValues(t, n, r.Fired+again.Fired)
+		got := g.byID()
+		for _, x := range all {
+			require.NotZero(t, got[x.ID])
 		}
-		w.Header().Set("Retry-After", "30")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return true
 	})
-	o := s.options(g)
-	o.Concurrency, o.Breaker = 4, someBreaker()
-	ctx, stop := context.WithCancelCause(t.Context())
-	stopped := errors.New("interrupted")
-	go func() {
-		for len(g.all()) == 0 {
-			time.Sleep(10 * time.Millisecond)
-		}
-		stop(stopped)
-	}()
-	r, err := replay.Run(ctx, o)
-	require.ErrorIs(t, err, stopped)
-	require.Equal(t, "stopped", r.State)
-	require.Less(t, r.Fired, int64(n))
-	well.Store(true)
-	again := s.run(o)
-	require.EqualValues(t, n, r.Fired+again.Fired)
-	for _, x := range all {
-		require.NotZero(t, g.byID()[x.ID])
-	}
 }
 
 // Whoever sees too many errors stops all replicas; the same command goes on later.
 func TestTooManyErrorsStopAllReplicas(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 4), newTarget(t)
+	s, g := newStand(t, 4)
 	const n = 3000
 	s.some(n, 20*time.Millisecond)
 	var well atomic.Bool
@@ -184,38 +176,18 @@ func TestTooManyErrorsStopAllReplicas(t *testing.T) {
 	rate := fire.DefaultMaxErrorRate()
 	lone := o
 	lone.MaxErrorRate = &rate // only one of them looks
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	type end struct {
-		r   *report.Report
-		err error
-	}
-	ends := make(chan end, 2)
-	for _, o := range []replay.Options{o, lone} {
-		go func() {
-			r, err := replay.Run(ctx, o)
-			ends <- end{r, err}
-		}()
-	}
-	for range 2 {
-		e := <-ends
-		require.Error(t, e.err)
-		require.Equal(t, fault.Finding, fault.Code(e.err), "%v", e.err)
-		require.Equal(t, "stopped", e.r.State)
-		require.Contains(t, e.r.StoppedBy, "requests failed within 30s, more than --max-error-rate 5%/30s")
-		require.Less(t, e.r.Fired, int64(n))
+	for _, p := range []*replica{s.start(o), s.start(lone)} {
+		r, err := p.ends()
+		require.Error(t, err)
+		require.Equal(t, fault.Finding, fault.Code(err), "%v", err)
+		require.Equal(t, "stopped", r.State)
+		require.Contains(t, r.StoppedBy, "requests failed within 30s, more than --max-error-rate 5%/30s")
+		require.Less(t, r.Fired, int64(n))
 	}
 	well.Store(true)
 	lone.WaitReplicas, lone.MaxErrorRate = 0, nil
-	ctx, cancel = context.WithCancel(t.Context())
-	resumed := make(chan end, 1)
-	go func() {
-		r, err := replay.Run(ctx, lone)
-		resumed <- end{r, err}
-	}()
 	before := len(g.byID())
 	require.Less(t, before, n)
-	require.Eventually(t, func() bool { return len(g.byID()) > before+20 }, time.Minute, 50*time.Millisecond, "the same command goes on")
-	cancel()
-	require.Equal(t, "stopped", (<-resumed).r.State)
+	s.runUntil(g, len(g.all())+20, lone) // the same command goes on
+	require.Greater(t, len(g.byID()), before)
 }

@@ -39,49 +39,62 @@ func (c *copies) keys() []copyOf {
 	return all
 }
 
-func TestALoopBeginsWhenTheOneBeforeHasFinished(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
-	all := s.users(60, 4, 10*time.Millisecond)
-	c := g.copies()
-	o := s.cloning(g, 2)
-	o.Profile, o.Loops = schedule.ConstantSpeed(2), 3
-	r := s.run(o)
-	require.ElementsMatch(t, marked(all, 3, 2), c.keys())
-	require.EqualValues(t, 360, r.Fired)
-	require.EqualValues(t, 180, r.Read)
-	require.Equal(t, 3, r.Loops)
-	require.InDelta(t, 2, r.Speed.Achieved, 0.3)
-	keys := map[string]bool{}
-	for _, h := range c.who {
-		keys[h.Get("Idempotency-Key")] = true
+// are asserts that just these have come.
+func (c *copies) are(t *testing.T, want []copyOf) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range want {
+		require.Positive(t, c.seen[one], "%s %s is missing", one.id, one.clone)
 	}
-	require.Len(t, keys, 360)
-	require.Len(t, c.line, 8, "the same users in every loop")
+	require.Len(t, c.seen, len(want))
+}
 
-	// One time base for each: the window again, as it was recorded, from when the one before had ended.
-	outcomes := s.outcomes()
-	ended := time.Time{}
-	for loop := range uint32(3) {
-		var first, latest time.Time
-		for i, x := range all {
-			for _, one := range outcomes[x.ID] {
-				if one.Loop != loop {
-					continue
-				}
-				if latest = later(latest, one.FireTime); one.Clone > 0 {
-					continue
-				}
-				if i == 0 {
-					first = one.DueTime
-					require.True(t, first.After(ended))
-				}
-				require.InDelta(t, time.Duration(i)*5*time.Millisecond, one.DueTime.Sub(first), float64(time.Millisecond))
-			}
+func TestALoopBeginsWhenTheOneBeforeHasFinished(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		all := s.users(60, 4, 10*time.Millisecond)
+		c := g.copies()
+		o := s.cloning(g, 2)
+		o.Profile, o.Loops = schedule.ConstantSpeed(2), 3
+		r := s.run(o)
+		c.are(t, marked(all, 3, 2))
+		require.EqualValues(t, 360, r.Fired)
+		require.EqualValues(t, 180, r.Read)
+		require.Equal(t, 3, r.Loops)
+		require.InDelta(t, 2, r.Speed.Achieved, 0.3)
+		keys := map[string]bool{}
+		for _, h := range c.who {
+			keys[h.Get("Idempotency-Key")] = true
 		}
-		ended = latest
-	}
-	_, err := replay.Run(t.Context(), o)
-	require.ErrorContains(t, err, "has finished")
+		require.Len(t, keys, 360)
+		require.Len(t, c.line, 8, "the same users in every loop")
+
+		// One time base for each: the window again, as it was recorded, from when the one before had ended.
+		outcomes := s.outcomes()
+		ended := time.Time{}
+		for loop := range uint32(3) {
+			var first, latest time.Time
+			for i, x := range all {
+				for _, one := range outcomes[x.ID] {
+					if one.Loop != loop {
+						continue
+					}
+					if latest = later(latest, one.FireTime); one.Clone > 0 {
+						continue
+					}
+					if i == 0 {
+						first = one.DueTime
+						require.True(t, first.After(ended))
+					}
+					require.InDelta(t, time.Duration(i)*5*time.Millisecond, one.DueTime.Sub(first), float64(time.Millisecond))
+				}
+			}
+			ended = latest
+		}
+		_, err := s.start(o).ends()
+		require.ErrorContains(t, err, "has finished")
+	})
 }
 
 func later(a, b time.Time) time.Time {
@@ -92,75 +105,75 @@ func later(a, b time.Time) time.Time {
 }
 
 func TestAtFullSpeedEveryLoopIsWhole(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
-	all := s.some(200, time.Millisecond)
-	c := g.copies()
-	o := s.options(g)
-	o.Loops = 6
-	require.EqualValues(t, 1200, s.run(o).Fired)
-	require.ElementsMatch(t, marked(all, 6, 1), c.keys())
+	t.Parallel()
+	inBubble(t, 2, func(t *testing.T, s *stand, g *target) {
+		all := s.some(200, time.Millisecond)
+		c := g.copies()
+		o := s.options(g)
+		o.Loops = 6
+		require.EqualValues(t, 1200, s.run(o).Fired)
+		c.are(t, marked(all, 6, 1))
 
-	// The oldest group is cleared away.
-	admin, err := topic.NewAdmin(s.cfg)
-	require.NoError(t, err)
-	defer admin.Close()
-	for id, kept := range map[string]bool{"test.monday": false, "test.monday~1~1": true, "test.monday~1~5": true} {
-		at, err := admin.Committed(t.Context(), id, s.names.Exchanges)
+		// The oldest group is cleared away.
+		admin, err := topic.NewAdmin(s.cfg)
 		require.NoError(t, err)
-		require.Equal(t, kept, len(at) > 0, id)
-	}
+		defer admin.Close()
+		for id, kept := range map[string]bool{"test.monday": false, "test.monday~1~1": true, "test.monday~1~5": true} {
+			at, err := admin.Committed(t.Context(), id, s.names.Exchanges)
+			require.NoError(t, err)
+			require.Equal(t, kept, len(at) > 0, id)
+		}
+	})
 }
 
 func TestWhoIsOvertakenLeavesTheLoop(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 2), newTarget(t)
-	all := s.some(60, 50*time.Millisecond)
-	c := g.copies()
-	o := s.options(g)
-	o.Profile, o.Loops = schedule.ConstantSpeed(1), 3
-	end := s.replicas(1, o)
-	s.await(g, 65) // in the second loop
-	// Others say that it has finished, whatever this process, which was stopped for a while perhaps, still finds to do in it.
-	record := control.Author{Writer: "another", Time: time.Now()}.Base(&reprisev1.TimeBase{
-		Run: "monday", Generation: 1, Loop: 2, Speed: 1, CaptureUnixNano: s.state().Run("monday").Current().Base.GetCaptureUnixNano(),
-		WallUnixNano: uint64(time.Now().Add(4 * time.Second).UnixNano()),
+	inBubble(t, 2, func(t *testing.T, s *stand, g *target) {
+		all := s.some(60, 50*time.Millisecond)
+		c := g.copies()
+		o := s.options(g)
+		o.Profile, o.Loops = schedule.ConstantSpeed(1), 3
+		one := s.replicas(1, o)
+		s.await(g, 65, one[0]) // in the second loop
+		// Others say that it has finished, whatever this process, which was stopped for a while perhaps, still finds to do in it.
+		s.tell(control.Author{Writer: "another", Time: time.Now()}.Base(&reprisev1.TimeBase{
+			Run: "monday", Generation: 1, Loop: 2, Speed: 1, CaptureUnixNano: s.state().Run("monday").Current().Base.GetCaptureUnixNano(),
+			WallUnixNano: uint64(time.Now().Add(4 * time.Second).UnixNano()),
+		}))
+		finish(one)
+		require.Subset(t, c.keys(), append(marked(all, 1, 1), copyOf{all[0].ID, "loop=2;clone=0"}, copyOf{all[59].ID, "loop=2;clone=0"}))
+		require.Less(t, len(c.keys()), 180)
+		for at, n := range c.seen {
+			require.Equal(t, 1, n, "%s %s", at.id, at.clone)
+		}
 	})
-	_, err := topic.Produce(t.Context(), s.cfg, s.names.Control, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: time.Now()})
-	require.NoError(t, err)
-	for _, err := range end() {
-		require.NoError(t, err)
-	}
-	require.Subset(t, c.keys(), append(marked(all, 1, 1), copyOf{all[0].ID, "loop=2;clone=0"}, copyOf{all[59].ID, "loop=2;clone=0"}))
-	require.Less(t, len(c.keys()), 180)
-	for at, n := range c.seen {
-		require.Equal(t, 1, n, "%s %s", at.id, at.clone)
-	}
 }
 
 func TestARunIsResumedInTheLoopThatItWasStoppedIn(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
-	all := s.some(100, 10*time.Millisecond)
-	c := g.copies()
-	o := s.options(g)
-	o.Profile, o.Loops = schedule.ConstantSpeed(2), 3
-	first, err := replay.Run(until(t, g, 150), o)
-	require.ErrorIs(t, err, errSignal)
-	require.Equal(t, 2, first.Loops)
-	again := s.run(o)
-	require.EqualValues(t, 300, first.Fired+again.Fired, "a clean drain repeats nothing")
-	require.ElementsMatch(t, marked(all, 3, 1), c.keys())
-	require.Equal(t, "finished", s.state().Run("monday").Current().End.GetState())
+	t.Parallel()
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		all := s.some(100, 10*time.Millisecond)
+		c := g.copies()
+		o := s.options(g)
+		o.Profile, o.Loops = schedule.ConstantSpeed(2), 3
+		first := s.runUntil(g, 150, o)
+		require.Equal(t, 2, first.Loops)
+		again := s.run(o)
+		require.EqualValues(t, 300, first.Fired+again.Fired, "a clean drain repeats nothing")
+		c.are(t, marked(all, 3, 1))
+		require.Equal(t, "finished", s.state().Run("monday").Current().End.GetState())
+	})
 }
 
 func TestReplicasChangeLoopsTogether(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 6), newTarget(t)
+	s, g := newStand(t, 6)
 	all := s.some(300, 10*time.Millisecond)
 	c := g.copies()
 	o := s.options(g)
 	o.Profile, o.Loops, o.WaitReplicas = schedule.ConstantSpeed(2), 3, 2
-	reports := s.together(2, o)
-	require.ElementsMatch(t, marked(all, 3, 1), c.keys())
+	reports := finish(s.startAll(2, o))
+	c.are(t, marked(all, 3, 1))
 	require.EqualValues(t, 900, reports[0].Fired+reports[1].Fired)
 	require.Positive(t, reports[0].Fired)
 	require.Positive(t, reports[1].Fired)
@@ -185,19 +198,20 @@ func TestReplicasChangeLoopsTogether(t *testing.T) {
 
 func TestARunThatLoopsForEverObeysUntilItIsStopped(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 4), newTarget(t)
+	s, g := newStand(t, 4)
 	s.some(50, 10*time.Millisecond)
 	c := g.copies()
 	o := s.options(g)
 	o.Profile, o.Loops = schedule.ConstantSpeed(1), replay.Forever
-	end := s.replicas(2, o)
-	s.await(g, 60) // the second loop
+	both := s.replicas(2, o)
+	s.await(g, 60, both[0]) // the second loop
 	s.give(control.VerbSpeed, "2")
 	seek := s.state().Run("monday").Current().Loop()
-	s.await(g, 220)
+	s.await(g, 220, both[0])
 	require.Greater(t, s.state().Run("monday").Current().Loop(), seek)
 	s.give(control.VerbStop, "")
-	for _, err := range end() {
+	for _, p := range both {
+		_, err := p.ends()
 		require.ErrorContains(t, err, "was stopped by shop-1/ann")
 		require.Equal(t, fault.Interrupted, fault.Code(err))
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 func TestPlanTellsWhatARunWouldDoAndDoesNothing(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 2)
 	s.some(101, 100*time.Millisecond)
 	start := time.Now().Add(-time.Minute)
 	post := s.exchange(start)
@@ -47,7 +48,8 @@ func TestPlanTellsWhatARunWouldDoAndDoesNothing(t *testing.T) {
 }
 
 func TestPlanTellsWhatClonesAndLoopsMakeOfIt(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 2)
 	s.some(101, 100*time.Millisecond)
 	o := s.options(g)
 	o.Profile, o.Clones, o.CloneJitter, o.Loops = schedule.ConstantSpeed(2), 3, time.Second, 4
@@ -68,7 +70,8 @@ func TestPlanTellsWhatClonesAndLoopsMakeOfIt(t *testing.T) {
 }
 
 func TestPlanSaysThatTheTargetWouldBeRefused(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	s.some(3, time.Millisecond)
 	s.report(&reprisev1.TapReport{TapId: []byte{1}, Name: "gateway-2", HostId: "here", Upstream: []string{g.server.Listener.Addr().String()}})
 	plan, err := replay.MakePlan(t.Context(), s.options(g))

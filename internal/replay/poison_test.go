@@ -57,8 +57,9 @@ func (s *stand) poisons() map[string]*topic.Record {
 }
 
 func TestPoisonInEveryPartitionIsAnOutcomeEach(t *testing.T) {
+	t.Parallel()
 	const partitions = 2
-	s, g := newStand(t, 1), newTarget(t)
+	s, g := newStand(t, 1)
 	large := topic.ExchangesSpec(s.names, partitions)
 	large.Config["max.message.bytes"] = "33554432"
 	require.NoError(t, s.cluster.DeleteTopic(s.names.Exchanges))
@@ -119,7 +120,8 @@ func TestPoisonInEveryPartitionIsAnOutcomeEach(t *testing.T) {
 // One partition is 10 s ahead of the others' clocks, one has nothing for an hour. Neither holds the others up, with a
 // look-ahead that has room for a part of it only.
 func TestSkewAndGapsNeitherStallNorScramble(t *testing.T) {
-	s, g := newStand(t, 4), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 4)
 	keys := s.keys(4)
 	start := time.Now().Add(-3 * time.Hour)
 	var all []*traffic.Exchange
@@ -160,48 +162,50 @@ func TestSkewAndGapsNeitherStallNorScramble(t *testing.T) {
 // A request that is never answered, or answered byte by byte for ever, is an outcome when its time is over, and holds up
 // neither its partition nor its session for longer.
 func TestARecordThatHangsIsAnOutcomeWithinItsDeadline(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
-	all := s.some(60, 10*time.Millisecond)
-	var tried atomic.Int64
-	release := make(chan struct{})
-	defer close(release)
-	g.answers(func(w http.ResponseWriter, r *http.Request) bool {
-		switch id, _ := traffic.ParseID(r.Header.Get("Reprise-Exchange-Id")); id {
-		case all[10].ID:
-			tried.Add(1)
-			<-release
-		case all[20].ID:
-			tried.Add(1)
-			w.Header().Set("Content-Length", "1000000")
-			for range 200 {
-				_, _ = w.Write(bytes.Repeat([]byte("x"), 10))
-				if http.NewResponseController(w).Flush() != nil {
-					break
+	t.Parallel()
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		all := s.some(60, 10*time.Millisecond)
+		var tried atomic.Int64
+		release := make(chan struct{})
+		defer close(release)
+		g.answers(func(w http.ResponseWriter, r *http.Request) bool {
+			switch id, _ := traffic.ParseID(r.Header.Get("Reprise-Exchange-Id")); id {
+			case all[10].ID:
+				tried.Add(1)
+				<-release
+			case all[20].ID:
+				tried.Add(1)
+				w.Header().Set("Content-Length", "1000000")
+				for range 200 {
+					_, _ = w.Write(bytes.Repeat([]byte("x"), 10))
+					if http.NewResponseController(w).Flush() != nil {
+						break
+					}
+					select {
+					case <-release:
+						return true
+					case <-time.After(20 * time.Millisecond):
+					}
 				}
-				select {
-				case <-release:
-					return true
-				case <-time.After(20 * time.Millisecond):
-				}
+			default:
+				return false
 			}
-		default:
-			return false
+			return true
+		})
+		o := s.options(g)
+		o.Timeout, o.Retries = time.Second, 2
+		begin := time.Now()
+		r := s.run(o)
+		t.Logf("took %v, %d attempts", time.Since(begin), tried.Load())
+		require.EqualValues(t, 58, r.Fired)
+		require.Equal(t, map[string]int64{"timeout": 2}, r.Failed)
+		outcomes := s.outcomes()
+		for _, i := range []int{10, 20} {
+			o := outcomes[all[i].ID][0]
+			require.Equal(t, traffic.Failed, o.Result)
+			require.Equal(t, "timeout", o.Reason)
+			require.EqualValues(t, i, o.Offset)
+			require.NotEmpty(t, o.Detail)
 		}
-		return true
 	})
-	o := s.options(g)
-	o.Timeout, o.Retries = time.Second, 2
-	begin := time.Now()
-	r := s.run(o)
-	t.Logf("took %v, %d attempts", time.Since(begin), tried.Load())
-	require.EqualValues(t, 58, r.Fired)
-	require.Equal(t, map[string]int64{"timeout": 2}, r.Failed)
-	outcomes := s.outcomes()
-	for _, i := range []int{10, 20} {
-		o := outcomes[all[i].ID][0]
-		require.Equal(t, traffic.Failed, o.Result)
-		require.Equal(t, "timeout", o.Reason)
-		require.EqualValues(t, i, o.Offset)
-		require.NotEmpty(t, o.Detail)
-	}
 }

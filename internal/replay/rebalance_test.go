@@ -1,10 +1,7 @@
 package replay_test
 
 import (
-	"context"
-	"errors"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -25,7 +21,7 @@ func TestReplicasThatComeAndGoRepeatNothing(t *testing.T) {
 	for name, serverSide := range map[string]bool{"classic": false, "consumer": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, g := newStand(t, 6), newTarget(t)
+			s, g := newStand(t, 6)
 			s.cluster.SetGroupConfigs("test.monday", map[string]string{"consumer.heartbeat.interval.ms": "500"})
 			g.answers(func(http.ResponseWriter, *http.Request) bool {
 				time.Sleep(30 * time.Millisecond)
@@ -34,27 +30,15 @@ func TestReplicasThatComeAndGoRepeatNothing(t *testing.T) {
 			all := s.some(1000, 10*time.Millisecond)
 			o := s.options(g)
 			o.Profile, o.ServerSide = schedule.ConstantSpeed(1), serverSide
-			limit, over := context.WithTimeout(t.Context(), 3*time.Minute)
-			defer over()
-			var wg sync.WaitGroup
-			join := func() (leave func()) {
-				ctx, cancel := context.WithCancelCause(limit)
-				wg.Go(func() {
-					if _, err := replay.Run(ctx, o); err != nil && !errors.Is(err, errSignal) {
-						t.Errorf("a replica: %v", err)
-					}
-				})
-				return func() { cancel(errSignal) }
-			}
-			join() // stays
-			s.await(g, 50)
+			stays := s.start(o)
+			s.await(g, 50, stays)
 			for range 3 {
 				n := len(g.all())
-				leave := join()
-				s.await(g, min(n+200, 900))
-				leave()
+				guest := s.start(o)
+				s.await(g, min(n+200, 900), stays)
+				guest.interrupt()
 			}
-			wg.Wait()
+			stays.finishes()
 			got := g.byID()
 			for _, x := range all {
 				require.Equal(t, 1, got[x.ID])
@@ -66,17 +50,15 @@ func TestReplicasThatComeAndGoRepeatNothing(t *testing.T) {
 // A group that forgets its member takes all partitions away without asking: nothing is committed for them any more, and
 // what waits for its time is fired only by who has them next.
 func TestLostPartitionsAreFiredByTheirNextOwnerOnly(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
+	s, g := newStand(t, 3)
 	all := s.some(800, 10*time.Millisecond)
 	o := s.options(g)
 	o.Profile = schedule.ConstantSpeed(1)
-	end := s.replicas(1, o)
-	s.await(g, 200)
+	one := s.replicas(1, o)
+	s.await(g, 200, one[0])
 	lost := s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, Count: 1, TopLevel: true})
 	require.NoError(t, lost.Wait(t.Context(), 1))
-	for _, err := range end() {
-		require.NoError(t, err)
-	}
+	finish(one)
 	repeated := make(map[traffic.ID]bool)
 	for id, n := range g.byID() {
 		require.LessOrEqual(t, n, 2)

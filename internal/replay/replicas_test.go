@@ -1,8 +1,6 @@
 package replay_test
 
 import (
-	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,11 +14,12 @@ import (
 
 func TestReplicasShareOneRunAndOneSchedule(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 6), newTarget(t)
+	s, g := newStand(t, 6)
 	all := s.some(400, 10*time.Millisecond)
 	o := s.options(g)
 	o.Profile = schedule.ConstantSpeed(1)
-	reports := s.together(2, o)
+	o.WaitReplicas = 2
+	reports := finish(s.startAll(2, o))
 	got := g.byID()
 	for _, x := range all {
 		require.Equal(t, 1, got[x.ID], "what is being fired is drained before partitions move")
@@ -32,29 +31,6 @@ func TestReplicasShareOneRunAndOneSchedule(t *testing.T) {
 	for i, x := range all {
 		due := outcomes[x.ID][0].DueTime.Sub(first.DueTime)
 		require.InDelta(t, time.Duration(i)*10*time.Millisecond, due, float64(time.Millisecond)) // clocks are tied at different moments
-	}
-}
-
-// replicas starts as many processes of one run, and returns once they are ready. end waits for them.
-func (s *stand) replicas(n int, o replay.Options) (end func() []error) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
-	var ready, done sync.WaitGroup
-	ready.Add(n)
-	errs := make([]error, n)
-	o.WaitReplicas = n
-	for i := range n {
-		one := o
-		one.Ready = ready.Done
-		done.Go(func() { _, errs[i] = replay.Run(ctx, one) })
-	}
-	ready.Wait()
-	// Ready to send is not yet known to others: each says so a moment later, and orders are for those who have.
-	require.Eventually(s.t, func() bool { return len(s.state().Run(o.Run).Current().Replicas()) == n }, time.Minute, 20*time.Millisecond)
-	return func() []error {
-		done.Wait()
-		cancel()
-		return errs
 	}
 }
 
@@ -71,12 +47,12 @@ func (s *stand) give(verb, argument string) *replay.Obedience {
 }
 
 func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
-	s, g := newStand(t, 6), newTarget(t)
+	s, g := newStand(t, 6)
 	all := s.some(3000, 10*time.Millisecond)
 	o := s.options(g)
 	o.Profile = schedule.ConstantSpeed(1)
-	end := s.replicas(2, o)
-	s.await(g, 50)
+	both := s.replicas(2, o)
+	s.await(g, 50, both[0])
 
 	paused := s.give(control.VerbPause, "")
 	require.Len(t, paused.Replicas, 2)
@@ -90,13 +66,11 @@ func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
 		20*time.Second, 50*time.Millisecond)
 
 	resumed := s.give(control.VerbResume, "")
-	s.await(g, before+50)
+	s.await(g, before+50, both[0])
 	fast := s.give(control.VerbSpeed, "20")
 	seek := all[2500].CaptureTime
 	sought := s.give(control.VerbSeek, seek.Format(time.RFC3339Nano))
-	for _, err := range end() {
-		require.NoError(t, err)
-	}
+	finish(both)
 
 	// What was done is what the commands say, to the millisecond and for all partitions alike.
 	base := s.state().Run("monday").Current().Base
@@ -118,14 +92,15 @@ func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
 }
 
 func TestAStoppedRunGoesOnWhereItWasStopped(t *testing.T) {
-	s, g := newStand(t, 4), newTarget(t)
+	s, g := newStand(t, 4)
 	all := s.some(600, 10*time.Millisecond)
 	o := s.options(g)
 	o.Profile = schedule.ConstantSpeed(1)
-	end := s.replicas(2, o)
-	s.await(g, 50)
+	both := s.replicas(2, o)
+	s.await(g, 50, both[0])
 	s.give(control.VerbStop, "")
-	for _, err := range end() {
+	for _, p := range both {
+		_, err := p.ends()
 		require.ErrorContains(t, err, "run monday was stopped by shop-1/ann")
 		require.Equal(t, fault.Interrupted, fault.Code(err))
 	}
@@ -135,57 +110,57 @@ func TestAStoppedRunGoesOnWhereItWasStopped(t *testing.T) {
 	_, err := replay.Give(t.Context(), replay.OrderOptions{Kafka: s.cfg, Prefix: "test", Run: "monday", Verb: control.VerbPause, Wait: time.Second})
 	require.ErrorContains(t, err, `run "monday" is not running: nothing was changed: it has been stopped`)
 
-	select { // the schedule stands still meanwhile
-	case <-time.After(1500 * time.Millisecond):
-	case <-t.Context().Done():
-	}
+	<-time.After(1500 * time.Millisecond) // the schedule stands still meanwhile
 	r := s.run(o)
 	require.EqualValues(t, 600-stopped, r.Fired)
-	require.Less(t, r.Lateness.P50, 500.0, "nothing has become overdue")
-	got := g.byID()
+	require.Equal(t, []string{"stop", "resume"}, []string{r.Commands[0].Verb, r.Commands[1].Verb})
+	stood, resumed := r.Commands[0].At.Add(time.Millisecond), r.Commands[1].At.Add(-time.Millisecond)
+	got, outcomes, after := g.byID(), s.outcomes(), 0
 	for _, x := range all {
 		require.Equal(t, 1, got[x.ID])
+		due := outcomes[x.ID][0].DueTime
+		require.False(t, due.After(stood) && due.Before(resumed), "nothing has become overdue")
+		if due.After(resumed) {
+			after++
+		}
 	}
-	require.Equal(t, []string{"stop", "resume"}, []string{r.Commands[0].Verb, r.Commands[1].Verb})
+	require.Positive(t, after)
 }
 
 func TestOrdersThatCannotBeObeyedAreRefused(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
-	give := func(run, verb, argument string) error {
-		_, err := replay.Give(t.Context(), replay.OrderOptions{
-			Kafka: s.cfg, Prefix: "test", Run: run, Verb: verb, Argument: argument, Wait: time.Second, Writer: "shop-1/ann",
-		})
-		return err
-	}
-	require.ErrorContains(t, give("monday", control.VerbPause, ""), `there is no run "monday"`)
+	t.Parallel()
+	inBubble(t, 2, func(t *testing.T, s *stand, g *target) {
+		give := func(run, verb, argument string) error {
+			_, err := replay.Give(t.Context(), replay.OrderOptions{
+				Kafka: s.cfg, Prefix: "test", Run: run, Verb: verb, Argument: argument, Wait: time.Second, Writer: "shop-1/ann",
+			})
+			return err
+		}
+		require.ErrorContains(t, give("monday", control.VerbPause, ""), `there is no run "monday"`)
 
-	s.some(2000, 10*time.Millisecond)
-	o := s.options(g)
-	o.Profile = schedule.ConstantSpeed(1)
-	end := s.replicas(1, o)
-	require.ErrorContains(t, give("munday", control.VerbPause, ""), `there is no run "munday"`)
-	require.ErrorContains(t, give("monday", control.VerbSeek, "2020-01-01T00:00:00Z"), "a run goes forward only")
-	require.NoError(t, give("monday", control.VerbSpeed, "max"))
-	require.ErrorContains(t, give("monday", control.VerbSpeed, "2"), "goes as fast as it can")
-	for _, err := range end() {
-		require.NoError(t, err)
-	}
-	require.Len(t, s.state().Run("monday").Current().Orders(), 1)
+		s.some(2000, 10*time.Millisecond)
+		o := s.options(g)
+		o.Profile = schedule.ConstantSpeed(1)
+		all := s.replicas(1, o)
+		require.ErrorContains(t, give("munday", control.VerbPause, ""), `there is no run "munday"`)
+		require.ErrorContains(t, give("monday", control.VerbSeek, "1999-01-01T00:00:00Z"), "a run goes forward only")
+		require.NoError(t, give("monday", control.VerbSpeed, "max"))
+		require.ErrorContains(t, give("monday", control.VerbSpeed, "2"), "goes as fast as it can")
+		finish(all)
+		require.Len(t, s.state().Run("monday").Current().Orders(), 1)
+	})
 }
 
 func TestALateJoinerKeepsTheChangedSchedule(t *testing.T) {
-	s, g := newStand(t, 4), newTarget(t)
+	s, g := newStand(t, 4)
 	all := s.some(1200, 10*time.Millisecond)
 	o := s.options(g)
 	o.Profile = schedule.ConstantSpeed(1)
-	end := s.replicas(1, o)
-	s.await(g, 20)
+	first := s.replicas(1, o)
+	s.await(g, 20, first[0])
 	fast := s.give(control.VerbSpeed, "3")
-	o.Ready = nil
 	r := s.run(o) // joins
-	for _, err := range end() {
-		require.NoError(t, err)
-	}
+	finish(first)
 	require.Positive(t, r.Fired)
 	wall := time.Unix(0, int64(s.state().Run("monday").Current().Base.GetWallUnixNano()))
 	line := schedule.NewTimeline(schedule.Base{Capture: all[0].CaptureTime, Wall: wall}, o.Profile).SetSpeed(fast.InForce, 3)
@@ -197,18 +172,20 @@ func TestALateJoinerKeepsTheChangedSchedule(t *testing.T) {
 }
 
 func TestLiveIsPausedToo(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
-	o := s.options(g)
-	o.Run, o.Lag, o.MaxStale = "monday", 300*time.Millisecond, time.Minute
-	end := s.live(o)
-	s.write(s.exchange(time.Now()))
-	s.await(g, 1)
-	paused := s.give(control.VerbPause, "")
-	time.Sleep(time.Until(paused.InForce) + 100*time.Millisecond)
-	s.write(s.exchange(time.Now()))
-	time.Sleep(700 * time.Millisecond)
-	require.Len(t, g.all(), 1)
-	s.give(control.VerbResume, "")
-	s.await(g, 2)
-	end()
+	t.Parallel()
+	inBubble(t, 2, func(t *testing.T, s *stand, g *target) {
+		o := s.options(g)
+		o.Run, o.Lag, o.MaxStale = "monday", 300*time.Millisecond, time.Minute
+		p := s.live(o)
+		s.write(s.exchange(time.Now()))
+		s.await(g, 1, p)
+		paused := s.give(control.VerbPause, "")
+		time.Sleep(time.Until(paused.InForce) + 100*time.Millisecond)
+		s.write(s.exchange(time.Now()))
+		time.Sleep(700 * time.Millisecond)
+		require.Len(t, g.all(), 1)
+		s.give(control.VerbResume, "")
+		s.await(g, 2, p)
+		p.interrupt()
+	})
 }

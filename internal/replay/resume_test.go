@@ -2,7 +2,6 @@ package replay_test
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -16,27 +15,10 @@ import (
 	"github.com/reprise-io/reprise/internal/topic"
 )
 
-var errSignal = errors.New("interrupted")
-
-// until ends the context once the target has seen n requests.
-func until(t *testing.T, g *target, n int) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithCancelCause(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for len(g.all()) < n && ctx.Err() == nil {
-			time.Sleep(time.Millisecond)
-		}
-		cancel(errSignal)
-	}()
-	t.Cleanup(func() { cancel(nil); <-done })
-	return ctx
-}
-
 // Kafka's client says no more than that its context ended; whoever ended it wants to know that it was they.
 func TestWhoIsInterruptedAtTheStartSaysSo(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	s.some(1, time.Millisecond)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errSignal)
@@ -46,25 +28,25 @@ func TestWhoIsInterruptedAtTheStartSaysSo(t *testing.T) {
 }
 
 func TestStoppedRunIsResumedWithoutARepeat(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
-	all := s.some(400, 10*time.Millisecond)
-	o := s.options(g)
-	o.Profile = schedule.ConstantSpeed(2)
-	r, err := replay.Run(until(t, g, 100), o)
-	require.ErrorIs(t, err, errSignal)
-	require.Equal(t, "stopped", r.State)
-	require.Less(t, r.Fired, int64(400))
-	require.Equal(t, "stopped", s.state().Run("monday").Current().End.GetState())
+	t.Parallel()
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		all := s.some(400, 10*time.Millisecond)
+		o := s.options(g)
+		o.Profile = schedule.ConstantSpeed(2)
+		r := s.runUntil(g, 100, o)
+		require.Less(t, r.Fired, int64(400))
+		require.Equal(t, "stopped", s.state().Run("monday").Current().End.GetState())
 
-	again := s.run(o)
-	require.EqualValues(t, 400, r.Fired+again.Fired)
-	got := g.byID()
-	for _, x := range all {
-		require.Equal(t, 1, got[x.ID], "a clean drain forgets nothing and repeats nothing")
-	}
-	// The old schedule goes on: what became overdue in between was sent late.
-	require.Positive(t, again.Lateness.Max)
-	require.Equal(t, uint32(1), s.state().Run("monday").Current().Number)
+		again := s.run(o)
+		require.EqualValues(t, 400, r.Fired+again.Fired)
+		got := g.byID()
+		for _, x := range all {
+			require.Equal(t, 1, got[x.ID], "a clean drain forgets nothing and repeats nothing")
+		}
+		// The old schedule goes on: what became overdue in between was sent late.
+		require.Positive(t, again.Lateness.Max)
+		require.Equal(t, uint32(1), s.state().Run("monday").Current().Number)
+	})
 }
 
 func TestKilledRunMissesNothingAndRepeatsLittle(t *testing.T) {
@@ -87,18 +69,15 @@ func TestKilledRunMissesNothingAndRepeatsLittle(t *testing.T) {
 // killAndResume kills a run, resumes it, and returns how many exchanges were fired twice. None may be missing.
 func killAndResume(t *testing.T) (repeats int) {
 	t.Helper()
-	s, g := newStand(t, 4), newTarget(t)
+	s, g := newStand(t, 4)
 	all := s.some(1500, time.Millisecond)
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledRunMissesNothingAndRepeatsLittle$", "-test.timeout=60s")
 	child.Env = append(os.Environ(), crashBrokers+"="+strings.Join(s.cfg.Brokers, ","), crashTarget+"="+g.server.URL)
 	require.NoError(t, child.Start())
-	ctx := until(t, g, 500)
-	select {
-	case <-ctx.Done():
-	case <-time.After(40 * time.Second):
-	}
+	<-g.came(500)
 	require.NoError(t, child.Process.Kill())
 	require.Error(t, child.Wait())
+	g.goneQuiet(t)
 	killed := len(g.all())
 	require.GreaterOrEqual(t, killed, 500)
 	if killed == 1500 {
@@ -106,7 +85,7 @@ func killAndResume(t *testing.T) (repeats int) {
 		return 1500
 	}
 	o := s.options(g)
-	o.Profile = schedule.ConstantSpeed(1)
+	o.Profile, o.Instance = schedule.ConstantSpeed(1), crashInstance
 	r := s.run(o)
 	got := g.byID()
 	for _, x := range all {
@@ -123,6 +102,9 @@ const (
 	crashTarget  = "REPRISE_TEST_CRASH_TARGET"
 
 	crashDelivery = "REPRISE_TEST_CRASH_DELIVERY"
+
+	// Under its name the next one has its partitions at once.
+	crashInstance = "killed"
 )
 
 // crash is the process that is killed.
@@ -130,24 +112,22 @@ func crash(t *testing.T) {
 	t.Helper()
 	s := &stand{t: t, cfg: topic.Config{Brokers: strings.Split(os.Getenv(crashBrokers), ",")}, names: topic.NamesOf("test")}
 	o := s.optionsFor(os.Getenv(crashTarget))
-	o.Profile, o.Delivery = schedule.ConstantSpeed(1), replay.Delivery(os.Getenv(crashDelivery))
+	o.Profile, o.Delivery, o.Instance = schedule.ConstantSpeed(1), replay.Delivery(os.Getenv(crashDelivery)), crashInstance
 	_, err := replay.Run(t.Context(), o)
 	require.NoError(t, err)
 }
 
 func TestLatePolicyDropLeavesOutWhatIsOverdue(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
-	s.some(300, 10*time.Millisecond)
-	o := s.options(g)
-	o.Profile, o.Late, o.LateAfter = schedule.ConstantSpeed(1), replay.DropLate, 200*time.Millisecond
-	first, err := replay.Run(until(t, g, 20), o)
-	require.ErrorIs(t, err, errSignal)
-	select { // the schedule goes on without us
-	case <-time.After(time.Second):
-	case <-t.Context().Done():
-	}
-	r := s.run(o)
-	require.Positive(t, r.Late)
-	require.Equal(t, r.Late, r.LateWhy["late"])
-	require.EqualValues(t, 300, first.Fired+r.Fired+r.Late)
+	t.Parallel()
+	inBubble(t, 2, func(t *testing.T, s *stand, g *target) {
+		s.some(300, 10*time.Millisecond)
+		o := s.options(g)
+		o.Profile, o.Late, o.LateAfter = schedule.ConstantSpeed(1), replay.DropLate, 200*time.Millisecond
+		first := s.runUntil(g, 20, o)
+		time.Sleep(time.Second) // the schedule goes on without us
+		r := s.run(o)
+		require.Positive(t, r.Late)
+		require.Equal(t, r.Late, r.LateWhy["late"])
+		require.EqualValues(t, 300, first.Fired+r.Fired+r.Late)
+	})
 }

@@ -22,7 +22,8 @@ func rule(t *testing.T, name, source string) *filter.Rule {
 }
 
 func TestRulesFileChoosesAndCountsOnce(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 2)
 	s.some(40, time.Millisecond)
 	for name, source := range map[string]string{"by Kafka headers": "GET /items/**", "by the record": `host != ""`} {
 		t.Run(name, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package replay_test
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -25,7 +24,8 @@ import (
 )
 
 func TestEverythingIsFiredOnceAndStored(t *testing.T) {
-	s, g := newStand(t, 4), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 4)
 	all := s.some(500, time.Millisecond)
 	r := s.run(s.options(g))
 	require.EqualValues(t, 500, r.Fired)
@@ -49,34 +49,37 @@ func TestEverythingIsFiredOnceAndStored(t *testing.T) {
 }
 
 func TestScheduleAndOrderOverAllPartitions(t *testing.T) {
-	s, g := newStand(t, 6), newTarget(t)
-	start := time.Now().Add(-time.Hour)
-	all := make([]*traffic.Exchange, 300)
-	for i := range all {
-		all[i] = s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
-	}
-	shuffled := slices.Clone(all)
-	rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-	s.write(shuffled...) // partitions are not sorted by time
-	o := s.options(g)
-	o.Profile = schedule.ConstantSpeed(2)
-	r := s.run(o)
-	require.EqualValues(t, 300, r.Fired)
-	require.Zero(t, r.Reordered)
-	require.InDelta(t, 2, r.Speed.Achieved, 0.1)
-	require.Equal(t, "nothing", r.LimitedBy)
-	require.Less(t, r.Lateness.P50, 20.0)
-	// Each is fired at its own moment: sorted by due time is sorted by capture time.
-	stored := s.outcomes()
-	first := stored[all[0].ID][0]
-	for i, x := range all {
-		due := stored[x.ID][0].DueTime.Sub(first.DueTime)
-		require.Equal(t, time.Duration(i)*5*time.Millisecond, due)
-	}
+	t.Parallel()
+	inBubble(t, 6, func(t *testing.T, s *stand, g *target) {
+		start := time.Now().Add(-time.Hour)
+		all := make([]*traffic.Exchange, 300)
+		for i := range all {
+			all[i] = s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
+		}
+		shuffled := slices.Clone(all)
+		rand.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+		s.write(shuffled...) // partitions are not sorted by time
+		o := s.options(g)
+		o.Profile = schedule.ConstantSpeed(2)
+		r := s.run(o)
+		require.EqualValues(t, 300, r.Fired)
+		require.Zero(t, r.Reordered)
+		require.InDelta(t, 2, r.Speed.Achieved, 0.01)
+		require.Equal(t, "nothing", r.LimitedBy)
+		require.Less(t, r.Lateness.P99, 1.0)
+		// Each is fired at its own moment: sorted by due time is sorted by capture time.
+		stored := s.outcomes()
+		first := stored[all[0].ID][0]
+		for i, x := range all {
+			due := stored[x.ID][0].DueTime.Sub(first.DueTime)
+			require.Equal(t, time.Duration(i)*5*time.Millisecond, due)
+		}
+	})
 }
 
 func TestSessionsKeepTheirOrder(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 3)
 	g.answers(func(http.ResponseWriter, *http.Request) bool {
 		time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
 		return false
@@ -100,7 +103,8 @@ func TestSessionsKeepTheirOrder(t *testing.T) {
 }
 
 func TestBadRecordIsAnOutcomeAndBlocksNothing(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	s.some(20, time.Millisecond)
 	_, err := topic.Produce(t.Context(), s.cfg, s.names.Exchanges,
 		&topic.Record{Value: []byte("\xff\xff no exchange"), Time: time.Now()}, &topic.Record{Time: time.Now()})
@@ -117,7 +121,8 @@ func TestBadRecordIsAnOutcomeAndBlocksNothing(t *testing.T) {
 }
 
 func TestWhatIsNotFiredIsCountedByReason(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 2)
 	start := time.Now().Add(-time.Minute)
 	post := s.exchange(start)
 	post.Request.Method = []byte("POST")
@@ -157,7 +162,8 @@ func TestWhatIsNotFiredIsCountedByReason(t *testing.T) {
 }
 
 func TestAnswersThatDifferAreStored(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 2)
 	all := s.some(30, time.Millisecond)
 	g.answers(func(w http.ResponseWriter, r *http.Request) bool {
 		switch id, _ := traffic.ParseID(r.Header.Get("Reprise-Exchange-Id")); id {
@@ -192,7 +198,8 @@ func TestAnswersThatDifferAreStored(t *testing.T) {
 }
 
 func TestFailuresHaveTheirReason(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	s.some(5, time.Millisecond)
 	g.answers(func(w http.ResponseWriter, _ *http.Request) bool {
 		c, _, err := http.NewResponseController(w).Hijack()
@@ -210,7 +217,8 @@ func TestFailuresHaveTheirReason(t *testing.T) {
 }
 
 func TestNoResultsWritesNone(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	s.some(5, time.Millisecond)
 	o := s.options(g)
 	o.Results = replay.NoResults
@@ -227,9 +235,7 @@ func TestNoResultsWritesNone(t *testing.T) {
 func fails(t *testing.T, g *target, o replay.Options, code int, what ...string) {
 	t.Helper()
 	before := len(g.all())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	_, err := replay.Run(ctx, o)
+	_, err := replay.Run(t.Context(), o)
 	var f *fault.Error
 	require.ErrorAs(t, err, &f)
 	require.Equal(t, code, fault.Code(err), err)
@@ -242,47 +248,48 @@ func fails(t *testing.T, g *target, o replay.Options, code int, what ...string) 
 
 func TestRunNameBelongsToOneSpec(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 2), newTarget(t)
-	s.some(10, time.Millisecond)
-	o := s.options(g)
-	s.run(o)
-	fails(t, g, o, fault.Usage, `"monday"`, "finished", "--restart")
+	inBubble(t, 2, func(t *testing.T, s *stand, g *target) {
+		s.some(10, time.Millisecond)
+		o := s.options(g)
+		s.run(o)
+		fails(t, g, o, fault.Usage, `"monday"`, "finished", "--restart")
 
-	s.some(5, time.Millisecond)
-	again := o
-	again.Restart = true
-	r := s.run(again)
-	require.EqualValues(t, 15, r.Fired, "a new window up to now")
-	require.EqualValues(t, 2, r.Generation)
+		s.some(5, time.Millisecond)
+		again := o
+		again.Restart = true
+		r := s.run(again)
+		require.EqualValues(t, 15, r.Fired, "a new window up to now")
+		require.EqualValues(t, 2, r.Generation)
 
-	// Unfinished, and asked for with another spec.
-	o.Run, o.Profile = "tuesday", schedule.ConstantSpeed(0.001)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	_, err := replay.Run(ctx, o)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	for what, change := range map[string]func(*replay.Options){
-		"speed":      func(o *replay.Options) { o.Profile = schedule.ConstantSpeed(2) },
-		"options":    func(o *replay.Options) { o.AllowWrites = []string{"POST /cart"} },
-		"set-header": func(o *replay.Options) { o.SetHeaders = []traffic.Field{{Name: []byte("X-A"), Value: []byte("b")}} },
-		"target": func(o *replay.Options) {
-			u := *o.Target
-			u.Host = "localhost:1"
-			o.Target, o.AllowTarget = &u, []string{"localhost"}
-		},
-		"kind":            func(o *replay.Options) { o.Live = true },
-		"rules":           func(o *replay.Options) { o.RulesDigest = []byte{1, 2} }, // of a rules file
-		"key":             func(o *replay.Options) { o.RedactKey = []byte("another key of 16") },
-		"target-protocol": func(o *replay.Options) { o.Protocol = fire.OnlyHTTP2 },
-	} {
-		other := o
-		change(&other)
-		fails(t, g, other, fault.Usage, `"tuesday"`, what)
-	}
+		// Unfinished, and asked for with another spec.
+		o.Run, o.Profile = "tuesday", schedule.ConstantSpeed(0.001)
+		p := s.start(o)
+		p.begins()
+		p.interrupt()
+		for what, change := range map[string]func(*replay.Options){
+			"speed":      func(o *replay.Options) { o.Profile = schedule.ConstantSpeed(2) },
+			"options":    func(o *replay.Options) { o.AllowWrites = []string{"POST /cart"} },
+			"set-header": func(o *replay.Options) { o.SetHeaders = []traffic.Field{{Name: []byte("X-A"), Value: []byte("b")}} },
+			"target": func(o *replay.Options) {
+				u := *o.Target
+				u.Host = "localhost:1"
+				o.Target, o.AllowTarget = &u, []string{"localhost"}
+			},
+			"kind":            func(o *replay.Options) { o.Live = true },
+			"rules":           func(o *replay.Options) { o.RulesDigest = []byte{1, 2} }, // of a rules file
+			"key":             func(o *replay.Options) { o.RedactKey = []byte("another key of 16") },
+			"target-protocol": func(o *replay.Options) { o.Protocol = fire.OnlyHTTP2 },
+		} {
+			other := o
+			change(&other)
+			fails(t, g, other, fault.Usage, `"tuesday"`, what)
+		}
+	})
 }
 
 func TestCredentialsAreNotInTheRunsRecord(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	s.some(1, time.Millisecond)
 	o := s.options(g)
 	o.SetHeaders = []traffic.Field{{Name: []byte("Authorization"), Value: []byte("Bearer verysecret")}}
@@ -291,7 +298,8 @@ func TestCredentialsAreNotInTheRunsRecord(t *testing.T) {
 }
 
 func TestNothingToReplaySaysSo(t *testing.T) {
-	s, g := newStand(t, 2), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 2)
 	fails(t, g, s.options(g), fault.Failure, s.names.Exchanges, "empty")
 	s.some(3, time.Millisecond)
 	o := s.options(g)
@@ -303,13 +311,12 @@ func TestNothingToReplaySaysSo(t *testing.T) {
 }
 
 func TestProductionIsRefused(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	s.some(3, time.Millisecond)
 	s.report(&reprisev1.TapReport{TapId: []byte{1}, Name: "gateway-2", HostId: "here", Upstream: []string{g.server.Listener.Addr().String()}})
 	o := s.options(g)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	_, err := replay.Run(ctx, o)
+	_, err := s.start(o).ends()
 	require.ErrorContains(t, err, "gateway-2")
 	require.NotZero(t, fault.Code(err))
 	require.Empty(t, g.all())
@@ -320,39 +327,41 @@ func TestProductionIsRefused(t *testing.T) {
 
 func TestRecordedAtTheTargetStopsTheRun(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 1), newTarget(t)
-	start := time.Now().Add(-time.Minute)
-	var all []*traffic.Exchange
-	for i := range 100 {
-		x := s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
-		x.Request.Authority = []byte(g.server.Listener.Addr().String())
-		all = append(all, x)
-	}
-	s.write(all...)
-	o := s.options(g)
-	o.Profile = schedule.ConstantSpeed(1)
-	fails(t, g, o, fault.Failure, "--not-production")
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		start := time.Now().Add(-time.Minute)
+		var all []*traffic.Exchange
+		for i := range 100 {
+			x := s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
+			x.Request.Authority = []byte(g.server.Listener.Addr().String())
+			all = append(all, x)
+		}
+		s.write(all...)
+		o := s.options(g)
+		o.Profile = schedule.ConstantSpeed(1)
+		fails(t, g, o, fault.Failure, "--not-production")
 
-	o.NotProduction, o.Restart = []string{g.server.Listener.Addr().String()}, true
-	require.EqualValues(t, 100, s.run(o).Fired)
+		o.NotProduction, o.Restart = []string{g.server.Listener.Addr().String()}, true
+		require.EqualValues(t, 100, s.run(o).Fired)
+	})
 }
 
 func TestRateLimitHoldsForCatchUpAndFullSpeed(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 3), newTarget(t)
-	s.some(400, time.Millisecond)
-	o := s.options(g)
-	o.RateLimit = 200
-	r := s.run(o)
-	require.EqualValues(t, 400, r.Fired)
-	require.Contains(t, r.LimitedBy, "--rate-limit 200")
-	at := g.all()
-	require.GreaterOrEqual(t, at[399].at.Sub(at[0].at), 1500*time.Millisecond)
-	o.Run, o.Profile = "tuesday", schedule.ConstantSpeed(10)
-	r = s.run(o)
-	require.EqualValues(t, 400, r.Fired)
-	require.Contains(t, r.LimitedBy, "--rate-limit 200")
-	require.Less(t, r.Speed.PerSecond, 300.0)
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		s.some(400, time.Millisecond)
+		o := s.options(g)
+		o.RateLimit = 200
+		r := s.run(o)
+		require.EqualValues(t, 400, r.Fired)
+		require.Contains(t, r.LimitedBy, "--rate-limit 200")
+		at := g.all()
+		require.GreaterOrEqual(t, at[399].at.Sub(at[0].at), 1500*time.Millisecond)
+		o.Run, o.Profile = "tuesday", schedule.ConstantSpeed(10)
+		r = s.run(o)
+		require.EqualValues(t, 400, r.Fired)
+		require.Contains(t, r.LimitedBy, "--rate-limit 200")
+		require.Less(t, r.Speed.PerSecond, 300.0)
+	})
 }
 
 // standsStill makes the target answer nothing for two seconds, once a request for /items/1… has come.
@@ -370,89 +379,96 @@ func (g *target) standsStill() {
 
 // What waits for a sender becomes late too, however punctual the pacing was.
 func TestLatePolicyDropCountsWaitingForASender(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
-	s.some(600, 10*time.Millisecond)
-	g.standsStill()
-	o := s.options(g)
-	o.Profile, o.Late, o.LateAfter, o.Concurrency, o.Order = schedule.ConstantSpeed(1), replay.DropLate, 300*time.Millisecond, 4, schedule.OrderNone
-	r := s.run(o)
-	require.Greater(t, r.Late, int64(20))
-	accounted := r.Fired + r.Late
-	for _, n := range r.Failed { // none, unless this machine stands still
-		accounted += n
-	}
-	require.EqualValues(t, 600, accounted)
+	t.Parallel()
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		s.some(600, 10*time.Millisecond)
+		g.standsStill()
+		o := s.options(g)
+		o.Profile, o.Late, o.LateAfter, o.Concurrency, o.Order = schedule.ConstantSpeed(1), replay.DropLate, 300*time.Millisecond, 4, schedule.OrderNone
+		r := s.run(o)
+		require.Greater(t, r.Late, int64(20))
+		accounted := r.Fired + r.Late
+		for _, n := range r.Failed { // none, unless this machine stands still
+			accounted += n
+		}
+		require.EqualValues(t, 600, accounted)
+	})
 }
 
 // A target that stands still for a while puts the rest of the run off, and nothing is made up for.
 func TestLatePolicySlowPutsTheRestOff(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
-	all := s.some(900, 10*time.Millisecond)
-	g.standsStill()
-	o := s.options(g)
-	o.Profile, o.Late, o.LateAfter, o.Concurrency, o.Order = schedule.ConstantSpeed(1), replay.SlowLate, 300*time.Millisecond, 4, schedule.OrderNone
-	r := s.run(o)
-	require.EqualValues(t, 900, r.Fired)
-	require.NotEmpty(t, r.Commands)
-	require.Equal(t, "slow", r.Commands[0].Verb)
-	outcomes := s.outcomes()
-	first, last := outcomes[all[0].ID][0], outcomes[all[899].ID][0]
-	require.Greater(t, last.DueTime.Sub(first.DueTime), 9*time.Second, "its time itself is later")
-	require.Less(t, last.Lateness(), 2*time.Second)
+	t.Parallel()
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		all := s.some(900, 10*time.Millisecond)
+		g.standsStill()
+		o := s.options(g)
+		o.Profile, o.Late, o.LateAfter, o.Concurrency, o.Order = schedule.ConstantSpeed(1), replay.SlowLate, 300*time.Millisecond, 4, schedule.OrderNone
+		r := s.run(o)
+		require.EqualValues(t, 900, r.Fired)
+		require.NotEmpty(t, r.Commands)
+		require.Equal(t, "slow", r.Commands[0].Verb)
+		outcomes := s.outcomes()
+		first, last := outcomes[all[0].ID][0], outcomes[all[899].ID][0]
+		require.Greater(t, last.DueTime.Sub(first.DueTime), 9*time.Second, "its time itself is later")
+		require.Less(t, last.Lateness(), 2*time.Second)
+	})
 }
 
 // A target that never keeps up puts the rest off again and again, each time by what is newly late: what is late already is sent meanwhile.
 func TestLatePolicySlowDoesNotPutOffWhatItHasPutOff(t *testing.T) {
-	s, g := newStand(t, 3), newTarget(t)
-	all := s.some(600, 10*time.Millisecond)
-	one := make(chan struct{}, 1)
-	g.answers(func(http.ResponseWriter, *http.Request) bool {
-		one <- struct{}{}
-		time.Sleep(15 * time.Millisecond) // the target can do 66 a second, and is asked for 100
-		<-one
-		return false
+	t.Parallel()
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		all := s.some(600, 10*time.Millisecond)
+		one := make(chan struct{}, 1)
+		g.answers(func(http.ResponseWriter, *http.Request) bool {
+			one <- struct{}{}
+			time.Sleep(15 * time.Millisecond) // the target can do 66 a second, and is asked for 100
+			<-one
+			return false
+		})
+		o := s.options(g)
+		o.Profile, o.Late, o.LateAfter, o.Concurrency, o.Order = schedule.ConstantSpeed(1), replay.SlowLate, 300*time.Millisecond, 4, schedule.OrderNone
+		r := s.run(o)
+		require.EqualValues(t, 600, r.Fired)
+		require.NotEmpty(t, r.Commands)
+		outcomes := s.outcomes()
+		first, last := outcomes[all[0].ID][0], outcomes[all[599].ID][0]
+		took := last.FireTime.Sub(first.FireTime)
+		require.Less(t, last.DueTime.Sub(first.DueTime), took+took/2, "the schedule is not slower than the target")
 	})
-	o := s.options(g)
-	o.Profile, o.Late, o.LateAfter, o.Concurrency, o.Order = schedule.ConstantSpeed(1), replay.SlowLate, 300*time.Millisecond, 4, schedule.OrderNone
-	r := s.run(o)
-	require.EqualValues(t, 600, r.Fired)
-	require.NotEmpty(t, r.Commands)
-	outcomes := s.outcomes()
-	first, last := outcomes[all[0].ID][0], outcomes[all[599].ID][0]
-	took := last.FireTime.Sub(first.FireTime)
-	require.Less(t, last.DueTime.Sub(first.DueTime), took+took/2, "the schedule is not slower than the target")
 }
 
 // An hour in which nothing was captured takes a second, in every partition alike; the plan says so too.
 func TestGapMaxShortensWhatNobodyAskedIn(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 3), newTarget(t)
-	start := time.Now().Add(-3 * time.Hour)
-	var all []*traffic.Exchange
-	for i := range 60 {
-		at := start.Add(time.Duration(i) * 10 * time.Millisecond)
-		if i >= 30 {
-			at = at.Add(time.Hour)
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		start := time.Now().Add(-3 * time.Hour)
+		var all []*traffic.Exchange
+		for i := range 60 {
+			at := start.Add(time.Duration(i) * 10 * time.Millisecond)
+			if i >= 30 {
+				at = at.Add(time.Hour)
+			}
+			all = append(all, s.exchange(at))
 		}
-		all = append(all, s.exchange(at))
-	}
-	s.write(all...)
-	o := s.options(g)
-	o.Profile, o.GapMax = schedule.ConstantSpeed(1), time.Second
-	plan, err := replay.MakePlan(t.Context(), o)
-	require.NoError(t, err)
-	require.InDelta(t, 1.58, plan.Seconds, 0.02)
+		s.write(all...)
+		o := s.options(g)
+		o.Profile, o.GapMax = schedule.ConstantSpeed(1), time.Second
+		plan, err := replay.MakePlan(t.Context(), o)
+		require.NoError(t, err)
+		require.InDelta(t, 1.58, plan.Seconds, 0.02)
 
-	r := s.run(o)
-	require.EqualValues(t, 60, r.Fired)
-	require.InDelta(t, 1, r.Speed.Asked, 0.01, "without what was left out")
-	outcomes := s.outcomes()
-	due := func(i int) time.Time { return outcomes[all[i].ID][0].DueTime }
-	for i := 1; i < 60; i++ {
-		want := 10 * time.Millisecond
-		if i == 30 {
-			want = time.Second
+		r := s.run(o)
+		require.EqualValues(t, 60, r.Fired)
+		require.InDelta(t, 1, r.Speed.Asked, 0.01, "without what was left out")
+		outcomes := s.outcomes()
+		due := func(i int) time.Time { return outcomes[all[i].ID][0].DueTime }
+		for i := 1; i < 60; i++ {
+			want := 10 * time.Millisecond
+			if i == 30 {
+				want = time.Second
+			}
+			require.InDelta(t, want, due(i).Sub(due(i-1)), float64(time.Millisecond), "%d", i)
 		}
-		require.InDelta(t, want, due(i).Sub(due(i-1)), float64(time.Millisecond), "%d", i)
-	}
+	})
 }

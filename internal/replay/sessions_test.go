@@ -139,6 +139,7 @@ func at(t *testing.T, s string) rewrite.Place {
 }
 
 func TestSessionsGoOnAtATargetThatKnowsNoRecordedToken(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		order   schedule.OrderMode
@@ -152,7 +153,7 @@ func TestSessionsGoOnAtATargetThatKnowsNoRecordedToken(t *testing.T) {
 		{name: "no order but that of values", order: schedule.OrderNone, steps: 3}, // a log-out would come at any time
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, g := newStand(t, 1), newTarget(t)
+			s, g := newStand(t, 1)
 			shop := &account{users: map[string]string{}, orders: map[string]string{}}
 			g.answers(shop.serve)
 			recorded := s.recordAccounts(8, c.steps)
@@ -192,8 +193,9 @@ func TestSessionsGoOnAtATargetThatKnowsNoRecordedToken(t *testing.T) {
 }
 
 func TestWhatDependsOnAValueThatDoesNotComeIsSentOrRefused(t *testing.T) {
+	t.Parallel()
 	for _, refuse := range []bool{false, true} {
-		s, g := newStand(t, 1), newTarget(t)
+		s, g := newStand(t, 1)
 		g.answers(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path == "/login" {
 				w.WriteHeader(http.StatusServiceUnavailable)
@@ -218,35 +220,37 @@ func TestWhatDependsOnAValueThatDoesNotComeIsSentOrRefused(t *testing.T) {
 }
 
 func TestWhoWaitsInVainIsLate(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
-	came := make(chan struct{})
-	once := sync.OnceFunc(func() { close(came) })
-	g.answers(func(_ http.ResponseWriter, r *http.Request) bool {
-		if r.URL.Path != "/login" {
-			once()
+	t.Parallel()
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		came := make(chan struct{})
+		once := sync.OnceFunc(func() { close(came) })
+		g.answers(func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != "/login" {
+				once()
+				return false
+			}
+			select { // it answers only when somebody has come without waiting any longer
+			case <-came:
+			case <-r.Context().Done():
+			}
 			return false
-		}
-		select { // it answers only when somebody has come without waiting any longer
-		case <-came:
-		case <-r.Context().Done():
-		}
-		return false
+		})
+		s.recordAccounts(1, 2)
+		o := s.options(g)
+		o.AllowWrites = []string{"POST /**"}
+		o.Profile, o.Order = schedule.ConstantSpeed(1), schedule.OrderNone
+		o.Session.Jar, o.Session.Wait = true, 300*time.Millisecond
+		r := s.run(o)
+		require.EqualValues(t, 2, r.Fired)
+		require.EqualValues(t, 1, r.Sessions.TimedOut)
+		require.GreaterOrEqual(t, r.Lateness.Max, 250.0, "the wait shows")
 	})
-	s.recordAccounts(1, 2)
-	o := s.options(g)
-	o.AllowWrites = []string{"POST /**"}
-	o.Profile, o.Order = schedule.ConstantSpeed(1), schedule.OrderNone
-	o.Session.Jar, o.Session.Wait = true, 300*time.Millisecond
-	r := s.run(o)
-	require.EqualValues(t, 2, r.Fired)
-	require.EqualValues(t, 1, r.Sessions.TimedOut)
-	require.GreaterOrEqual(t, r.Lateness.Max, 250.0, "the wait shows")
 }
 
 func TestMintedTokensGoToTheTargetAndNowhereElse(t *testing.T) {
 	const token = "minted-0123456789-for-preprod"
 	t.Setenv("TEST_TOKEN", token)
-	s, g := newStand(t, 1), newTarget(t)
+	s, g := newStand(t, 1)
 	var mu sync.Mutex
 	seen := map[string]int{}
 	g.answers(func(w http.ResponseWriter, r *http.Request) bool { // it echoes what it must not
@@ -292,12 +296,13 @@ func TestMintedTokensGoToTheTargetAndNowhereElse(t *testing.T) {
 
 	require.NoError(t, os.Unsetenv("TEST_TOKEN"))
 	o.Run = "tuesday"
-	_, err = replay.Run(t.Context(), o)
+	_, err = s.start(o).ends()
 	require.ErrorContains(t, err, `credential "preprod" cannot be got`)
 }
 
 func TestRewritesReachTheTargetAndThePlan(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	s.some(3, time.Millisecond)
 	o := s.options(g)
 	o.Rewrite = rewrite.Rules{BasePath: "/v2", Edits: []rewrite.Edit{{Place: at(t, "query ref"), Remove: true}}}
