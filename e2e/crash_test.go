@@ -132,14 +132,22 @@ func TestKilledReplayerResumesWithNothingMissing(t *testing.T) {
 }
 
 // TestReplicasTakeOverAndKeepTheSchedule: three replicas, of which one is killed and one comes in the middle of the run.
-func TestReplicasTakeOverAndKeepTheSchedule(t *testing.T) {
+func TestReplicasTakeOverAndKeepTheSchedule(t *testing.T) { takeOver(t) }
+
+// TestReplicasToWhichTheBrokersAssignTakeOverToo: KIP-848, where the broker's session timeout counts.
+func TestReplicasToWhichTheBrokersAssignTakeOverToo(t *testing.T) {
+	takeOver(t, "--group-protocol", "consumer")
+}
+
+func takeOver(t *testing.T, more ...string) {
+	t.Helper()
 	startKafka(t)
 	prefix, names := newPrefix()
 	made := feed.Made{Count: 28000, Rate: 1000, Seed: 11, Start: time.Now().Add(-24 * time.Hour)}
 	all, err := made.Write(within(t, time.Minute), shared.broker.Addr(), names)
 	require.NoError(t, err)
 	target, stop := startSink(t, sink.Options{})
-	args := replayArgs("run", prefix, target.Addr(), "--run", "three", "--speed", "1", "--wait-replicas", "3", "-o", "json")
+	args := replayArgs("run", prefix, target.Addr(), append([]string{"--run", "three", "--speed", "1", "--wait-replicas", "3", "-o", "json"}, more...)...)
 	var replicas []*proc.Process
 	for range 3 {
 		replicas = append(replicas, start(t, "replayer", args...))

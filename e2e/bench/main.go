@@ -29,6 +29,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -62,6 +63,7 @@ type bench struct {
 	fixedFor  time.Duration // of each at a fixed rate
 	warmUp    time.Duration
 	count     int           // arrivals in the timing runs
+	speeds    []float64     // of them
 	paced     time.Duration // of each in the matrix
 	behind    int           // records before a replayer whose memory is taken
 	behindFor time.Duration // for how long
@@ -118,6 +120,8 @@ func run(ctx context.Context, args []string) error {
 	fs.DurationVar(&b.fixedFor, "fixed", 5*time.Second, "length of a turn at a fixed rate")
 	fs.DurationVar(&b.warmUp, "warm-up", 12*time.Second, "how long the tap captures before anything is measured")
 	fs.IntVar(&b.count, "arrivals", 20000, "requests of a timing run, at 1,000/s")
+	b.speeds = []float64{1, 2, 5}
+	fs.Func("speeds", "of the timing runs, with commas between (default 1,2,5)", b.setSpeeds)
 	fs.DurationVar(&b.paced, "paced", 8*time.Second, "length of a turn of the matrix")
 	fs.IntVar(&b.behind, "behind", 10_000_000, "records before the replayer whose memory is taken")
 	fs.DurationVar(&b.behindFor, "behind-for", 20*time.Second, "for how long it is taken")
@@ -134,6 +138,18 @@ func run(ctx context.Context, args []string) error {
 		b.out = ""
 	}
 	return b.run(ctx)
+}
+
+func (b *bench) setSpeeds(s string) error {
+	b.speeds = nil
+	for one := range strings.SplitSeq(s, ",") {
+		speed, err := strconv.ParseFloat(one, 64)
+		if err != nil || speed <= 0 {
+			return fmt.Errorf("%q is no speed", one)
+		}
+		b.speeds = append(b.speeds, speed)
+	}
+	return nil
 }
 
 func (b *bench) run(ctx context.Context) (err error) {

@@ -28,9 +28,8 @@ func (b *bench) timing(ctx context.Context) error {
 		},
 	}
 	turns := make(map[string][]timed)
-	speeds := []float64{1, 2, 5}
 	for round := range b.rounds {
-		for _, speed := range speeds {
+		for _, speed := range b.speeds {
 			for _, who := range []string{reference, oneReplayer} {
 				progress("timing, round %d: %s at %g×", round+1, who, speed)
 				got, _, err := b.aim(ctx, who, attempt{l, speed, fmt.Sprintf("at-%g-%d", speed, round)})
@@ -42,7 +41,7 @@ func (b *bench) timing(ctx context.Context) error {
 			}
 		}
 	}
-	for _, speed := range speeds {
+	for _, speed := range b.speeds {
 		bars.rows = append(bars.rows, timingAsked(speed, turns[at(reference, speed)], turns[at(oneReplayer, speed)])...)
 		for _, who := range []string{reference, oneReplayer} {
 			t.rows = append(t.rows, timedRow(who, speed, turns[at(who, speed)]))

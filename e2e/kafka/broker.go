@@ -105,6 +105,8 @@ func (b *Broker) properties() string {
 		"log.dirs=" + cmp.Or(b.options.Data, b.path("data")),
 		"auto.create.topics.enable=false",
 		"group.initial.rebalance.delay.ms=0",
+		"group.consumer.session.timeout.ms=10000", // as the replayer asks for where it may, instead of 45 s
+		"group.consumer.min.session.timeout.ms=10000",
 		"offsets.topic.num.partitions=3",
 		"offsets.topic.replication.factor=1",
 		"transaction.state.log.num.partitions=1",
