@@ -64,7 +64,8 @@ func TestPoisonInEveryPartitionIsAnOutcomeEach(t *testing.T) {
 	large.Config["max.message.bytes"] = "33554432"
 	require.NoError(t, s.cluster.DeleteTopic(s.names.Exchanges))
 	s.ensure(large)
-	client, err := kgo.NewClient(kgo.SeedBrokers(s.cfg.Brokers...), kgo.ProducerBatchMaxBytes(32<<20), kgo.BrokerMaxWriteBytes(64<<20))
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.cfg.Brokers...), kgo.ProducerBatchMaxBytes(32<<20), kgo.BrokerMaxWriteBytes(64<<20),
+		kgo.ProducerBatchCompression(kgo.NoCompression())) // of noise there is nothing to gain
 	require.NoError(t, err)
 	defer client.Close()
 	want := make(map[string]bool)

@@ -95,7 +95,7 @@ func TestAStoppedRunGoesOnWhereItWasStopped(t *testing.T) {
 	s, g := newStand(t, 4)
 	all := s.some(600, 10*time.Millisecond)
 	o := s.options(g)
-	o.Profile = schedule.ConstantSpeed(1)
+	o.Profile = schedule.ConstantSpeed(2)
 	both := s.replicas(2, o)
 	s.await(g, 50, both[0])
 	s.give(control.VerbStop, "")
