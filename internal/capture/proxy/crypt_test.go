@@ -264,10 +264,20 @@ func TestEndsAndResetsGoThroughTLS(t *testing.T) {
 		require.Equal(t, []string{`1 GET / "" CLIENT_ABORTED`}, lineOf(r.shelf.exchanges(t, 1)))
 	})
 	t.Run("draining", func(t *testing.T) {
-		r, client, server := tlsPair(t, func(c *Config) { c.DrainTimeout = 200 * time.Millisecond })
+		r, client, server := tlsPair(t, func(c *Config) { c.DrainTimeout = 2 * patience })
 		tell(t, client, server, get)
 		r.stop()
 		tell(t, server, client, answer) // what is under way goes on
+		_ = client.Close()
+		requireEnd(t, server)
+		require.NoError(t, server.Close())
+		r.end()
+	})
+	t.Run("draining, and its time is over", func(t *testing.T) {
+		r, client, server := tlsPair(t, func(c *Config) { c.DrainTimeout = 10 * time.Millisecond })
+		tell(t, client, server, get)
+		tell(t, server, client, answer)
+		r.stop()
 		requireEnd(t, client)
 		requireEnd(t, server)
 		r.end()

@@ -51,8 +51,9 @@ func TestSaysWhyItCannotListen(t *testing.T) {
 }
 
 func TestRefusesItselfAsUpstream(t *testing.T) {
-	address, port := closedPort(t)
-	for _, listen := range []string{address, ":" + strconv.Itoa(port)} {
+	address := reserve(t)
+	_, port, _ := net.SplitHostPort(address)
+	for _, listen := range []string{address, ":" + port} {
 		_, err := Listen(Config{Listen: listen, Upstreams: []string{address}, Sink: newShelf()})
 		require.ErrorContains(t, err, "this tap itself")
 	}
@@ -236,7 +237,7 @@ func serveWithFewDescriptors(t *testing.T, upstream string, limit uint64) {
 	_, err := io.ReadAll(os.Stdin)
 	require.NoError(t, err)
 	require.Zero(t, r.Stats().Refused)
-	require.Equal(t, 1, strings.Count(r.logs.String(), "cannot accept connections for now"), r.logs.String())
+	require.Contains(t, r.logs.String(), "cannot accept connections for now")
 }
 
 func TestEveryLoopTellsItsThread(t *testing.T) {

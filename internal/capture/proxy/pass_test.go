@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"syscall"
@@ -100,19 +101,23 @@ func TestHandsOnResets(t *testing.T) {
 	})
 }
 
-// fill writes until nothing more is taken for a moment.
+// fill writes until nothing more is taken for a moment: three of them, as this machine may stand still during one.
 func fill(t *testing.T, c *net.TCPConn) (sum int) {
 	t.Helper()
 	defer func() { require.NoError(t, c.SetWriteDeadline(time.Now().Add(patience))) }()
 	block := make([]byte, 64<<10)
-	for {
-		require.NoError(t, c.SetWriteDeadline(time.Now().Add(200*time.Millisecond)))
+	for idle := 0; idle < 3; idle++ {
+		require.NoError(t, c.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
 		n, err := c.Write(block)
-		if sum += n; err != nil {
+		if sum += n; n > 0 {
+			idle = -1
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return sum
 		}
 		require.Less(t, sum, 64<<20, "something takes everything in")
 	}
+	return sum
 }
 
 func TestAnEarlyAnswerBeforeAResetArrives(t *testing.T) {
@@ -137,13 +142,23 @@ func TestAnEarlyAnswerBeforeAResetArrives(t *testing.T) {
 		l.accept(time.Now())
 		server := accept()
 		c := l.conns[0]
+		came := func(side int, events int16) func() bool { // the kernel may take its time, even within one machine
+			return func() bool {
+				fds := []unix.PollFd{{Fd: int32(c.sides[side].fd), Events: events}}
+				_, _ = unix.Poll(fds, 0)
+				return fds[0].Revents != 0
+			}
+		}
 		l.connected(c)
 		send(t, client, "POST / HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n")
+		eventually(t, came(0, unix.POLLIN))
 		l.pass(c, 0, unix.EPOLLIN, time.Now())
 		eventually(t, func() bool { return readable(server) })
 		send(t, server, refusal)
 		require.NoError(t, server.Close())
 		send(t, client, "some of the body")
+		eventually(t, came(0, unix.POLLIN))
+		eventually(t, came(1, 0)) // POLLERR and POLLHUP are told unasked
 		l.pass(c, 0, unix.EPOLLIN, time.Now())
 		require.True(t, c.closed)
 		expect(t, client, refusal)
@@ -169,7 +184,7 @@ func readable(c *net.TCPConn) bool {
 }
 
 func TestRefusesWhenTheUpstreamDoes(t *testing.T) {
-	address, _ := closedPort(t)
+	address := reserve(t)
 	r := newRig(t, address)
 	for range 3 {
 		requireRefused(t, r)
@@ -197,15 +212,6 @@ func requireRefused(t *testing.T, r *rig) {
 		_, err = c.Read(make([]byte, 1))
 	}
 	require.ErrorIs(t, err, syscall.ECONNRESET)
-}
-
-// closedPort returns an address that nobody listens on.
-func closedPort(t *testing.T) (string, int) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer ln.Close()
-	return ln.Addr().String(), ln.Addr().(*net.TCPAddr).Port
 }
 
 func TestBytesAreTheSameBothWays(t *testing.T) {
@@ -269,10 +275,9 @@ func TestAStalledReaderStopsItsSender(t *testing.T) {
 	r, client, server := pair(t)
 	tell(t, client, server, get)
 	sent := fill(t, server)
-	before := r.Stats().BytesOut
-	require.Less(t, int64(sent), int64(32<<20))
 	tell(t, client, server, get) // the other direction goes on
-	require.Equal(t, before, r.Stats().BytesOut)
+	sent += fill(t, server)      // and this one stands
+	require.Less(t, sent, 32<<20)
 	go func() { _, _ = io.Copy(io.Discard, client) }()
 	eventually(t, func() bool { return r.Stats().BytesOut >= int64(sent) })
 }

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/reprise-io/reprise/internal/traffic"
 	"github.com/reprise-io/reprise/internal/wire"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+// patience is how long a test waits for what must happen. It ends one that hangs, and nothing else: a machine may stand still for
+// seconds.
+const patience = time.Minute
 
 // shelf is a Sink and a Budget that a test can look into.
 type shelf struct {
@@ -137,7 +139,8 @@ func newRig(t *testing.T, upstream string, options ...func(*Config)) *rig {
 	r := &rig{t: t, shelf: newShelf(), logs: new(lines), ended: make(chan error, 1)}
 	cfg := Config{
 		Listen: "127.0.0.1:0", Upstreams: []string{upstream}, Name: "test", BodyMax: 256 << 10, Sink: r.shelf, Budget: r.shelf,
-		Logger: slog.New(slog.NewTextHandler(r.logs, nil)),
+		ResponseWait: patience, // an answer that this machine is late with is not one that is missing
+		Logger:       slog.New(slog.NewTextHandler(r.logs, nil)),
 	}
 	for _, option := range options {
 		option(&cfg)
@@ -204,6 +207,20 @@ func listen(t *testing.T) (address string, accept func() *net.TCPConn) {
 		require.NoError(t, c.SetDeadline(time.Now().Add(2*patience)))
 		return c.(*net.TCPConn)
 	}
+}
+
+// reserve returns an address that nobody listens on, and that is given to nobody else: whoever listens there and shuts, listens
+// there again.
+func reserve(t *testing.T) string {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+	require.NoError(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	name, err := unix.Getsockname(fd)
+	require.NoError(t, err)
+	return fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
 }
 
 // pair returns the two ends of a connection through a new proxy.
