@@ -129,10 +129,7 @@ func TestAConnectionThatClosedWhileIdleIsNotUsedUnderTLSEither(t *testing.T) {
 }
 
 func TestFailuresHaveTheirReasons(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	nobody := &url.URL{Scheme: "http", Host: free.Addr().String()}
-	free.Close()
+	nobody := &url.URL{Scheme: "http", Host: "127.0.0.1:1"}
 	once := func(answer string, reset bool) *url.URL {
 		return listen(t, func(c net.Conn, _ int) {
 			_, _ = readRequest(bufio.NewReader(c))
@@ -191,6 +188,12 @@ func TestASlowTargetTimesOut(t *testing.T) {
 			s := sender(t, listen(t, serve), func(cfg *fire.SenderConfig) { cfg.Timeout, cfg.Retries = 100*time.Millisecond, 3 })
 			start := time.Now()
 			a := fireOne(t, s, get())
+			for range 20 { // where this machine was too slow to connect
+				if a.Reason == fire.ConnectTimeout {
+					start = time.Now()
+					a = fireOne(t, s, get())
+				}
+			}
 			require.Equal(t, fire.Timeout, a.Reason, "%v", a.Err)
 			require.GreaterOrEqual(t, time.Since(start), 100*time.Millisecond)
 			require.Equal(t, 1, a.Attempts, "a timeout is no reason to try again")
@@ -200,12 +203,29 @@ func TestASlowTargetTimesOut(t *testing.T) {
 }
 
 func TestTheDeadlineIsEachRequestsOwn(t *testing.T) {
-	s := sender(t, listen(t, answering(ok)), func(cfg *fire.SenderConfig) { cfg.Timeout = 200 * time.Millisecond })
-	for range 10 { // longer in all than one timeout, over one connection
-		require.Empty(t, fireOne(t, s, get()).Reason)
-		time.Sleep(30 * time.Millisecond)
+	const timeout = 200 * time.Millisecond
+	s := sender(t, listen(t, answering(ok)), func(cfg *fire.SenderConfig) { cfg.Timeout = timeout })
+	over := func() bool { // longer in all than one timeout, over one connection
+		dialed := s.Stats().Dialed
+		for n := range 10 {
+			began := time.Now()
+			if a := fireOne(t, s, get()); a.Reason != "" {
+				require.GreaterOrEqual(t, time.Since(began), timeout, "%s, %v: its time was not over", a.Reason, a.Err)
+				return false // this machine stood still
+			}
+			if n == 0 {
+				dialed = s.Stats().Dialed
+			}
+			time.Sleep(timeout / 7)
+		}
+		return s.Stats().Dialed == dialed
 	}
-	require.EqualValues(t, 1, s.Stats().Dialed)
+	for range 50 {
+		if over() {
+			return
+		}
+	}
+	require.Fail(t, "ten requests never went over one connection")
 }
 
 func TestTheContextEndsWhatIsOnItsWay(t *testing.T) {
@@ -225,7 +245,7 @@ func TestTheContextEndsWhatIsOnItsWay(t *testing.T) {
 			answers <- s.Fire(ctx, shot)
 		})
 	}
-	require.Eventually(t, func() bool { return s.Stats().Dialed == 9 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Stats().Dialed == 9 }, time.Minute, time.Millisecond)
 	cancel()
 	for range 8 {
 		a := <-answers
@@ -288,7 +308,7 @@ func TestRetriesAreOffUnlessAskedFor(t *testing.T) {
 			require.Equal(t, row.attempts, a.Attempts)
 			require.EqualValues(t, row.attempts, served.Load())
 			require.GreaterOrEqual(t, time.Since(start), row.atLeast)
-			require.Less(t, a.FireTime.Sub(start), time.Second, "the time of the first attempt")
+			require.WithinRange(t, a.FireTime, start, time.Now().Add(-row.atLeast), "the time of the first attempt")
 		})
 	}
 }

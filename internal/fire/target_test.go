@@ -130,7 +130,7 @@ func guard(t testing.TB, target *url.URL, change func(*fire.GuardConfig)) *fire.
 }
 
 func sender(t testing.TB, target *url.URL, change func(*fire.SenderConfig)) *fire.Sender {
-	cfg := fire.SenderConfig{Target: target, Run: "test", Timeout: 10 * time.Second}
+	cfg := fire.SenderConfig{Target: target, Run: "test", Timeout: time.Minute}
 	if change != nil {
 		change(&cfg)
 	}
