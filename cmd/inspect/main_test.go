@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, os.Args[0], args...)
 	c.Env = append(os.Environ(), asInspect+"=1")
@@ -61,7 +61,7 @@ func kafka(t *testing.T) (address string) {
 	require.NoError(t, err)
 	t.Cleanup(cluster.Close)
 	address = cluster.ListenAddrs()[0]
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for _, name := range []string{"shop.exchanges", "bad.exchanges"} {
 		var records []*topic.Record

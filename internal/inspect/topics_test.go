@@ -16,7 +16,7 @@ func TestTopicsTellsWhatIsThere(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, exchanges, "shop.results", "orders"))
 	require.NoError(t, err)
 	defer cluster.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cfg := topic.Config{Brokers: cluster.ListenAddrs()}
 	for i := range 5 {

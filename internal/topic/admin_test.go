@@ -36,7 +36,7 @@ func TestAdminSaysThatTheBrokerIsWrong(t *testing.T) {
 	requireFault(t, err, "cannot reach Kafka at 127.0.0.1:1", "", "--brokers HOST:PORT or REPRISE_BROKERS")
 	_, err = Produce(t.Context(), Config{Brokers: []string{"127.0.0.1:1"}}, "x", numbered(1, 8))
 	requireFault(t, err, "cannot reach Kafka at 127.0.0.1:1", "", "--brokers HOST:PORT or REPRISE_BROKERS")
-	require.Less(t, time.Since(start), 20*time.Second)
+	require.Less(t, time.Since(start), 2*time.Minute, "it does not wait for ever")
 
 	// Something listens, and hangs up.
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -402,7 +402,7 @@ func TestReadersSayWhatIsWrong(t *testing.T) {
 		defer r.Close()
 		_, err = r.Poll(t.Context())
 		requireFault(t, err, "cannot reach Kafka at 127.0.0.1:1", "dial tcp 127.0.0.1:1: connect: connection refused", tryBrokers)
-		require.Less(t, time.Since(start), 6*time.Second)
+		require.Less(t, time.Since(start), time.Minute, "it does not wait for ever")
 	})
 	t.Run("no topic", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

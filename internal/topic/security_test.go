@@ -224,7 +224,7 @@ func TestWriterWaitsForTheRightToWrite(t *testing.T) {
 	for id := range uint64(100) {
 		w.Put(numbered(id, 100))
 	}
-	require.Eventually(t, func() bool { _, cause := w.trouble.get(); return cause != nil && log.count(sayBegin) == 1 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { _, cause := w.trouble.get(); return cause != nil && log.count(sayBegin) == 1 }, time.Minute, 5*time.Millisecond)
 	_, cause := w.trouble.get()
 	requireExplained(t, cause, `User:tap may not write to topic "x"`, "--allow-principal User:tap --operation Write --topic x")
 	require.Zero(t, b.all(), "nothing is lost")
@@ -235,7 +235,7 @@ func TestWriterWaitsForTheRightToWrite(t *testing.T) {
 	acl := kadm.NewACLs().Allow("User:tap").AllowHosts().Topics("x").ResourcePatternType(kadm.ACLPatternLiteral).Operations(kadm.OpWrite)
 	_, err = admin.adm.CreateACLs(context.WithoutCancel(t.Context()), acl)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return b.of(Acknowledged, "") == 100 && log.count(sayOver) == 1 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return b.of(Acknowledged, "") == 100 && log.count(sayOver) == 1 }, time.Minute, 5*time.Millisecond)
 	stop()
 	require.Equal(t, 1, log.count(sayBegin), "said once: %s", log)
 }

@@ -88,6 +88,7 @@ func start(t *testing.T, cfg Config) *rig {
 	t.Helper()
 	r := &rig{shelf: &shelf{}}
 	cfg.Sink, cfg.Budget = r.shelf, r.shelf
+	cfg.ResponseWait = time.Hour // what a machine that stands still is late with is not missing
 	ln := bufconn.Listen(1 << 20)
 	r.Server = newServer(cfg)
 	r.ln = ln
@@ -112,7 +113,7 @@ type copies = grpc.BidiStreamingClient[extprocv3.ProcessingRequest, extprocv3.Pr
 
 func (r *rig) open(t *testing.T) copies {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	st, err := r.client.Process(ctx)
 	require.NoError(t, err)
