@@ -44,7 +44,7 @@ func exported(t *testing.T) map[string]metric {
 		}
 		replayer = start(t, "replayer", append([]string{"live", "--lag", "2500ms"}, target...)...)
 		return false
-	}, time.Minute, 300*time.Millisecond)
+	}, 2*time.Minute, 300*time.Millisecond)
 	visits := start(t, "demo", "visit", "-url", "http://"+listen, "-rate", "100", "-for", "3s")
 	<-visits.done
 	all := map[string]metric{}
@@ -52,7 +52,7 @@ func exported(t *testing.T) map[string]metric {
 		scrape(t, all, replayAdmin)
 		return len(all["reprise_replay_fired_total"].labels["outcome"]) > 0 && strings.Contains(text(t, replayAdmin), "reprise_replay_lateness_seconds_count ") &&
 			!strings.Contains(text(t, replayAdmin), "reprise_replay_lateness_seconds_count 0")
-	}, time.Minute, 200*time.Millisecond)
+	}, 2*time.Minute, 200*time.Millisecond)
 	scrape(t, all, tapAdmin)
 
 	copies, mirrorAdmin := freeAddr(t), freeAddr(t)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -198,7 +199,7 @@ func start(t *testing.T, name string, args ...string) *program {
 
 func (p *program) waitReady(t *testing.T, admin string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return isReady(admin) }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return isReady(admin) }, 2*time.Minute, 20*time.Millisecond)
 }
 
 func isReady(admin string) bool {
@@ -210,11 +211,15 @@ func isReady(admin string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
+// ports counts those that freeAddr has looked at, so that none is given twice.
+var ports atomic.Int64
+
 // freeAddr is a loopback address that nobody listens on, with a port below those that the kernel gives to outgoing connections.
 func freeAddr(t *testing.T) string {
 	t.Helper()
+	ports.CompareAndSwap(0, 1+rand.Int64N(12000))
 	for range 200 {
-		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(12000)))
+		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.FormatInt(20000+ports.Add(1)%12000, 10))
 		if err == nil {
 			defer ln.Close()
 			return ln.Addr().String()
