@@ -16,8 +16,7 @@ func TestEveryAnswerIsWhatItHadToBe(t *testing.T) {
 	origin := startOrigin(t)
 	c, err := Start(Options{Addr: origin.Addr(), Rate: 2000, Connections: 16})
 	require.NoError(t, err)
-	time.Sleep(300 * time.Millisecond)
-	first := c.Take()
+	first := until(t, c, func(got Tally) bool { return len(got.Answers) >= 500 })
 	last := c.Stop()
 	require.NoError(t, first.First)
 	require.NoError(t, last.First)
@@ -27,6 +26,20 @@ func TestEveryAnswerIsWhatItHadToBe(t *testing.T) {
 		require.Positive(t, a.Took)
 	}
 	require.Empty(t, c.Stop().Answers, "stopped is stopped")
+}
+
+// until takes what the crowd has noted until that is enough.
+func until(t *testing.T, c *Crowd, enough func(Tally) bool) (all Tally) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		got := c.Take()
+		all.Answers, all.Failed = append(all.Answers, got.Answers...), all.Failed+got.Failed
+		if all.First == nil {
+			all.First = got.First
+		}
+		return enough(all)
+	}, time.Minute, 10*time.Millisecond)
+	return all
 }
 
 // A bit that is turned on the way, in either direction, is noticed; so is an answer that breaks off.
@@ -69,11 +82,10 @@ func TestWhatIsChangedOnTheWayIsNoticed(t *testing.T) {
 			}()
 			c, err := Start(Options{Addr: listener.Addr().String(), Rate: 500, Connections: 4})
 			require.NoError(t, err)
-			time.Sleep(100 * time.Millisecond)
-			got := c.Stop()
-			require.Positive(t, got.Failed)
+			got := until(t, c, func(got Tally) bool { return got.Failed > 0 })
 			require.Error(t, got.First)
 			require.Empty(t, got.Answers)
+			require.Empty(t, c.Stop().Answers)
 		})
 	}
 }

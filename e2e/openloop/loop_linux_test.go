@@ -54,7 +54,7 @@ func ok(conn net.Conn, _ *http.Request) bool {
 }
 
 func load(addr string) openloop.Load {
-	return openloop.Load{Addr: addr, Requests: [][]byte{[]byte(get)}, Rate: 2000, For: 500 * time.Millisecond, Connections: 8}
+	return openloop.Load{Addr: addr, Requests: [][]byte{[]byte(get)}, Rate: 2000, For: 500 * time.Millisecond, Patience: time.Minute, Connections: 8}
 }
 
 func TestEveryRequestThatIsDueIsSentAndAnswered(t *testing.T) {
@@ -102,7 +102,7 @@ func TestWhatIsNotAnsweredHasFailed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := load(serve(t, row.answer))
-			l.Rate, l.For, l.Patience = 200, 100*time.Millisecond, 3*time.Second
+			l.Rate, l.For, l.Patience = 200, 100*time.Millisecond, time.Minute
 			if name == "silent" {
 				l.Connections, l.Patience = 20, 100*time.Millisecond
 			}
@@ -131,7 +131,7 @@ func TestABodyLargerThanTheSocketIsSentWhole(t *testing.T) {
 		return n == size && ok(conn, r)
 	})
 	l := load(addr)
-	l.Rate, l.For, l.Patience = 20, 200*time.Millisecond, 30*time.Second
+	l.Rate, l.For, l.Patience = 20, 200*time.Millisecond, time.Minute
 	l.Requests = [][]byte{fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size))}
 	r, err := l.Run(t.Context())
 	require.NoError(t, err)
