@@ -46,7 +46,7 @@ func TestProductionIsNotReachedByAnyName(t *testing.T) {
 	require.NoError(t, err)
 	for _, host := range []string{"127.1", "0x7f.0.0.1", "2130706433", "0.0.0.0", "localhost", "LOCALHOST.", "[::ffff:127.0.0.1]", "[::1]", "127.77.0.1"} {
 		target := host + ":" + port
-		got := run(t, 30*time.Second, "replayer", replayArgs("run", prefix, target, "--run", "no")...)
+		got := run(t, 2*time.Minute, "replayer", replayArgs("run", prefix, target, "--run", "no")...)
 		require.Equal(t, 2, got.Code, "%s: %s", target, got.Stderr)
 		require.Contains(t, got.Stderr, "is the upstream of tap e2e", target)
 	}
@@ -85,10 +85,10 @@ func TestRulesNameProductionAndBoundWhatIsSent(t *testing.T) {
 		"rules": append(write("production: [127.0.0.0/8]\n"), "no"),
 		"flag":  {"--production", addr, "--run", "no"},
 	} {
-		got := run(t, 30*time.Second, "replayer", replayArgs("run", prefix, addr, args...)...)
+		got := run(t, 2*time.Minute, "replayer", replayArgs("run", prefix, addr, args...)...)
 		require.Equal(t, 2, got.Code, got.Stderr)
 		requireExplained(t, got.Stderr, "replayer", "named as production")
-		plan := run(t, 30*time.Second, "replayer", replayArgs("plan", prefix, addr, args[:2]...)...)
+		plan := run(t, 2*time.Minute, "replayer", replayArgs("plan", prefix, addr, args[:2]...)...)
 		require.Zero(t, plan.Code, plan.Stderr)
 		require.Contains(t, plan.Stdout, "named as production", name)
 	}

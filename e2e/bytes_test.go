@@ -238,7 +238,7 @@ func TestTapPassesBytesUnchanged(t *testing.T) {
 func waitQuiet(t *testing.T, tap *tapped) error {
 	t.Helper()
 	last, since := counts{}, time.Now()
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	for {
 		c := tap.counts(t)
 		if c != last {
@@ -258,11 +258,11 @@ func waitQuiet(t *testing.T, tap *tapped) error {
 // run holds the conversation through the tap and compares what arrived with what was sent.
 func (k *talk) run(t *testing.T, origin *net.TCPListener, tap string) {
 	front := dial(t, tap)
-	require.NoError(t, origin.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, origin.SetDeadline(time.Now().Add(2*time.Minute)))
 	back, err := origin.AcceptTCP()
 	require.NoError(t, err)
 	defer back.Close()
-	require.NoError(t, back.SetDeadline(time.Now().Add(30*time.Second)))
+	require.NoError(t, back.SetDeadline(time.Now().Add(2*time.Minute)))
 	ends := map[side]*net.TCPConn{client: front, server: back}
 	other := map[side]side{client: server, server: client}
 	for i, s := range k.steps {

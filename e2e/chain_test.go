@@ -30,7 +30,7 @@ func TestNginxMirrorSecuredKafkaReplayerShop(t *testing.T) {
 		"mirror", "--listen", tap.addr, "--admin", tap.admin, "--topic-prefix", prefix, "--name", "edge",
 		"--redact-key", "env:E2E_REDACT_KEY", "--production", productionAddr,
 	}, b.Login(tapUser)...)...)
-	require.NoError(t, tap.Ready(within(t, 20*time.Second), tap.admin))
+	require.NoError(t, tap.Ready(within(t, 2*time.Minute), tap.admin))
 	edge := gateway{tap: tap.addr, app: productionAddr}.start(t)
 
 	visits, err := shop.Visit{URL: "http://" + edge, Rate: 150, For: 4 * time.Second, Seed: 7}.Run(within(t, time.Minute))

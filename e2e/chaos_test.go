@@ -72,7 +72,7 @@ func TestChaos(t *testing.T) {
 		worst = max(worst, c.meet(t, all[deck[0]]))
 		counted[all[deck[0]].name]++
 	}
-	code, err := c.tap.Stop(30 * time.Second)
+	code, err := c.tap.Stop(time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, 130, code)
 	c.audited(t)
@@ -145,7 +145,7 @@ func (c *chaos) startTap(t *testing.T) {
 		requireNoTrace(t, p.Stderr())
 	})
 	c.tap = &tapped{p, c.tap.addr, c.tap.admin}
-	require.NoError(t, p.Ready(within(t, 30*time.Second), c.tap.admin))
+	require.NoError(t, p.Ready(within(t, 2*time.Minute), c.tap.admin))
 }
 
 func (c *chaos) come(t *testing.T) {
@@ -191,7 +191,7 @@ func (c *chaos) meet(t *testing.T, m mishap) (rss int64) {
 func (c *chaos) again(t *testing.T) {
 	t.Helper()
 	produced := c.tap.counts(t).produced
-	waitFor(t, 30*time.Second, func() error {
+	waitFor(t, 2*time.Minute, func() error {
 		if now := c.tap.counts(t).produced; now == produced {
 			return fmt.Errorf("%d records were produced, and no more since it was over", now)
 		}

@@ -126,7 +126,7 @@ func TestKilledReplayerResumesWithNothingMissing(t *testing.T) {
 	}
 
 	// The run is over: its name is taken.
-	again := run(t, 30*time.Second, "replayer", args...)
+	again := run(t, 2*time.Minute, "replayer", args...)
 	require.Equal(t, 2, again.Code, again.Stderr)
 	require.Contains(t, again.Stderr, "--restart")
 }
@@ -194,12 +194,12 @@ func takeOver(t *testing.T, told time.Duration, more ...string) {
 		for i, a := range got[x.ID] {
 			if i > 0 {
 				repeats++
-				require.True(t, got[x.ID][i-1].At.Before(killed.Add(2*time.Second)), "only a kill repeats, partitions that move do not")
+				require.True(t, got[x.ID][i-1].At.Before(killed.Add(5*time.Second)), "only a kill repeats, partitions that move do not")
 				continue
 			}
 			late := a.At.Sub(due)
 			sents = append(sents, sent{due, late})
-			if late > 500*time.Millisecond && a.At.After(takenOver) && due.Before(killed.Add(20*time.Second)) {
+			if late > 500*time.Millisecond && a.At.After(takenOver) && due.Before(killed.Add(13*time.Second)) {
 				takenOver = a.At
 			}
 		}

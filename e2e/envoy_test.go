@@ -35,7 +35,7 @@ func (e *edge) url() string { return "http://" + e.addr }
 
 func (e *edge) stat(t *testing.T, name string) int {
 	t.Helper()
-	n, err := e.Stat(within(t, 10*time.Second), name)
+	n, err := e.Stat(within(t, 2*time.Minute), name)
 	require.NoError(t, err)
 	return n
 }

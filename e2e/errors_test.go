@@ -86,7 +86,7 @@ func TestErrorsSayWhatAndWhatToTry(t *testing.T) {
 		{"unknown flag", "replayer", args("run --sped 2"), 2, []string{"--sped"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := run(t, 40*time.Second, c.program, c.args...)
+			got := run(t, 2*time.Minute, c.program, c.args...)
 			require.Equal(t, c.code, got.Code, "stdout %q stderr %q", got.Stdout, got.Stderr)
 			require.Empty(t, got.Stdout, "stdout is data")
 			requireExplained(t, got.Stderr, c.program, c.says...)
@@ -192,10 +192,10 @@ func TestCommandsForPeopleWork(t *testing.T) {
 	require.Len(t, readPrinted(t, some.Stdout), visits.Status[201], "the shorthand chooses the same")
 
 	for _, program := range []string{"tap", "replayer", "inspect"} {
-		help := run(t, 10*time.Second, program, "--help")
+		help := run(t, 2*time.Minute, program, "--help")
 		require.Zero(t, help.Code)
 		require.Contains(t, help.Stdout, "Examples:")
-		version := run(t, 10*time.Second, program, "--version")
+		version := run(t, 2*time.Minute, program, "--version")
 		require.Zero(t, version.Code)
 		require.Contains(t, version.Stdout, program)
 	}

@@ -53,7 +53,7 @@ func startWatched(t *testing.T, edits ...string) *watched {
 // get sends one request that must be answered with 200.
 func (w *watched) get(t *testing.T, method, path, body string, header ...string) string {
 	t.Helper()
-	status, answer, err := fetch(within(t, 30*time.Second), w.client, method, w.url()+path, body, header...)
+	status, answer, err := fetch(within(t, 2*time.Minute), w.client, method, w.url()+path, body, header...)
 	require.NoError(t, err)
 	require.Equal(t, 200, status, path)
 	return answer
@@ -145,13 +145,13 @@ func TestExtprocCutsLargeBodiesAndLetsThemPass(t *testing.T) {
 func TestExtprocTellsEnvoysOwnAnswersAndThoseThatNobodyGot(t *testing.T) {
 	w := startWatched(t)
 	w.get(t, "POST", "/echo", "hello")
-	ctx, leave := context.WithCancel(within(t, 30*time.Second))
+	ctx, leave := context.WithCancel(within(t, 2*time.Minute))
 	time.AfterFunc(300*time.Millisecond, leave)
 	_, _, err := fetch(ctx, w.client, "POST", w.url()+"/hang", "patience")
 	require.ErrorIs(t, err, context.Canceled)
 	w.service.CloseClientConnections()
 	w.service.Close()
-	status, _, err := fetch(within(t, 30*time.Second), w.client, "GET", w.url()+"/nobody", "")
+	status, _, err := fetch(within(t, 2*time.Minute), w.client, "GET", w.url()+"/nobody", "")
 	require.NoError(t, err)
 	require.Equal(t, 503, status)
 
@@ -202,7 +202,7 @@ func TestExtprocTellsAnUploadThatBrokeOff(t *testing.T) {
 	conn := dial(t, w.addr)
 	_, err := io.WriteString(conn, message("POST /count HTTP/1.1", "Host: a", "Content-Length: 100")+"only this")
 	require.NoError(t, err)
-	waitFor(t, 10*time.Second, func() error {
+	waitFor(t, 2*time.Minute, func() error {
 		m, err := proc.Scrape(t.Context(), w.tap.admin)
 		if err == nil && m.Sum("reprise_tap_client_bytes_total") != 9 {
 			err = errors.New("the tap has not got it yet")
@@ -222,7 +222,7 @@ func TestExtprocRecordsGRPC(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	client := grpc_health_v1.NewHealthClient(conn)
-	ctx := metadata.AppendToOutgoingContext(within(t, 30*time.Second), "x-visitor", "7")
+	ctx := metadata.AppendToOutgoingContext(within(t, 2*time.Minute), "x-visitor", "7")
 	var trailer metadata.MD
 	answer, err := client.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: "shop"}, grpc.Trailer(&trailer))
 	require.NoError(t, err)
@@ -301,13 +301,13 @@ func TestExtprocSendsBackWhatEnvoyGaveAway(t *testing.T) {
 func TestExtprocStopsAfterWhatIsUnderWay(t *testing.T) {
 	w := startWatched(t)
 	w.get(t, "GET", "/before", "")
-	hanging, leave := context.WithCancel(within(t, 30*time.Second))
+	hanging, leave := context.WithCancel(within(t, 2*time.Minute))
 	done := make(chan error, 1)
 	go func() {
 		_, _, err := fetch(hanging, w.client, "GET", w.url()+"/hang", "")
 		done <- err
 	}()
-	waitFor(t, 10*time.Second, func() error {
+	waitFor(t, 2*time.Minute, func() error {
 		m, err := proc.Scrape(t.Context(), w.tap.admin)
 		if err == nil && (m.Sum("reprise_tap_connections") != 1 || m.Sum("reprise_tap_seen_total") != 1) {
 			err = errors.New("the tap has not got both yet")
@@ -317,7 +317,7 @@ func TestExtprocStopsAfterWhatIsUnderWay(t *testing.T) {
 	w.tap.Signal(syscall.SIGTERM)
 	leave()
 	require.ErrorIs(t, <-done, context.Canceled)
-	code, err := w.tap.Wait(within(t, 20*time.Second))
+	code, err := w.tap.Wait(within(t, 2*time.Minute))
 	require.NoError(t, err)
 	require.Equal(t, 130, code)
 	require.Contains(t, w.tap.Stderr(), "tap stopped")

@@ -35,7 +35,7 @@ func TestTargetThatIsNotAllowedGetsNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, command := range []string{"run", "live"} {
-				got := run(t, 30*time.Second, "replayer", append([]string{
+				got := run(t, 2*time.Minute, "replayer", append([]string{
 					command, "--brokers", shared.broker.Addr(), "--topic-prefix", prefix, "--target", "http://" + addr, "--run", "no",
 				}, args...)...)
 				require.Equal(t, 2, got.Code, got.Stderr)
@@ -60,7 +60,7 @@ func TestProductionIsNeverATarget(t *testing.T) {
 	for name, target := range map[string]string{"the tap's upstream": upstream, "the tap itself": tap.addr} {
 		t.Run(name, func(t *testing.T) {
 			for _, command := range []string{"run", "live"} {
-				got := run(t, 30*time.Second, "replayer", replayArgs(command, prefix, target, "--run", "no")...)
+				got := run(t, 2*time.Minute, "replayer", replayArgs(command, prefix, target, "--run", "no")...)
 				require.NotZero(t, got.Code, "%s fired at production", command)
 				require.Contains(t, got.Stderr, "refused")
 				requireExplained(t, got.Stderr, "replayer", target, "tap e2e")

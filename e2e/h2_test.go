@@ -53,7 +53,7 @@ func TestTapRecordsHTTP2AndGRPC(t *testing.T) {
 	production.Start()
 	t.Cleanup(production.Close)
 	tap := startTap(t, prefix, production.Listener.Addr().String())
-	client := &http.Client{Transport: &http.Transport{Protocols: clearH2(), MaxConnsPerHost: 1}, Timeout: 20 * time.Second}
+	client := &http.Client{Transport: &http.Transport{Protocols: clearH2(), MaxConnsPerHost: 1}, Timeout: time.Minute}
 	ask := func(method, path, contentType string, body []byte) (*http.Response, []byte) {
 		req, err := http.NewRequestWithContext(t.Context(), method, tap.url()+path, bytes.NewReader(body))
 		require.NoError(t, err)

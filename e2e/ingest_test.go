@@ -29,7 +29,7 @@ func startIngest(t *testing.T, prefix string, more ...string) *tapped {
 		"--redact-key", "env:E2E_REDACT_KEY", "--name", "e2e", "--brokers", shared.broker.Addr(),
 	}
 	p.Process = start(t, "tap", append(args, more...)...)
-	require.NoError(t, p.Ready(within(t, 20*time.Second), p.admin))
+	require.NoError(t, p.Ready(within(t, 2*time.Minute), p.admin))
 	return p
 }
 

@@ -79,7 +79,7 @@ func TestKilledTapsLoseNothingThatIsOnDisk(t *testing.T) {
 			hung = true
 		}
 		if kill == 0 {
-			waitFor(t, 20*time.Second, func() error {
+			waitFor(t, 2*time.Minute, func() error {
 				if c := tap.counts(t); c.spooled == 0 {
 					return fmt.Errorf("nothing is on the disk: %+v", c)
 				}
@@ -108,7 +108,7 @@ func TestKilledTapsLoseNothingThatIsOnDisk(t *testing.T) {
 			gone = false
 		}
 		tap = begin()
-		waitFor(t, 20*time.Second, func() error {
+		waitFor(t, 2*time.Minute, func() error {
 			if c := tap.counts(t); c.recovered != len(left) {
 				return fmt.Errorf("%d were on disk: %+v", len(left), c)
 			}
@@ -129,7 +129,7 @@ func TestKilledTapsLoseNothingThatIsOnDisk(t *testing.T) {
 		}
 		return nil
 	})
-	_, err := tap.Stop(20 * time.Second)
+	_, err := tap.Stop(time.Minute)
 	require.NoError(t, err)
 
 	found, records := make(map[traffic.ID]bool), 0
@@ -260,7 +260,7 @@ func startStream(t *testing.T, rate float64, addr, origin string) *stream {
 	results := make([]delivery, loaders)
 	for i := range results {
 		work.Go(func() {
-			client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+			client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
 			defer client.CloseIdleConnections()
 			for n := range arrivals {
 				l.request(client, n, &results[i])

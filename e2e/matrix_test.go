@@ -49,7 +49,7 @@ func (w *ward) illnesses() []illness {
 			name: "ACL revoked",
 			hurt: func(t *testing.T) {
 				for _, line := range w.rights {
-					require.NoError(t, w.broker.Revoke(within(t, 30*time.Second), line))
+					require.NoError(t, w.broker.Revoke(within(t, 2*time.Minute), line))
 				}
 			},
 			cure: func(t *testing.T) { allow(t, w.broker, w.rights...) },
@@ -66,7 +66,7 @@ func (w *ward) illnesses() []illness {
 			hurt: func(t *testing.T) { require.NoError(t, w.disk.Fill(t.Context())) },
 			cure: func(t *testing.T) {
 				require.NoError(t, w.disk.Free(t.Context()))
-				waitFor(t, 30*time.Second, func() error { // it has ended by itself, or will
+				waitFor(t, 2*time.Minute, func() error { // it has ended by itself, or will
 					select {
 					case <-w.broker.Exited():
 						return nil
@@ -81,7 +81,7 @@ func (w *ward) illnesses() []illness {
 	}
 	return append(all, illness{
 		name: "topic deleted",
-		hurt: func(t *testing.T) { require.NoError(t, w.broker.Delete(within(t, 30*time.Second), w.names.Exchanges)) },
+		hurt: func(t *testing.T) { require.NoError(t, w.broker.Delete(within(t, 2*time.Minute), w.names.Exchanges)) },
 		cure: nothing,
 		back: func(t *testing.T) error {
 			if n := storedAt(t, w.broker, w.names.Exchanges); n == 0 {
@@ -198,7 +198,7 @@ func TestProductionDoesNotNoticeASickKafka(t *testing.T) {
 		}
 	}
 	t.Logf("\n%s", drawn(m, all))
-	code, err := w.tap.Stop(20 * time.Second)
+	code, err := w.tap.Stop(time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, 130, code)
 	requireNoSecret(t, w.tap.Stderr())

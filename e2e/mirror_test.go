@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -40,7 +41,7 @@ func startBeside(t *testing.T, command, prefix string, more ...string) *tapped {
 		"--redact", "off", "--brokers", shared.broker.Addr(),
 	}
 	p.Process = start(t, "tap", append(args, more...)...)
-	require.NoError(t, p.Ready(within(t, 20*time.Second), p.admin))
+	require.NoError(t, p.Ready(within(t, 2*time.Minute), p.admin))
 	return p
 }
 
@@ -81,7 +82,7 @@ func (g gateway) start(t *testing.T) (addr string) {
 		g.server += " include reprise-mirror-server.conf;"
 	}
 	addr = freeAddr(t)
-	p, err := nginx.Start(within(t, 20*time.Second), nginx.Options{Dir: dir, Addr: addr, HTTP: fmt.Sprintf(`%s
+	p, err := nginx.Start(within(t, 2*time.Minute), nginx.Options{Dir: dir, Addr: addr, HTTP: fmt.Sprintf(`%s
 upstream app { server %s; keepalive 32; }
 server {
   listen %s;
@@ -301,7 +302,7 @@ func TestMirrorTellsHTTP2Clients(t *testing.T) {
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: protocols}
 	defer transport.CloseIdleConnections()
-	res, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Post("http://"+h2+"/a%2Fb", "text/plain", strings.NewReader("hello"))
+	res, err := (&http.Client{Transport: transport, Timeout: time.Minute}).Post("http://"+h2+"/a%2Fb", "text/plain", strings.NewReader("hello"))
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	tap.settled(t, 1)
@@ -317,7 +318,7 @@ func TestMirrorSamples(t *testing.T) {
 	const n = 4000
 	load{at: at, workers: 4, each: n / 4}.run(t)
 	var seen int
-	waitFor(t, 20*time.Second, func() error {
+	waitFor(t, 2*time.Minute, func() error {
 		c := tap.counts(t)
 		if c.seen != seen || c.pending > 0 {
 			seen = c.seen
@@ -327,7 +328,7 @@ func TestMirrorSamples(t *testing.T) {
 	})
 	tap.settled(t, seen)
 	require.InDelta(t, 0.25, float64(seen)/n, 0.04, "%d of %d", seen, n)
-	m, err := proc.Scrape(within(t, 10*time.Second), tap.admin)
+	m, err := proc.Scrape(within(t, 2*time.Minute), tap.admin)
 	require.NoError(t, err)
 	require.Less(t, m.Sum("reprise_tap_accepted_total"), 40.0, "nginx keeps its connections to the tap")
 }
@@ -350,7 +351,7 @@ func TestMirrorIgnoresWhatIsNotWhole(t *testing.T) {
 	require.Equal(t, 200, status)
 	c := tap.settled(t, 2)
 	require.Equal(t, 1, c.dropped)
-	m, err := proc.Scrape(within(t, 10*time.Second), tap.admin)
+	m, err := proc.Scrape(within(t, 2*time.Minute), tap.admin)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, m.Sum("reprise_tap_exchanges_total", `result="dropped"`, `reason="incomplete"`))
 	require.EqualValues(t, 1, m.Sum("reprise_tap_incomplete_total", `reason="closed"`))
@@ -362,7 +363,7 @@ func TestMirrorIgnoresWhatIsNotWhole(t *testing.T) {
 func TestMirrorAnswersWithoutKafka(t *testing.T) {
 	p := &tapped{addr: freeAddr(t), admin: freeAddr(t)}
 	p.Process = start(t, "tap", "mirror", "--listen", p.addr, "--admin", p.admin, "--brokers", blackhole(t), "--memory-max", "1MiB")
-	require.NoError(t, p.Ready(within(t, 20*time.Second), p.admin))
+	require.NoError(t, p.Ready(within(t, 2*time.Minute), p.admin))
 	nc := dial(t, p.addr)
 	answers := bufio.NewReader(nc)
 	const n = 300
@@ -371,7 +372,7 @@ func TestMirrorAnswersWithoutKafka(t *testing.T) {
 		require.Equal(t, 204, status, i)
 		require.Empty(t, body)
 	}
-	waitFor(t, 10*time.Second, func() error {
+	waitFor(t, 2*time.Minute, func() error {
 		if c := p.counts(t); c.seen != n || c.dropped == 0 {
 			return fmt.Errorf("%+v", c)
 		}
@@ -424,11 +425,16 @@ func TestMirrorCostsProductionAtMostItsTimeout(t *testing.T) {
 	const slack = 1500 * time.Millisecond  // of a busy machine; nginx's own default would be 60 s
 	try := func(name, at string, each int) {
 		t.Run(name, func(t *testing.T) {
-			took := load{at: at, workers: 2, each: each}.run(t)
-			p50, p99, most := took[len(took)/2], took[len(took)*99/100], took[len(took)-1]
-			t.Logf("%-28s p50 %6.2f ms   p99 %6.2f ms   most %6.2f ms   of %d", name, ms(p50), ms(p99), ms(most), len(took))
-			require.Less(t, most, timeout+slack)
-			require.Less(t, p50, 2*timeout+200*time.Millisecond)
+			holds(t, func() error {
+				took := load{at: at, workers: 2, each: each}.run(t)
+				p50, p99, most := took[len(took)/2], took[len(took)*99/100], took[len(took)-1]
+				text := fmt.Sprintf("%-28s p50 %6.2f ms   p99 %6.2f ms   most %6.2f ms   of %d", name, ms(p50), ms(p99), ms(most), len(took))
+				if most >= timeout+slack || p50 >= 2*timeout+200*time.Millisecond {
+					return errors.New(text)
+				}
+				t.Log(text)
+				return nil
+			})
 		})
 	}
 	try("without mirror", gateway{app: app}.start(t), 1500)

@@ -34,7 +34,7 @@ func (c *chaos) mishaps() []mishap {
 		{"rights taken back", func(t *testing.T, c *chaos) {
 			c.while(t, time.Second, 5*time.Second, func() {
 				for _, line := range c.rights {
-					require.NoError(t, c.broker.Revoke(within(t, 30*time.Second), line))
+					require.NoError(t, c.broker.Revoke(within(t, 2*time.Minute), line))
 				}
 			}, func() { allow(t, c.broker, c.rights...) })
 		}},
@@ -128,7 +128,7 @@ func (c *chaos) withSpool(t *testing.T, hurt, cure func(context.Context) error) 
 }
 
 func widen(t *testing.T, c *chaos) {
-	n, err := c.broker.Widen(within(t, 30*time.Second), c.names.Exchanges, 1+c.random.IntN(3))
+	n, err := c.broker.Widen(within(t, 2*time.Minute), c.names.Exchanges, 1+c.random.IntN(3))
 	require.NoError(t, err)
 	c.say("to %d", n)
 	c.pause(t, 0, 2*time.Second)
@@ -141,7 +141,7 @@ func killTap(t *testing.T, c *chaos) {
 	c.pause(t, 2*time.Second, 6*time.Second)
 	c.leave(t)
 	var last counts
-	waitFor(t, 10*time.Second, func() error { // the last exchanges leave the proxy some milliseconds later
+	waitFor(t, 2*time.Minute, func() error { // the last exchanges leave the proxy some milliseconds later
 		if last = c.tap.counts(t); last.seen != c.requests {
 			return fmt.Errorf("%d requests: %+v", c.requests, last)
 		}
@@ -151,7 +151,7 @@ func killTap(t *testing.T, c *chaos) {
 	c.broker.Resume()
 	c.requests = 0
 	c.startTap(t)
-	waitFor(t, 10*time.Second, func() error {
+	waitFor(t, 2*time.Minute, func() error {
 		if now := c.tap.counts(t); now.recovered < last.spooled {
 			return fmt.Errorf("%d were on disk: %+v", last.spooled, now)
 		}

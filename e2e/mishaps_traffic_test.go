@@ -51,7 +51,7 @@ func oversize(t *testing.T, c *chaos) {
 	}
 	c.requests += n
 	c.say("%d of them", n)
-	waitFor(t, 10*time.Second, func() error {
+	waitFor(t, 2*time.Minute, func() error {
 		if now := c.tap.counts(t); now.dropped < before.dropped+n {
 			return fmt.Errorf("%+v", now)
 		}
@@ -69,7 +69,7 @@ func storm(t *testing.T, c *chaos) {
 	for worker := range 16 {
 		random := rand.New(rand.NewPCG(c.random.Uint64(), uint64(worker)))
 		asking.Go(func() {
-			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 			for range 100 {
 				var err error
 				ask := random.IntN(2) == 0
@@ -107,7 +107,7 @@ func clocksOff(t *testing.T, c *chaos) {
 	p := &tapped{addr: freeAddr(t), admin: freeAddr(t)}
 	p.Process = start(t, "tap", "ingest", "--listen", p.addr, "--admin", p.admin, "--topic-prefix", prefix,
 		"--redact-key", "env:E2E_REDACT_KEY", "--name", "gateway", "--brokers", c.broker.Addr())
-	require.NoError(t, p.Ready(within(t, 20*time.Second), p.admin))
+	require.NoError(t, p.Ready(within(t, 2*time.Minute), p.admin))
 	const n = 60
 	var lines strings.Builder
 	for i := range n {
@@ -130,7 +130,7 @@ func clocksOff(t *testing.T, c *chaos) {
 		return nil
 	}))
 	require.Equal(t, n, found)
-	code, err := p.Stop(20 * time.Second)
+	code, err := p.Stop(time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, 130, code)
 }
@@ -164,7 +164,7 @@ func replayers(t *testing.T, c *chaos) {
 			running = append(running, start(t, "replayer", args...))
 		case event == 2:
 			done = append(done, "leaves")
-			_, err := running[0].Stop(30 * time.Second)
+			_, err := running[0].Stop(time.Minute)
 			require.NoError(t, err)
 			running = running[1:]
 		default:

@@ -6,7 +6,22 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
+
+// holds tries up to three times what a machine that stands still for a moment can spoil: a fault of ours spoils every one.
+func holds(t *testing.T, try func() error) {
+	t.Helper()
+	var err error
+	for n := range 3 {
+		if err = try(); err == nil {
+			return
+		}
+		t.Logf("try %d: %v", n+1, err)
+	}
+	require.NoError(t, err)
+}
 
 // noise measures how late this machine wakes a sleeper, until the returned function is called, which gives the p99: what other
 // work on the machine adds to every time that a test takes, whatever our programs do.

@@ -25,7 +25,7 @@ func waitFor(t *testing.T, limit time.Duration, check func() error) {
 // waitTopics waits until the tap has made its topics.
 func (p *tapped) waitTopics(t *testing.T, names topic.Names) {
 	t.Helper()
-	waitFor(t, 30*time.Second, func() error {
+	waitFor(t, 2*time.Minute, func() error {
 		got, err := topics(t)
 		if err != nil {
 			return err
@@ -90,6 +90,11 @@ func sleep(t *testing.T, d time.Duration) {
 }
 
 func TestProductionDoesNotNoticeAKafkaOutage(t *testing.T) {
+	holds(t, func() error { return outage(t) })
+}
+
+// outage takes Kafka from a tap, twice, and returns an error when that made answers slower.
+func outage(t *testing.T) error {
 	broker := startKafka(t)
 	prefix, names := newPrefix()
 	_, production := serveShop(t, shop.Options{})
@@ -117,17 +122,18 @@ func TestProductionDoesNotNoticeAKafkaOutage(t *testing.T) {
 	up := p99(visits.Answers, begin, hung)
 	hanging, down := p99(visits.Answers, hung, hung.Add(phase)), p99(visits.Answers, gone, back)
 	t.Logf("p99 with Kafka up %s, hanging %s, stopped %s; the machine's own %s", up, hanging, down, own)
-	// The bar of the contract is 1 ms; a shared machine that stops and starts a JVM meanwhile needs more room.
-	require.Less(t, hanging, up+50*time.Millisecond+4*own)
-	require.Less(t, down, up+50*time.Millisecond+4*own)
-
 	c := tap.settled(t, visits.Requests)
 	t.Logf("%+v", c)
 	require.Zero(t, c.dropped+c.unknown, "a few seconds of outage fit into the tap's memory: %+v", c)
 	require.Equal(t, c.produced, stored(t, names.Exchanges), "what was acknowledged is there, once")
-	code, err := tap.Stop(20 * time.Second)
+	code, err := tap.Stop(time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, 130, code)
+	// The bar of the contract is 1 ms; a shared machine that stops and starts a JVM meanwhile needs more room.
+	if max(hanging, down) >= up+50*time.Millisecond+4*own {
+		return fmt.Errorf("p99 with Kafka up %s, hanging %s, stopped %s", up, hanging, down)
+	}
+	return nil
 }
 
 func TestTapStartsWithoutKafkaAndCatchesUp(t *testing.T) {
@@ -140,7 +146,7 @@ func TestTapStartsWithoutKafkaAndCatchesUp(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, visits.Failed)
 	c := tap.counts(t)
-	waitFor(t, 5*time.Second, func() error { // the last exchanges leave the proxy some milliseconds later
+	waitFor(t, 2*time.Minute, func() error { // the last exchanges leave the proxy some milliseconds later
 		if c = tap.counts(t); c.seen != visits.Requests {
 			return fmt.Errorf("%d of %d seen", c.seen, visits.Requests)
 		}
@@ -177,7 +183,7 @@ func (p *tapped) warm(t *testing.T) {
 	resp, err := http.Get(p.url() + "/warm")
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
-	waitFor(t, 30*time.Second, func() error {
+	waitFor(t, 2*time.Minute, func() error {
 		if c := p.counts(t); c.produced == 0 {
 			return fmt.Errorf("nothing stored yet: %+v", c)
 		}

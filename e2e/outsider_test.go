@@ -131,7 +131,7 @@ func TestNoPlantedSecretIsInAnyTopicOrLog(t *testing.T) {
 		"--allow-writes", "POST /**", "--log-level", "debug", "-o", "json")...)
 	require.Zero(t, got.Code, got.Stderr)
 	require.EqualValues(t, len(requests), parseReport(t, got.Stdout).Fired)
-	_, err := tap.Stop(20 * time.Second)
+	_, err := tap.Stop(time.Minute)
 	require.NoError(t, err)
 
 	dump := map[string]string{"tap's log": tap.Stderr(), "replayer's log": got.Stderr, "replayer's report": got.Stdout}

@@ -196,7 +196,7 @@ func TestPlantedValuesAreInNoTopicSpoolOrLog(t *testing.T) {
 		"--allow-writes", "POST /**", "--log-level", "debug", "-o", "json")...)
 	require.Zero(t, got.Code, got.Stderr)
 	metrics := scrapeText(t, tap.admin)
-	_, err = tap.Stop(30 * time.Second)
+	_, err = tap.Stop(time.Minute)
 	require.NoError(t, err)
 
 	search("the tap's log", []byte(tap.Stderr()))

@@ -28,7 +28,7 @@ func TestPoisonInEveryPartitionHoldsNothingUp(t *testing.T) {
 	defer admin.Close()
 	spec := topic.ExchangesSpec(names, partitions)
 	spec.Config["max.message.bytes"] = "33554432"
-	require.NoError(t, admin.Ensure(within(t, 30*time.Second), []topic.Spec{spec}))
+	require.NoError(t, admin.Ensure(within(t, 2*time.Minute), []topic.Spec{spec}))
 	made := feed.Made{Count: 1000, Rate: 1000, Seed: 5, Start: time.Now().Add(-time.Hour), Partitions: partitions}
 	_, err = made.Write(within(t, time.Minute), shared.broker.Addr(), names)
 	require.NoError(t, err)
@@ -54,7 +54,7 @@ func TestPoisonInEveryPartitionHoldsNothingUp(t *testing.T) {
 	require.NoError(t, err)
 
 	target, stop := startSink(t, sink.Options{})
-	r := replay(t, 90*time.Second, replayArgs("run", prefix, target.Addr(), "--run", "poison", "--speed", "max", "--group-protocol", "consumer")...)
+	r := replay(t, 3*time.Minute, replayArgs("run", prefix, target.Addr(), "--run", "poison", "--speed", "max", "--group-protocol", "consumer")...)
 	stop()
 	require.Equal(t, "finished", r.State)
 	require.EqualValues(t, 2*made.Count, r.Fired)

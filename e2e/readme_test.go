@@ -92,7 +92,7 @@ func newNamespace(t *testing.T, setup string) *namespace {
 	})
 	require.NoError(t, err)
 	t.Cleanup(holder.Kill)
-	_, err = holder.WaitLine(within(t, 20*time.Second), "ready")
+	_, err = holder.WaitLine(within(t, 2*time.Minute), "ready")
 	require.NoError(t, err, "network and mount namespaces are needed: run as root, or allow user namespaces")
 	return &namespace{holder}
 }

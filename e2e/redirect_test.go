@@ -49,7 +49,7 @@ func TestTheRedirectIsRemovedWithATapThatIsGone(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	ask := func() error { return request(client, "POST", "http://"+host+":8080/", "body") }
 	seen := func() (float64, error) {
-		m, err := proc.Scrape(within(t, 5*time.Second), host+":9100")
+		m, err := proc.Scrape(within(t, 2*time.Minute), host+":9100")
 		if err != nil {
 			return 0, err
 		}
@@ -104,7 +104,7 @@ func TestTheRedirectIsRemovedWithATapThatIsGone(t *testing.T) {
 	tap.Signal(syscall.SIGCONT)
 	until(through)
 
-	_, err := watchdog.Stop(20 * time.Second)
+	_, err := watchdog.Stop(time.Minute)
 	require.NoError(t, err)
 	require.NotContains(t, rules(), "reprise", "%s", watchdog.Stderr())
 	require.NoError(t, steady())

@@ -187,7 +187,7 @@ func startTapWith(t *testing.T, prefix, upstream string, more ...string) *tapped
 		"--redact-key", "env:E2E_REDACT_KEY", "--name", "e2e",
 	}
 	p.Process = start(t, "tap", append(args, more...)...)
-	require.NoError(t, p.Ready(within(t, 20*time.Second), p.admin))
+	require.NoError(t, p.Ready(within(t, 2*time.Minute), p.admin))
 	return p
 }
 
@@ -198,7 +198,7 @@ type counts struct {
 
 func (p *tapped) counts(t *testing.T) counts {
 	t.Helper()
-	m, err := proc.Scrape(within(t, 10*time.Second), p.admin)
+	m, err := proc.Scrape(within(t, 2*time.Minute), p.admin)
 	require.NoError(t, err)
 	of := func(result string) int { return int(m.Sum("reprise_tap_exchanges_total", `result="`+result+`"`)) }
 	return counts{
@@ -211,7 +211,7 @@ func (p *tapped) counts(t *testing.T) counts {
 func (p *tapped) settled(t *testing.T, seen int) counts {
 	t.Helper()
 	var c counts
-	err := proc.Poll(within(t, 30*time.Second), func() error {
+	err := proc.Poll(within(t, 2*time.Minute), func() error {
 		if c = p.counts(t); c.seen < seen || c.pending+c.spooled > 0 {
 			return fmt.Errorf("seen %d of %d, %d pending, %d spooled", c.seen, seen, c.pending, c.spooled)
 		}
@@ -291,7 +291,7 @@ func exchanges(t *testing.T, names topic.Names) map[string][]*traffic.Exchange {
 
 func stored(t *testing.T, name string) int {
 	t.Helper()
-	n, err := feed.Count(within(t, 30*time.Second), shared.broker.Addr(), name)
+	n, err := feed.Count(within(t, 2*time.Minute), shared.broker.Addr(), name)
 	require.NoError(t, err)
 	return int(n)
 }
@@ -303,6 +303,6 @@ func dial(t *testing.T, addr string) *net.TCPConn {
 	tcp, ok := conn.(*net.TCPConn)
 	require.True(t, ok)
 	t.Cleanup(func() { _ = tcp.Close() })
-	require.NoError(t, tcp.SetDeadline(time.Now().Add(30*time.Second)))
+	require.NoError(t, tcp.SetDeadline(time.Now().Add(2*time.Minute)))
 	return tcp
 }

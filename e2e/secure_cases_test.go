@@ -17,7 +17,7 @@ import (
 
 func storedAt(t *testing.T, b *kafka.Broker, name string) int {
 	t.Helper()
-	return int(must(feed.Count(within(t, 30*time.Second), b.Addr(), name))(t))
+	return int(must(feed.Count(within(t, 2*time.Minute), b.Addr(), name))(t))
 }
 
 func write(t *testing.T, path, content string) {
@@ -36,7 +36,7 @@ func copyFile(t *testing.T, from, to string) {
 func newUser(t *testing.T, b *kafka.Broker, prefix string) (user string, way []string) {
 	t.Helper()
 	user = "user-" + prefix
-	require.NoError(t, b.SetPassword(within(t, 30*time.Second), user, password))
+	require.NoError(t, b.SetPassword(within(t, 2*time.Minute), user, password))
 	return user, loginAs(t, b, user)
 }
 
@@ -76,7 +76,7 @@ func missingCA(t *testing.T, b *kafka.Broker) trouble {
 func expired(b *kafka.Broker) trouble {
 	return trouble{
 		way:  flagsOf("--brokers %s --kafka-tls-ca %s", b.ExpiredAddr(), b.CA()),
-		mend: func(t *testing.T) { require.NoError(t, b.Renew(within(t, 30*time.Second))) },
+		mend: func(t *testing.T) { require.NoError(t, b.Renew(within(t, 2*time.Minute))) },
 	}
 }
 
@@ -167,11 +167,11 @@ func otherMechanism(t *testing.T, b *kafka.Broker) trouble {
 func wrongPassword(t *testing.T, b *kafka.Broker, prefix string) trouble {
 	t.Helper()
 	user := "user-" + prefix
-	require.NoError(t, b.SetPassword(within(t, 30*time.Second), user, "another"))
+	require.NoError(t, b.SetPassword(within(t, 2*time.Minute), user, "another"))
 	allow(t, b, grant("All", user, "--resource-pattern-type prefixed --topic "+prefix))
 	return trouble{
 		way:  loginAs(t, b, user),
-		mend: func(t *testing.T) { require.NoError(t, b.SetPassword(within(t, 30*time.Second), user, password)) },
+		mend: func(t *testing.T) { require.NoError(t, b.SetPassword(within(t, 2*time.Minute), user, password)) },
 	}
 }
 

@@ -80,7 +80,7 @@ func readmeACLs(t *testing.T, user, prefix string) []string {
 func allow(t *testing.T, b *kafka.Broker, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
-		require.NoError(t, b.Allow(within(t, 30*time.Second), line), line)
+		require.NoError(t, b.Allow(within(t, 2*time.Minute), line), line)
 	}
 }
 
@@ -133,7 +133,7 @@ func TestRecordAndReplayOverTLSAndSCRAM(t *testing.T) {
 	require.Equal(t, 50, target.Requests())
 	require.Equal(t, 50, int(must(feed.Count(within(t, time.Minute), b.Addr(), names.Results))(t)))
 
-	code, err := tap.Stop(20 * time.Second)
+	code, err := tap.Stop(time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, 130, code)
 	requireNoSecret(t, tap.Stderr()+cat.Stderr+plan.Stderr)

@@ -172,7 +172,7 @@ func meet(t *testing.T, b *kafka.Broker, name, production string, prepare func(*
 		tap.get(t, 5)
 		c := tap.settled(t, 25)
 		require.Equal(t, 25, c.produced, "all that was captured meanwhile is stored: %+v", c)
-		waitFor(t, 10*time.Second, func() error {
+		waitFor(t, 2*time.Minute, func() error {
 			if len(tap.lines(names.Exchanges, "kafka takes records again")) != 1 {
 				return fmt.Errorf("its end is not said: %s", tap.Stderr())
 			}
@@ -182,7 +182,7 @@ func meet(t *testing.T, b *kafka.Broker, name, production string, prepare func(*
 		require.Equal(t, 25, storedAt(t, b, names.Exchanges))
 		requireNoSecret(t, tap.Stderr())
 	}
-	waitFor(t, 30*time.Second, func() error { // an ACL takes a moment to be known
+	waitFor(t, 2*time.Minute, func() error { // an ACL takes a moment to be known
 		if got = run(t, time.Minute, x.tool[0], args...); got.Code != 0 {
 			return fmt.Errorf("exit code %d: %s", got.Code, got.Stderr)
 		}
@@ -208,7 +208,7 @@ func (p *tapped) lines(topic, msg string) (all []logged) {
 // waitTrouble waits until the tap says what keeps it from writing to a topic.
 func (p *tapped) waitTrouble(t *testing.T, topic string) (l logged) {
 	t.Helper()
-	waitFor(t, 20*time.Second, func() error {
+	waitFor(t, 2*time.Minute, func() error {
 		lines := p.lines(topic, sayTrouble)
 		if len(lines) == 0 {
 			return fmt.Errorf("nothing said yet:\n%s", tail(p.Stderr(), 5))

@@ -192,7 +192,7 @@ func TestShadowsOfGRPC(t *testing.T) {
 	conn, err := grpc.NewClient("passthrough:///"+s.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	answer, err := grpc_health_v1.NewHealthClient(conn).Check(within(t, 30*time.Second), &grpc_health_v1.HealthCheckRequest{Service: "shop"})
+	answer, err := grpc_health_v1.NewHealthClient(conn).Check(within(t, 2*time.Minute), &grpc_health_v1.HealthCheckRequest{Service: "shop"})
 	require.NoError(t, err)
 	require.Equal(t, grpc_health_v1.HealthCheckResponse_SERVING, answer.GetStatus())
 	s.tap.settled(t, 1)

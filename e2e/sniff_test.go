@@ -41,13 +41,13 @@ func startSniff(t *testing.T, prefix, iface, port string, more ...string) *tappe
 		"--redact-key", "env:E2E_REDACT_KEY", "--name", "e2e", "--brokers", shared.broker.Addr(), "--memory-max", "256MiB", "--ring", "64MiB",
 	}
 	p.Process = start(t, "tap", append(args, more...)...)
-	require.NoError(t, p.Ready(within(t, 20*time.Second), p.admin))
+	require.NoError(t, p.Ready(within(t, 2*time.Minute), p.admin))
 	return p
 }
 
 func (p *tapped) metric(t *testing.T, name string) int {
 	t.Helper()
-	m, err := proc.Scrape(within(t, 10*time.Second), p.admin)
+	m, err := proc.Scrape(within(t, 2*time.Minute), p.admin)
 	require.NoError(t, err)
 	return int(m.Sum(name))
 }
@@ -89,7 +89,7 @@ func TestSniffLosesNothing(t *testing.T) {
 		}
 	}
 	require.Equal(t, count, answered, "every one with its answer, and no flag")
-	code, err := tap.Stop(20 * time.Second)
+	code, err := tap.Stop(time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, 130, code)
 }
@@ -177,7 +177,7 @@ func TestSniffReadsWhatPassesAnInterface(t *testing.T) {
 
 	const count = 300
 	get := func(host string) {
-		client := &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}
+		client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
 		defer client.CloseIdleConnections()
 		for range count {
 			answer, err := client.Get("http://" + host + ":8080/items/1?by=" + host)

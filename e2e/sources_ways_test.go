@@ -110,7 +110,7 @@ func importFile(t *testing.T, prefix, path string, exchanges int) {
 func fromLog(t *testing.T, prefix, service string) *conversation {
 	path := filepath.Join(t.TempDir(), "access.log")
 	c := converse(t, gateway{app: service, server: "access_log " + path + ";"}.start(t))
-	waitFor(t, 10*time.Second, func() error { // nginx writes a line when it has answered
+	waitFor(t, 2*time.Minute, func() error { // nginx writes a line when it has answered
 		log, err := os.ReadFile(path)
 		if n := bytes.Count(log, []byte("\n")); err == nil && n < len(c.turns) {
 			err = fmt.Errorf("%d lines", n)

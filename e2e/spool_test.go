@@ -57,7 +57,7 @@ func TestAKilledBrokerCostsNothingWithASpool(t *testing.T) {
 	found := stored(t, names.Exchanges)
 	require.LessOrEqual(t, c.produced, found)
 	require.LessOrEqual(t, found, c.produced+c.unknown)
-	code, err := tap.Stop(20 * time.Second)
+	code, err := tap.Stop(time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, 130, code)
 	a, code := audit(t, prefix)
@@ -72,7 +72,7 @@ func TestAKilledBrokerCostsNothingWithASpool(t *testing.T) {
 // lost tells by reason what was dropped and what is unknown.
 func (p *tapped) lost(t *testing.T) map[string]int {
 	t.Helper()
-	m, err := proc.Scrape(within(t, 10*time.Second), p.admin)
+	m, err := proc.Scrape(within(t, 2*time.Minute), p.admin)
 	require.NoError(t, err)
 	reasons := append(topic.Reasons(), "spool_full", "spool_error", "spool_slow", "memory")
 	lost := make(map[string]int)
@@ -96,7 +96,7 @@ func TestWhatAKilledTapHadSpooledIsSentByTheNext(t *testing.T) {
 	const rounds = 10
 	var requests, spooled, onDisk int
 	recovers := func(tap *tapped) {
-		waitFor(t, 10*time.Second, func() error {
+		waitFor(t, 2*time.Minute, func() error {
 			if c := tap.counts(t); c.recovered < onDisk {
 				return fmt.Errorf("%d were on disk when the tap before was killed: %+v", onDisk, c)
 			}
@@ -136,7 +136,7 @@ func TestWhatAKilledTapHadSpooledIsSentByTheNext(t *testing.T) {
 	c := tap.settled(t, 1)
 	t.Logf("%d requests, %d were on disk when the taps were killed; the last tap: %+v", requests, spooled, c)
 	require.Zero(t, c.dropped+c.unknown)
-	_, err := tap.Stop(20 * time.Second)
+	_, err := tap.Stop(time.Minute)
 	require.NoError(t, err)
 
 	a, code := audit(t, prefix)
@@ -199,11 +199,11 @@ func TestASpoolThatCannotBeWrittenCostsRecordsAndNoTraffic(t *testing.T) {
 			p.Process, err = proc.Start(o)
 			require.NoError(t, err)
 			t.Cleanup(p.Kill)
-			require.NoError(t, p.Ready(within(t, 20*time.Second), p.admin), p.Stderr())
+			require.NoError(t, p.Ready(within(t, 2*time.Minute), p.admin), p.Stderr())
 			visits, err := shop.Visit{URL: p.url(), Rate: 800, Seed: 71, Requests: 3000}.Run(t.Context())
 			require.NoError(t, err)
 			require.Zero(t, visits.Failed, "traffic passes")
-			waitFor(t, 10*time.Second, func() error {
+			waitFor(t, 2*time.Minute, func() error {
 				c := p.counts(t)
 				if c.seen != visits.Requests || c.dropped == 0 {
 					return fmt.Errorf("%+v", c)
@@ -211,7 +211,7 @@ func TestASpoolThatCannotBeWrittenCostsRecordsAndNoTraffic(t *testing.T) {
 				require.Equal(t, c.seen, c.dropped+c.pending+c.spooled+c.produced)
 				return nil
 			})
-			m, err := proc.Scrape(within(t, 10*time.Second), p.admin)
+			m, err := proc.Scrape(within(t, 2*time.Minute), p.admin)
 			require.NoError(t, err)
 			require.Positive(t, m.Sum("reprise_tap_exchanges_total", `reason="spool_error"`))
 			require.Contains(t, p.Stderr(), "THE SPOOL FAILS")

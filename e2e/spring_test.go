@@ -65,9 +65,9 @@ func startSpring(t *testing.T, app, tap string, more ...string) *springGateway {
 // stop ends it, and returns what it says became of the requests.
 func (g *springGateway) stop(t *testing.T) map[string]int {
 	t.Helper()
-	_, err := g.Stop(40 * time.Second)
+	_, err := g.Stop(time.Minute)
 	require.NoError(t, err)
-	line, err := g.WaitLine(within(t, time.Second), "copies ended: TapStats[")
+	line, err := g.WaitLine(within(t, 2*time.Minute), "copies ended: TapStats[")
 	require.NoError(t, err)
 	counts := make(map[string]int)
 	for _, m := range regexp.MustCompile(`(\w+)=(\d+)`).FindAllStringSubmatch(line, -1) {
@@ -271,7 +271,7 @@ func TestSpringGatewayOutlivesItsTap(t *testing.T) {
 // ask sends requests over four connections, each of which must be answered well. It returns quantiles of what they took.
 func ask(t *testing.T, addr string, requests int) func(q float64) time.Duration {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: 20 * time.Second}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}, Timeout: time.Minute}
 	defer client.CloseIdleConnections()
 	var mu sync.Mutex
 	var took []time.Duration
