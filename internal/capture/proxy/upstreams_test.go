@@ -155,7 +155,8 @@ func TestAnUpstreamWithSeveralAddressesFailsWithItsLast(t *testing.T) {
 	u.all[0].set([]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")})
 	for i, rests := range []bool{false, true} {
 		a := u.all[0].get()[i]
+		began := time.Now()
 		a.failed(unix.ECONNREFUSED)
-		require.Equal(t, rests, u.all[0].resting(time.Now()))
+		require.Equal(t, rests, u.all[0].resting(began))
 	}
 }
