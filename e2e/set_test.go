@@ -90,7 +90,15 @@ type phase struct{ from, to time.Time }
 func hold(t *testing.T, taps ...*tapped) phase {
 	t.Helper()
 	p := phase{from: time.Now()}
-	sleep(t, 1500*time.Millisecond)
+	for _, tap := range taps { // with every session in it
+		before := tap.counts(t).seen
+		waitFor(t, 2*time.Minute, func() error {
+			if n := tap.counts(t).seen - before; n < 4*walkSessions {
+				return fmt.Errorf("%d requests", n)
+			}
+			return nil
+		})
+	}
 	p.to = time.Now()
 	sleep(t, 300*time.Millisecond) // a moment after its answer a tap has seen an exchange
 	for _, tap := range taps {

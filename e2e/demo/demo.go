@@ -149,7 +149,7 @@ func (d *demo) options(program string, args ...string) proc.Options {
 }
 
 // started bounds how long a program may take until it is ready, and to end.
-const started = 15 * time.Second
+const started = time.Minute
 
 func (d *demo) startTap(ctx context.Context) (*proc.Process, error) {
 	tap, err := proc.Start(d.options("tap", "proxy", "--listen", d.at.tap, "--upstream", d.at.shop, "--name", "demo",

@@ -132,7 +132,7 @@ func newVisitor(url string, seed uint64, n int) *visitor {
 // newClient returns a client that keeps one connection and unpacks nothing by itself.
 func newClient() *http.Client {
 	return &http.Client{
-		Timeout:   10 * time.Second,
+		Timeout:   30 * time.Second, // on a machine that stands still
 		Transport: &http.Transport{MaxConnsPerHost: 1, DisableCompression: true},
 	}
 }
