@@ -58,7 +58,7 @@ func TestProductionIsNotReachedByAnyName(t *testing.T) {
 		http.Redirect(w, r, "http://"+upstream+"/", []int{301, 302, 303, 307, 308}[visits.Load()%5])
 	}))
 	t.Cleanup(preprod.Close)
-	for i, more := range [][]string{nil, {"--retries", "2"}, {"--host", upstream}, {"--host", "recorded", "--allow-target", upstream}} {
+	for i, more := range [][]string{nil, {"--retries", "2"}, {"--host", upstream, "--allow-target", upstream}, {"--host", "recorded", "--allow-target", upstream}} {
 		o := options("replayer", replayArgs("run", prefix, preprod.Listener.Addr().String(), append(more, "--run", fmt.Sprint("led-", i), "--speed", "max")...)...)
 		o.Env = append(o.Env, "HTTP_PROXY=http://"+upstream, "http_proxy=http://"+upstream, "ALL_PROXY=http://"+upstream)
 		got, err := proc.Run(within(t, time.Minute), o)
@@ -66,6 +66,9 @@ func TestProductionIsNotReachedByAnyName(t *testing.T) {
 		require.Zero(t, got.Code, got.Stderr)
 	}
 	require.Positive(t, visits.Load())
+	led := run(t, 30*time.Second, "replayer", replayArgs("run", prefix, preprod.Listener.Addr().String(), "--run", "led", "--host", upstream)...)
+	require.Equal(t, 2, led.Code, led.Stderr)
+	requireExplained(t, led.Stderr, "replayer", "is a name of production")
 	require.Equal(t, before, production.Requests(), "production saw nothing but its customers")
 }
 

@@ -298,6 +298,12 @@ func (a *arena) name(t *testing.T, decoy string, attempts int) {
 	g := a.guard(t, target, preprodIP, "*.example")
 	var senders []*fire.Sender
 	for _, host := range []string{"", "recorded", decoy} {
+		g := g
+		if host == decoy {
+			_, err := fire.NewSender(fire.SenderConfig{Target: target, Run: "test", Guard: g, Host: host})
+			require.ErrorContains(t, err, "is a name of production")
+			g = a.guard(t, target, preprodIP, decoy) // who says so has it sent, to pre-production
+		}
 		for _, protocol := range []fire.Protocol{fire.AsRecorded, fire.OnlyHTTP1} {
 			senders = append(senders, sender(t, target, func(cfg *fire.SenderConfig) { cfg.Guard, cfg.Host, cfg.Protocol = g, host, protocol }))
 		}

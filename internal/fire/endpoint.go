@@ -175,7 +175,7 @@ func (g *Guard) namesAddress(at netip.AddrPort) bool {
 // hostAllowed reports whether a recorded Host may be sent: its name has to be allowed, on any port. A name of production has to
 // be allowed as such: "*.example" does not mean it, and a gateway that goes by Host may lead there.
 func (g *Guard) hostAllowed(e endpoint) bool {
-	_, production := g.production.Load().named(e)
+	production := g.production.Load().means(e)
 	for _, p := range g.allow {
 		p.port = 0
 		if p.matches(e) && !(p.below && production) {
@@ -183,6 +183,11 @@ func (g *Guard) hostAllowed(e endpoint) bool {
 		}
 	}
 	return false
+}
+
+// nameAllowed reports whether --host may be that name: any but one of production, which has to be allowed as such.
+func (g *Guard) nameAllowed(e endpoint) bool {
+	return !g.production.Load().means(e) || g.hostAllowed(e)
 }
 
 func (g *Guard) allowCause() string {

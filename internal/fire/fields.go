@@ -127,7 +127,7 @@ func kindOfX(name []byte) fieldKind {
 			return stripped
 		}
 	case 'r':
-		if is(name, "x-request-id") {
+		if is(name, "x-request-id") || is(name, "x-rewrite-url") {
 			return stripped
 		}
 	case 't':

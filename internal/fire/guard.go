@@ -214,7 +214,8 @@ func (g *Guard) refusal(a Address, at netip.AddrPort) *fault.Error {
 	return fault.BadUsage(what+" is "+origin, cause, "name the pre-production address with --target and --allow-target")
 }
 
-// Admit says whether an exchange may be fired, and if not, why: one of the reasons above.
+// Admit says whether what was recorded may be fired, and if not, why: one of the reasons above. Whether it is a write that is allowed is judged in
+// Sender.Prepare, when what is written of it is known.
 func (g *Guard) Admit(x *traffic.Exchange) (reason string, ok bool) {
 	if x.Flags.Unreplayable() != 0 {
 		return BadFlags, false
@@ -225,60 +226,13 @@ func (g *Guard) Admit(x *traffic.Exchange) (reason string, ok bool) {
 	if g.recordedAtTarget(x) {
 		return AuthorityIsTarget, false
 	}
-	if !readOnly(&x.Request) && !g.writeAllowed(x) {
-		return WriteNotAllowed, false
-	}
 	return "", true
-}
-
-// Changed says whether an exchange that was let through may be fired with a changed request: one that was a read must not have become a write,
-// unless a rule allows that.
-func (g *Guard) Changed(x *traffic.Exchange, to *traffic.Request) (reason string, ok bool) {
-	if !readOnly(&x.Request) || readOnly(to) {
-		return "", true
-	}
-	changed := *x
-	changed.Request = *to
-	if !g.writeAllowed(&changed) {
-		return WriteNotAllowed, false
-	}
-	return "", true
-}
-
-// readOnly reports whether a request is taken not to change anything.
-func readOnly(r *traffic.Request) bool {
-	if !safeMethod(r.Method) {
-		return false
-	}
-	for i := range r.Headers {
-		if f := &r.Headers[i]; overridesMethod(f.Name) && !safeMethod(f.Value) {
-			return false
-		}
-	}
-	return true
 }
 
 func safeMethod(m []byte) bool {
 	switch string(m) {
 	case "GET", "HEAD", "OPTIONS":
 		return true
-	}
-	return false
-}
-
-// overridesMethod knows the fields by which frameworks let a client name another method than the request line's.
-func overridesMethod(name []byte) bool {
-	return len(name) >= len("x-http-method") && (name[0]|0x20) == 'x' &&
-		(traffic.EqualName(name, "x-http-method-override") || traffic.EqualName(name, "x-http-method") ||
-			traffic.EqualName(name, "x-method-override"))
-}
-
-// writeAllowed asks the rules; one that fails allows nothing.
-func (g *Guard) writeAllowed(x *traffic.Exchange) bool {
-	for _, m := range g.cfg.AllowWrites {
-		if ok, err := m.Match(x); ok && err == nil {
-			return true
-		}
 	}
 	return false
 }

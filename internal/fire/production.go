@@ -148,6 +148,23 @@ func (p *production) named(e endpoint) (Address, bool) {
 	return Address{}, false
 }
 
+// means tells whether a Host names production: by its name, or as an address. A name without a port may be on any.
+func (p *production) means(e endpoint) bool {
+	if _, ok := p.named(e); ok {
+		return true
+	}
+	if addr, err := netip.ParseAddr(e.host); err == nil {
+		_, ok := p.at(netip.AddrPortFrom(addr, e.port))
+		return ok
+	}
+	for name := range p.names {
+		if e.port == 0 && name.host == e.host {
+			return true
+		}
+	}
+	return false
+}
+
 // at tells whether an address is production, or leads to one that is.
 func (p *production) at(at netip.AddrPort) (Address, bool) {
 	addr := plain(at.Addr())

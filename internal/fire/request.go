@@ -46,7 +46,7 @@ func (shot *Shot) body() []byte { return shot.bytes[shot.bodyFrom:shot.bodyTo] }
 // order, case and number without those of single hops, gateways, tracing and earlier replays, the changes that were
 // asked for, the marks, and the body: behind a Content-Length, or in one chunk where chunks or trailers were recorded. For
 // HTTP/2 the same is made a header block. shot is nil and reason set when that would not be the one request that was
-// recorded. The shot does not alias x.
+// recorded, or a write that no rule allows. The shot does not alias x.
 func (s *Sender) Prepare(x *traffic.Exchange, m Mark) (shot *Shot, reason string) {
 	r := &x.Request
 	if x.Flags.Unreplayable() != 0 || len(r.Body) == 0 && r.BodySize > 0 {
@@ -78,6 +78,10 @@ func (s *Sender) Prepare(x *traffic.Exchange, m Mark) (shot *Shot, reason string
 	}
 	shot.bytes = append(shot.bytes, "\r\n"...)
 	shot.headTo = len(shot.bytes)
+	if !s.cfg.Guard.mayWrite(shot, x) {
+		s.shots.put(shot)
+		return nil, WriteNotAllowed
+	}
 	if shot.route != viaHTTP1 {
 		shot.appendBlock(s.cfg.Target.Scheme)
 	}
@@ -88,7 +92,13 @@ func (s *Sender) Prepare(x *traffic.Exchange, m Mark) (shot *Shot, reason string
 
 // host returns the value of Host.
 func (s *Sender) host(r *traffic.Request) (host []byte, reason string) {
+	if s.cfg.Host == "" {
+		return s.hostValue, ""
+	}
 	if s.cfg.Host != hostRecorded {
+		if !s.mayName() {
+			return nil, HostNotAllowed
+		}
 		return s.hostValue, ""
 	}
 	host = recordedAuthority(r)
@@ -99,10 +109,28 @@ func (s *Sender) host(r *traffic.Request) (host []byte, reason string) {
 	switch {
 	case !fieldValue(host) || !visible(host):
 		return nil, UnsafeBytes
-	case !ok || s.cfg.Guard == nil || !s.cfg.Guard.hostAllowed(e):
+	case !ok || !s.cfg.Guard.hostAllowed(e):
 		return nil, HostNotAllowed
 	}
 	return host, ""
+}
+
+// mayName reports whether --host NAME may be sent: unless it has become a name of production.
+func (s *Sender) mayName() bool {
+	now := s.cfg.Guard.generation()
+	if j := s.named.Load(); j != nil && j.generation == now {
+		return j.may
+	}
+	e, _ := parseEndpoint(s.cfg.Host)
+	j := &judgedName{now, s.cfg.Guard.nameAllowed(e)}
+	s.named.Store(j)
+	return j.may
+}
+
+// judgedName is what was said of --host NAME while production was what it was then.
+type judgedName struct {
+	generation uint64
+	may        bool
 }
 
 // appendStartLine appends the request line. An absolute target loses its scheme and authority.

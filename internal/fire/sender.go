@@ -72,6 +72,7 @@ type Sender struct {
 	flights   sync.Pool
 	shots     shots
 	hostValue []byte
+	named     atomic.Pointer[judgedName]
 	mark      []byte // "Reprise-Replay: <run>;loop="
 	unset     []bool // one for each of SetHeaders
 	remove    [][]byte
@@ -94,6 +95,10 @@ func NewSender(cfg SenderConfig) (*Sender, error) {
 	}
 	if err := cfg.checkHeaders(); err != nil {
 		return nil, err
+	}
+	if e, _ := parseEndpoint(cfg.Host); cfg.Host != "" && cfg.Host != hostRecorded && !cfg.Guard.nameAllowed(e) {
+		return nil, fault.BadUsage("refused: --host "+cfg.Host+" is a name of production", "a gateway that goes by Host may lead there",
+			"another --host; --allow-target "+cfg.Host+" too, if pre-production's gateway is to be asked for that name")
 	}
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = defaultTimeout

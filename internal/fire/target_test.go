@@ -129,13 +129,15 @@ func guard(t testing.TB, target *url.URL, change func(*fire.GuardConfig)) *fire.
 	return g
 }
 
+func anything(*traffic.Exchange) (bool, error) { return true, nil }
+
 func sender(t testing.TB, target *url.URL, change func(*fire.SenderConfig)) *fire.Sender {
 	cfg := fire.SenderConfig{Target: target, Run: "test", Timeout: time.Minute}
 	if change != nil {
 		change(&cfg)
 	}
 	if cfg.Guard == nil {
-		cfg.Guard = guard(t, target, nil)
+		cfg.Guard = guard(t, target, func(cfg *fire.GuardConfig) { cfg.AllowWrites = []fire.Matcher{matcher(anything)} })
 	}
 	s, err := fire.NewSender(cfg)
 	require.NoError(t, err)

@@ -11,6 +11,7 @@ import (
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/traffic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
@@ -89,13 +90,20 @@ func (r *run) newQuotas() *quotas {
 	return q
 }
 
-// capsOf returns the caps that an exchange falls under, a bit each. One that cannot be evaluated counts.
+// capsOf returns the caps that an exchange as it is sent falls under, a bit each: those of every request that a server may take it for. One that cannot
+// be evaluated counts.
 func capsOf(caps []*filter.Filter, x *traffic.Exchange) (mask uint64) {
-	for i, f := range caps {
-		if ok, err := f.Match(x); ok || err != nil {
-			mask |= 1 << i
-		}
+	if len(caps) == 0 {
+		return 0
 	}
+	fire.EachReading(x, func(one *traffic.Exchange) bool {
+		for i, f := range caps {
+			if ok, err := f.Match(one); ok || err != nil {
+				mask |= 1 << i
+			}
+		}
+		return true
+	})
 	return mask
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/credential"
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/filter"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/report"
@@ -48,8 +49,8 @@ func (o *SessionOptions) active() bool {
 type dresser struct {
 	rules       rewrite.Rules
 	clones      *clones
-	guard       *fire.Guard // nil: not asked
 	sender      *fire.Sender
+	caps        []*filter.Filter
 	sessions    *rewrite.Sessions // nil: nothing depends on answers
 	waits       *rewrite.Waits[*item]
 	refuse      bool
@@ -104,7 +105,7 @@ func rehearse(ctx context.Context, all []*minted) error {
 // newDresser makes one for a loop: sessions begin anew in each.
 func newDresser(o *Options, s *sieve, credentials []*minted, count *sessionCounters) *dresser {
 	d := &dresser{
-		rules: o.Rewrite, clones: &s.clones, guard: s.guard, sender: s.sender, refuse: o.Session.Refuse, credentials: credentials, count: count,
+		rules: o.Rewrite, clones: &s.clones, sender: s.sender, caps: s.caps, refuse: o.Session.Refuse, credentials: credentials, count: count,
 	}
 	d.rules.Seed = s.clones.seed
 	if o.Session.active() {
@@ -129,9 +130,6 @@ func (d *dresser) plan(it *item) judgement {
 			return judgement{result: traffic.Refused, reason: rewriteFailed, detail: err.Error()}
 		}
 		it.sent = sent
-		if j := d.safe(it); j.result != 0 {
-			return j
-		}
 	}
 	if d.sessions != nil {
 		key := it.step.Session
@@ -156,32 +154,30 @@ func (d *dresser) plan(it *item) judgement {
 		it.trip = trip
 	}
 	if d.sender == nil {
+		it.caps = capsOf(d.caps, &it.x)
 		return judgement{}
 	}
-	shot, reason := d.prepare(it)
-	if shot == nil {
-		return judgement{result: traffic.Refused, reason: reason}
-	}
-	it.shot = shot
-	return judgement{}
+	return d.prepare(it)
 }
 
-// safe asks the guard about a request that was changed.
-func (d *dresser) safe(it *item) judgement {
-	if d.guard == nil {
-		return judgement{}
-	}
-	if reason, ok := d.guard.Changed(&it.x, &it.sent); !ok {
-		return judgement{result: traffic.Refused, reason: reason}
-	}
-	return judgement{}
-}
-
-func (d *dresser) prepare(it *item) (*fire.Shot, string) {
+// prepare makes the shot of what is to be sent. Whether it may be sent, and what it counts for, is judged by that, and again whenever it has changed.
+func (d *dresser) prepare(it *item) judgement {
 	recorded := it.x.Request
 	defer func() { it.x.Request = recorded }()
 	it.x.Request = it.sent
-	return d.sender.Prepare(&it.x, fire.Mark{Loop: d.clones.loop, Clone: it.clone})
+	shot, reason := d.sender.Prepare(&it.x, fire.Mark{Loop: d.clones.loop, Clone: it.clone})
+	if shot == nil {
+		return judgement{result: traffic.Refused, reason: reason}
+	}
+	if it.shot != nil {
+		d.sender.Recycle(it.shot)
+	}
+	it.shot, it.caps = shot, 0
+	if len(d.caps) > 0 {
+		fired := shot.AsFired(&it.x)
+		it.caps = capsOf(d.caps, &fired)
+	}
+	return judgement{}
 }
 
 // enter says that a request is due: others may wait for its answer from now on.
@@ -234,16 +230,7 @@ func (d *dresser) dress(ctx context.Context, it *item) judgement {
 		return judgement{}
 	}
 	it.sent = sent
-	if j := d.safe(it); j.result != 0 {
-		return j
-	}
-	shot, reason := d.prepare(it)
-	if shot == nil {
-		return judgement{result: traffic.Refused, reason: reason}
-	}
-	d.sender.Recycle(it.shot)
-	it.shot = shot
-	return judgement{}
+	return d.prepare(it)
 }
 
 // put writes the token into a request that it is for.

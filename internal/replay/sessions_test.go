@@ -317,3 +317,41 @@ func TestRewritesReachTheTargetAndThePlan(t *testing.T) {
 	require.Len(t, r.Routes, 1)
 	require.Equal(t, "GET /items/{id}", r.Routes[0].Route, "routes are those that were recorded")
 }
+
+func TestWhatIsSentIsJudgedAndCountedAsItIsSent(t *testing.T) {
+	s, g := newStand(t, 1), newTarget(t)
+	s.recordAccounts(4, 3)
+	o := s.options(g)
+	o.AllowWrites = []string{"POST /v2/orders", "PUT /v2/orders/*"}
+	o.Caps = []replay.Cap{{Route: "PUT /v2/orders/*", Most: 3}, {Route: "PUT /orders/*", Most: 0}}
+	o.Rewrite = rewrite.Rules{BasePath: "/v2", Edits: []rewrite.Edit{
+		{Place: at(t, "header X-HTTP-Method-Override"), Value: []byte("delete"), Where: where(t, "POST /login")},
+	}}
+	plan, err := replay.MakePlan(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, map[string]int64{"write_not_allowed": 4, "route_cap": 1}, plan.Refused)
+	r := s.run(o)
+	require.Equal(t, map[string]int64{"write_not_allowed": 4, "route_cap": 1}, r.Refused)
+	require.EqualValues(t, 7, r.Fired)
+	for _, a := range g.all() {
+		require.True(t, strings.HasPrefix(a.path, "/v2/orders"), a.path)
+	}
+
+	// A value of the target that leads elsewhere, put in when the guard would have judged what was recorded.
+	g.answers(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/orders" {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"id":"x;/../../admin"}`)
+		return true
+	})
+	o = s.options(g)
+	o.Run, o.AllowWrites = "tuesday", []string{"POST /orders", "PUT /orders/*"}
+	o.Session.Extract = []rewrite.Extract{{From: where(t, "POST /orders"), Place: at(t, "json $.id")}}
+	r = s.run(o)
+	require.EqualValues(t, 4, r.Sessions.Extracted)
+	for _, a := range g.all() {
+		require.NotContains(t, a.path, "admin")
+	}
+}

@@ -216,7 +216,6 @@ func (s *sieve) safe(it *item) judgement {
 			return judgement{result: traffic.Refused, reason: reason}
 		}
 	}
-	it.caps = capsOf(s.caps, x)
 	it.bytes = x.Size() + itemOverhead
 	it.prepareStep()
 	if s.dresser != nil {
