@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,8 @@ type orders struct {
 	cli.Shared
 	output cli.Output
 	wait   time.Duration
+
+	notProduction string
 }
 
 // aboutOrders is what they have in common.
@@ -38,8 +41,8 @@ func newOrderCommands() []*cobra.Command {
 			"Let a run or live stand still. What is in flight is seen through; captured time does not go on until resume.",
 			"  replayer pause build-481", nil),
 		newOrderCommand(control.VerbResume, "resume RUN", "Go on after a pause",
-			"Go on after a pause, where it began: nothing has become overdue meanwhile. Live catches up with production at twice\nits speed; what is older than its --max-stale is counted and not sent.",
-			"  replayer resume build-481", nil),
+			"Go on after a pause, where it began: nothing has become overdue meanwhile. Live catches up with production at twice\nits speed; what is older than its --max-stale is counted and not sent.\nA run that a guard holds (authority_is_target) goes on only when --not-production says that its target is none.",
+			"  replayer resume build-481\n  replayer resume build-481 --not-production preprod:8080", nil),
 		newOrderCommand(control.VerbStop, "stop RUN", "End a run or live, to be resumed later",
 			"End all replicas of a run, or of live: the kill switch. What is in flight is seen through, the rest is not sent.\nThe command that started the run resumes it where it was stopped.",
 			"  replayer stop build-481", nil),
@@ -69,7 +72,7 @@ func newOrderCommand(verb, use, short, long, example string, argument func(strin
 					return err
 				}
 			}
-			return o.give(c.Context(), verb, args[0], arg)
+			return o.give(c.Context(), verb, args[0], cmp.Or(arg, o.notProduction))
 		},
 	}
 	if argument != nil {
@@ -81,6 +84,9 @@ func newOrderCommand(verb, use, short, long, example string, argument func(strin
 	o.LogLevel = "error" // what went wrong is said by the command itself
 	fs.Lookup("log-level").DefValue = o.LogLevel
 	o.output.Flag(fs, cli.Table, cli.JSON)
+	if verb == control.VerbResume {
+		fs.StringVar(&o.notProduction, "not-production", "", "HOST:PORT of the target, which is not production though traffic was recorded at it")
+	}
 	fs.DurationVar(&o.wait, "wait", 3*time.Second, "how long to wait for the replicas' word")
 	return c
 }

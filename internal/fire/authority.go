@@ -17,6 +17,9 @@ type judgedAuthority struct {
 // recordedAtTarget reports whether the exchange was recorded at the target's own host and port: the target is then most
 // likely what the tap stands before.
 func (g *Guard) recordedAtTarget(x *traffic.Exchange) bool {
+	if g.exempted.Load() {
+		return false
+	}
 	is := g.isTarget(recordedAuthority(&x.Request))
 	if !is {
 		if authority, _, ok := absoluteForm(x.Request.Target); ok {
@@ -58,7 +61,13 @@ func (g *Guard) judgeAuthority(authority string) bool {
 }
 
 // Exempt reports whether the target's own host and port were said not to be production.
-func (g *Guard) Exempt() bool { return slices.Contains(g.exempt, g.target) }
+func (g *Guard) Exempt() bool { return g.exempted.Load() || slices.Contains(g.exempt, g.target) }
+
+// ExemptTarget is NotProduction with the target, while running. What was counted until then says nothing any more.
+func (g *Guard) ExemptTarget() {
+	g.exempted.Store(true)
+	g.share.clear()
+}
 
 // defaultPort reports whether an authority without a port can mean this one: where TLS ends before the tap, the recorded
 // scheme does not tell which.
@@ -109,6 +118,12 @@ func (s *share) add(hit bool) {
 	}
 	s.ring[s.next] = hit
 	s.next = (s.next + 1) % shareEvents
+}
+
+func (s *share) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ring, s.hits = [shareEvents]bool{}, 0
 }
 
 // AuthorityIsTargetShare returns which part of the last 1,000 exchanges was recorded at the target's own host and port, 0

@@ -79,6 +79,7 @@ type Guard struct {
 	target     endpoint
 	allow      []pattern
 	exempt     []endpoint
+	exempted   atomic.Bool
 	production atomic.Pointer[production]
 	refresh    sync.Mutex // one at a time replaces production
 	authority  atomic.Pointer[judgedAuthority]

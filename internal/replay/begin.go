@@ -70,7 +70,7 @@ func (r *run) conduct(stop context.CancelCauseFunc) {
 	before := r.lead
 	r.lead = &conductor{
 		cfg: r.opts.Kafka, registry: r.registry, run: r.opts.Run, number: r.generation.Number, clock: r.clock, log: r.opts.Logger,
-		started: r.started, wake: r.ahead.poke, stop: func(o control.Order) { stop(r.stoppedBy(o)) }, figures: r.figures, begun: r.begun,
+		started: r.started, wake: r.ahead.poke, stop: func(o control.Order) { stop(r.stoppedBy(o)) }, suspended: r.suspended, figures: r.figures, begun: r.begun,
 		news: make(chan struct{}, 1), retimed: make(chan struct{}, 1), heard: make(chan struct{}, 1), late: make(chan late, 1),
 	}
 	r.volley.behind = r.lead.slow
@@ -128,6 +128,14 @@ func (r *run) settleBase(ctx context.Context) error {
 // goOn undoes the command that stopped the run before this process came.
 func (r *run) goOn(ctx context.Context) error {
 	orders := r.registry.orders(r.opts.Run, r.generation.Number)
+	switch s := suspensionOf(orders); {
+	case s.on && r.guard.Exempt():
+		return r.lift(ctx)
+	case s.on:
+		r.sayHeld()
+	case s.lifted:
+		r.guard.ExemptTarget()
+	}
 	if len(orders) == 0 || orders[len(orders)-1].GetVerb() != control.VerbStop || orders[len(orders)-1].Offset >= r.lead.known {
 		return nil
 	}

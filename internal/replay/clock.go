@@ -17,6 +17,7 @@ type clock struct {
 	now    atomic.Pointer[schedule.Timeline]
 	gaps   atomic.Pointer[schedule.Gaps] // the timeline is of captured time without them
 
+	held atomic.Bool // a guard holds the run, whatever the timeline says
 	shut atomic.Bool // the gate, for who must not wait
 	mu   sync.Mutex
 	gate chan struct{} // closed: it is open
@@ -57,12 +58,19 @@ func (c *clock) set(b begun, orders []control.Order) {
 	b.base.Capture = b.gaps.Squeeze(b.base.Capture)
 	c.gaps.Store(&b.gaps)
 	t := schedule.NewTimeline(b.base, b.profile)
+	var s suspension
 	for _, o := range orders {
+		if !s.take(&o) {
+			continue
+		}
 		if b.loop == 0 || carries(&o, began) {
 			t = c.obey(t, o)
 		}
 	}
 	c.now.Store(&t)
+	if s.on || s.lifted {
+		c.held.Store(s.on)
+	}
 	c.turn(time.Now())
 }
 
@@ -90,9 +98,21 @@ func (c *clock) obey(t schedule.Timeline, o control.Order) schedule.Timeline {
 	return t
 }
 
+// hold closes the gate at once, until a command lifts the suspension.
+func (c *clock) hold() {
+	c.held.Store(true)
+	c.turn(time.Now())
+}
+
+// paused reports whether nothing is sent at a moment.
+func (c *clock) paused(now time.Time) bool {
+	_, paused := c.timeline().Speed(now)
+	return paused || c.held.Load()
+}
+
 // turn opens or closes the gate as the timeline wants it at a moment, and returns whether it is paused.
 func (c *clock) turn(now time.Time) (paused bool) {
-	_, paused = c.timeline().Speed(now)
+	paused = c.paused(now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.shut.Store(paused)

@@ -32,10 +32,12 @@ type conductor struct {
 	clock    *clock
 	log      *slog.Logger
 	started  time.Time
-	wake     func()                         // what waits for the timeline looks again
-	stop     func(control.Order)            // ends the run
-	figures  func(*reprisev1.ReplicaReport) // fills in how it goes
-	begun    func() (begun, bool)           // false: it is not decided yet
+	wake     func()              // what waits for the timeline looks again
+	stop     func(control.Order) // ends the run
+	// suspended is told that a guard holds the run, and that somebody lets it go on.
+	suspended func(on bool)
+	figures   func(*reprisev1.ReplicaReport) // fills in how it goes
+	begun     func() (begun, bool)           // false: it is not decided yet
 
 	known   int64         // offset from which on commands are news: stops before it were for those who ran then
 	news    chan struct{} // a token: a report is due
@@ -119,8 +121,11 @@ func (c *conductor) read(next int64) {
 			continue
 		}
 		c.log.Info("command", "verb", o.GetVerb(), "argument", o.GetArgument(), "by", o.Writer, "in_force", o.At.Format(time.RFC3339Nano))
-		if o.GetVerb() == control.VerbStop {
+		switch {
+		case o.GetVerb() == control.VerbStop:
 			c.stop(o)
+		case suspends(&o) || lifts(&o):
+			c.suspended(suspends(&o))
 		}
 	}
 	c.tell()
@@ -253,10 +258,10 @@ func (c *conductor) report(ctx context.Context, p producer, last func(*reprisev1
 	r := &reprisev1.ReplicaReport{
 		Run: c.run, Generation: c.number, Host: host, StartedUnixNano: uint64(c.started.UnixNano()), State: "running",
 	}
-	switch _, paused := c.clock.timeline().Speed(time.Now()); {
+	switch {
 	case c.clock.timeline().Begins().IsZero():
 		r.State = "waiting"
-	case paused:
+	case c.clock.paused(time.Now()):
 		r.State = "paused"
 	}
 	c.figures(r)

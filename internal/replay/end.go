@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -29,7 +30,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	case err == nil && r.opts.Live:
 		state = stopped
 	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)), errors.Is(err, errStopped),
-		errors.Is(err, errMaxTotal), errors.Is(err, errTooManyErrors), errors.Is(err, errTargetRecorded):
+		errors.Is(err, errMaxTotal), errors.Is(err, errTooManyErrors):
 		state = stopped
 	case err != nil:
 		state = failed
@@ -38,7 +39,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 		State: state, LimitedBy: r.limitedBy(), Read: r.read(), Reordered: r.reorderedBefore + int64(r.ahead.reordered()), Time: time.Now(),
 		Sessions: r.sessionReport(),
 		Gone:     r.goneBefore + r.intake.gone.Load(), GivenUp: r.givenUpBefore + r.volley.givenUp.Load(),
-		StoppedBy: stoppedBy(state, err), Rules: r.sieve.ruleCounts(), Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
+		StoppedBy: cmp.Or(r.heldBy(), stoppedBy(state, err)), Rules: r.sieve.ruleCounts(), Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
 		Loops: r.begunLoops(), Limits: r.limits(),
 	})
 	r.last(ctx, "the last report", func(ctx context.Context) error { return r.lead.leave(ctx, state) })

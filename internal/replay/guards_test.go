@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/replay"
@@ -27,30 +28,90 @@ func (s *stand) ends(o replay.Options, code int) (*report.Report, error) {
 	return r, err
 }
 
-func TestAGuardThatStopsARunKeepsItStopped(t *testing.T) {
-	t.Parallel()
-	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
-		start := time.Now().Add(-time.Minute)
-		all := make([]*traffic.Exchange, 600)
-		for i := range all {
-			all[i] = s.exchange(start.Add(time.Duration(i) * time.Millisecond))
-			if i >= 200 && i < 230 {
-				all[i].Request.Authority = []byte(g.server.Listener.Addr().String())
+// recordAtTarget writes n exchanges, of which those from one up to another name the target as the place where they were recorded.
+func (s *stand) recordAtTarget(g *target, n, from, to int) {
+	s.t.Helper()
+	start := time.Now().Add(-time.Minute)
+	all := make([]*traffic.Exchange, n)
+	for i := range all {
+		all[i] = s.exchange(start.Add(time.Duration(i) * 5 * time.Millisecond))
+		if i >= from && i < to {
+			all[i].Request.Authority = []byte(g.server.Listener.Addr().String())
+		}
+	}
+	s.write(all...)
+}
+
+// awaitState waits until every replica of monday is in a state.
+func (s *stand) awaitState(state string, replicas int) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		n := 0
+		for _, r := range s.state().Run("monday").Current().Replicas() {
+			if r.GetState() == state && !r.GetFinal() {
+				n++
 			}
 		}
-		s.write(all...)
-		o := s.options(g)
-		o.Profile = schedule.ConstantSpeed(1)
-		_, err := s.ends(o, fault.Failure)
-		require.ErrorContains(t, err, "recorded at the target itself")
-		require.Equal(t, "stopped", s.state().Run("monday").Current().End.GetState())
-		fails(t, g, o, fault.Failure, "--not-production") // whoever starts it again
+		return n == replicas
+	}, time.Minute, 50*time.Millisecond)
+}
 
-		o.NotProduction = []string{g.server.Listener.Addr().String()}
-		o.Profile = schedule.ConstantSpeed(1)
-		s.run(o)
-		got := g.byID()
-		require.GreaterOrEqual(t, len(got), 600-30)
+func TestTooMuchRecordedAtTheTargetPausesTheRunOnAllReplicas(t *testing.T) {
+	t.Parallel()
+	s, g := newStand(t, 2)
+	s.recordAtTarget(g, 2000, 200, 230)
+	o := s.options(g)
+	o.Profile, o.WaitReplicas = schedule.ConstantSpeed(1), 2
+	both := s.startAll(2, o)
+	s.awaitState("paused", 2)
+	before := len(g.all())
+	require.Less(t, before, 2000-30)
+	order := func(argument string) error {
+		_, err := replay.Give(t.Context(), replay.OrderOptions{
+			Kafka: s.cfg, Prefix: "test", Run: "monday", Verb: control.VerbResume, Argument: argument, Wait: time.Minute, Writer: "shop-1/ann",
+		})
+		return err
+	}
+	address := g.server.Listener.Addr().String()
+	require.ErrorContains(t, order(""), "held by a guard")
+	require.ErrorContains(t, order("10.0.0.1:80"), "is not the target of run monday")
+	require.Len(t, g.all(), before, "nothing was sent meanwhile")
+
+	s.give(control.VerbResume, address)
+	for _, p := range both {
+		p.finishes()
+	}
+	require.GreaterOrEqual(t, len(g.byID()), 2000-30)
+	require.Equal(t, "finished", s.state().Run("monday").Current().End.GetState())
+}
+
+func TestARunThatAGuardHoldsStaysHeldOverARestart(t *testing.T) {
+	t.Parallel()
+	s, g := newStand(t, 1)
+	s.recordAtTarget(g, 600, 100, 130)
+	o := s.options(g) // at full speed: all is looked at before anybody can say anything
+	p := s.start(o)
+	s.awaitState("paused", 1)
+	require.Contains(t, p.interrupt().StoppedBy, "paused (authority_is_target)")
+	before := len(g.all())
+
+	p = s.start(o) // a supervisor's restart
+	s.awaitState("paused", 1)
+	p.interrupt()
+	require.Len(t, g.all(), before, "nothing is sent")
+
+	o.NotProduction = []string{g.server.Listener.Addr().String()} // the same command with the flag
+	s.run(o)
+	require.GreaterOrEqual(t, len(g.byID()), 600-30)
+}
+
+func TestOneForgedHostStopsNothing(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		s.recordAtTarget(g, 1200, 100, 110)
+		r := s.run(s.options(g))
+		require.EqualValues(t, 10, r.Refused["authority_is_target"])
+		require.EqualValues(t, 1190, r.Fired)
 	})
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
-	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/report"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
@@ -27,7 +26,6 @@ var errKilled = errors.New("kill switch")
 const (
 	stopKilled   = "killed"
 	stopMaxTotal = "max_total"
-	stopAtTarget = fire.AuthorityIsTarget
 	stopErrors   = "error_rate: " // and what it was
 )
 
@@ -118,8 +116,6 @@ func (r *run) stopOthers(ctx context.Context, err error) {
 		why = stopKilled
 	case errors.Is(err, errMaxTotal):
 		why = stopMaxTotal
-	case errors.Is(err, errTargetRecorded) && !errors.Is(err, errStopped):
-		why = stopAtTarget
 	case errors.Is(err, errTooManyErrors) && !errors.Is(err, errStopped):
 		if e, ok := errors.AsType[*errorRateExceeded](err); ok {
 			why = stopErrors + e.why
@@ -148,22 +144,11 @@ func (r *run) stoppedBy(o control.Order) *fault.Error {
 		f.Cause = "its kill switch was thrown there"
 	case argument == stopMaxTotal:
 		f = r.opts.maxTotal()
-	case argument == stopAtTarget:
-		f = r.recordedAtTarget()
 	}
 	if f.Err != errStopped { //nolint:errorlint // not wrapped yet
 		f.Err = errors.Join(f.Err, errStopped)
 	}
 	return f
-}
-
-// checkNotSuspended returns the reason for which a guard has stopped the run, when that still holds.
-func (r *run) checkNotSuspended() error {
-	orders := r.registry.orders(r.opts.Run, r.generation.Number)
-	if n := len(orders); n == 0 || orders[n-1].GetVerb() != control.VerbStop || orders[n-1].GetArgument() != stopAtTarget || r.guard.Exempt() {
-		return nil
-	}
-	return r.recordedAtTarget()
 }
 
 // greet asks the target for the handshake now and then, and ends the run when it is not given any more.

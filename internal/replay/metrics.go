@@ -28,6 +28,7 @@ import (
 //	reprise_replay_fetched_seconds            capture → fetched, of the last record of each fetch
 //	reprise_replay_in_flight                  senders at work
 //	reprise_replay_look_ahead_bytes           read and not due yet
+//	reprise_replay_suspended                  1: a guard holds the run, until somebody says --not-production
 //	reprise_replay_reordered_total            left the look-ahead before their turn was certain
 //	reprise_replay_sessions                   sessions that are remembered
 //	reprise_replay_session_events_total{event}  extracted, changed, missing, timed_out, evicted, lost
@@ -44,7 +45,7 @@ type metrics struct {
 	lag                                 prometheus.Gauge
 	lateness, target, fetched           prometheus.Histogram
 	inFlight, lookAheadBytes, reordered func() float64
-	sessions                            func() float64
+	sessions, suspended                 func() float64
 }
 
 // reasonCounter remembers the counter of each reason: looking a label up for every exchange would cost more.
@@ -141,6 +142,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		{"reprise_replay_in_flight", "Senders at work.", &m.inFlight},
 		{"reprise_replay_look_ahead_bytes", "Bytes read and not due yet.", &m.lookAheadBytes},
 		{"reprise_replay_sessions", "Sessions whose values from the target are remembered.", &m.sessions},
+		{"reprise_replay_suspended", "1 while a guard holds the run.", &m.suspended},
 		{"reprise_replay_reordered_total", "Exchanges that left the look-ahead before their turn was certain.", &m.reordered},
 	} {
 		*g.read = func() float64 { return 0 }

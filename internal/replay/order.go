@@ -128,6 +128,9 @@ func (g *giving) unknown() error {
 // possible says why the run could not do what is asked.
 func (g *giving) possible(current *control.Generation) error {
 	spec := current.Spec
+	if g.Verb == control.VerbResume {
+		return g.resumable(current)
+	}
 	if g.Verb != control.VerbSpeed && g.Verb != control.VerbSeek {
 		return nil
 	}
@@ -152,6 +155,27 @@ func (g *giving) possible(current *control.Generation) error {
 			return fault.BadUsage(fmt.Sprintf("run %q is past %s already", g.Run, to.UTC().Format(time.RFC3339)),
 				"what was sent is done: a run goes forward only", "--restart --from "+g.Argument+" to begin there anew")
 		}
+	}
+	return nil
+}
+
+// resumable says why a run that a guard holds cannot go on, or that what is named has nothing to do with it.
+func (g *giving) resumable(current *control.Generation) error {
+	hostPort := func(s string) string {
+		_, rest, found := strings.Cut(s, "://")
+		if !found {
+			rest = s
+		}
+		return strings.ToLower(rest)
+	}
+	target := current.Spec.GetTarget()
+	switch {
+	case g.Argument == "" && suspensionOf(current.Orders()).on:
+		return fault.New(fmt.Sprintf("run %q is held by a guard: nothing was changed", g.Run),
+			"too much of what it reads was recorded at "+target+", the target itself, which makes it look like production",
+			"if it is not: replayer resume "+g.Run+" --not-production "+hostPort(target))
+	case g.Argument != "" && hostPort(g.Argument) != hostPort(target):
+		return fault.BadUsage("--not-production "+g.Argument+" is not the target of run "+g.Run, "that is "+target, "--not-production "+hostPort(target))
 	}
 	return nil
 }

@@ -80,9 +80,6 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err = r.checkNotSuspended(); err != nil {
-		return err
-	}
 	// The times of the run's record are the ones that count when a run is resumed.
 	o.From, o.To = fromNano(r.generation.Spec.GetFromUnixNano()), fromNano(r.generation.Spec.GetToUnixNano())
 	r.sieve.from, r.sieve.to = o.From, o.To
@@ -124,6 +121,12 @@ func (r *run) equip() (err error) {
 	r.metrics.inFlight = r.gauge(func(s *stages) float64 { return float64(s.volley.busy.Load()) })
 	r.metrics.lookAheadBytes = r.gauge(func(s *stages) float64 {
 		return float64(s.intake.backlog.size() + s.ahead.bytes() + s.volley.outBytes.Load())
+	})
+	r.metrics.suspended = r.gauge(func(s *stages) float64 {
+		if s.volley.clock.held.Load() {
+			return 1
+		}
+		return 0
 	})
 	r.metrics.reordered = r.gauge(func(s *stages) float64 { return float64(s.before) + float64(s.ahead.reordered()) })
 	return nil

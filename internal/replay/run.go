@@ -46,6 +46,7 @@ type run struct {
 	load     load
 	view     view
 	started  time.Time
+	said     atomic.Bool // that a guard holds the run
 	stages   atomic.Pointer[stages]
 
 	starvation starvation

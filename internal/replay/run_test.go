@@ -325,26 +325,6 @@ func TestProductionIsRefused(t *testing.T) {
 	fails(t, g, o, fault.Usage, "--allow-target")
 }
 
-func TestRecordedAtTheTargetStopsTheRun(t *testing.T) {
-	t.Parallel()
-	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
-		start := time.Now().Add(-time.Minute)
-		var all []*traffic.Exchange
-		for i := range 100 {
-			x := s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
-			x.Request.Authority = []byte(g.server.Listener.Addr().String())
-			all = append(all, x)
-		}
-		s.write(all...)
-		o := s.options(g)
-		o.Profile = schedule.ConstantSpeed(1)
-		fails(t, g, o, fault.Failure, "--not-production")
-
-		o.NotProduction, o.Restart = []string{g.server.Listener.Addr().String()}, true
-		require.EqualValues(t, 100, s.run(o).Fired)
-	})
-}
-
 func TestRateLimitHoldsForCatchUpAndFullSpeed(t *testing.T) {
 	t.Parallel()
 	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {

@@ -319,7 +319,7 @@ func TestRewritesReachTheTargetAndThePlan(t *testing.T) {
 }
 
 func TestWhatIsSentIsJudgedAndCountedAsItIsSent(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	s, g := newStand(t, 1)
 	s.recordAccounts(4, 3)
 	o := s.options(g)
 	o.AllowWrites = []string{"POST /v2/orders", "PUT /v2/orders/*"}

@@ -73,6 +73,8 @@ func (r *run) draw(now time.Time) []string {
 	}
 	speed, paused := r.clock.timeline().Speed(now)
 	switch {
+	case r.clock.held.Load():
+		pace.WriteString("   " + r.heldBy() + ": " + r.tryLift())
 	case paused:
 		fmt.Fprintf(&pace, "   paused: replayer %s %s goes on", control.VerbResume, r.opts.Run)
 	case r.opts.Live:

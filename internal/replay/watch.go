@@ -2,11 +2,7 @@ package replay
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
-
-	"github.com/reprise-io/reprise/internal/fault"
 )
 
 const (
@@ -15,13 +11,7 @@ const (
 
 	askOthersEvery = time.Second     // how far the partitions of other replicas are
 	guardEvery     = 5 * time.Second // whether taps report the target as production by now
-
-	// maxRecordedAtTarget is the share of the last thousand exchanges that were recorded at the target itself above which the run ends.
-	maxRecordedAtTarget = 0.01
 )
-
-// errTargetRecorded ends a run in which too much was recorded at the target itself.
-var errTargetRecorded = errors.New("too many exchanges were recorded at the target itself")
 
 // watch commits, and looks after the run until it has finished (nil) or cannot go on.
 func (r *run) watch(ctx context.Context) error {
@@ -71,14 +61,14 @@ func (r *run) watch(ctx context.Context) error {
 				}
 			}
 			if r.guard.AuthorityIsTargetShare() > maxRecordedAtTarget {
-				return r.recordedAtTarget()
+				r.suspend(ctx)
 			}
 			if err := r.intake.commit(ctx, r.intake.all()); err != nil && ctx.Err() == nil {
 				r.opts.Logger.Warn("commit failed and is tried again", "error", err)
 				continue
 			}
 			done, others := r.mineDone()
-			if !done {
+			if !done || r.clock.held.Load() { // who is held up does not pass for done: somebody is to look
 				continue
 			}
 			if others && now.Sub(asked) < askOthersEvery {
@@ -145,13 +135,4 @@ func (r *run) lookForProduction(ctx context.Context) error {
 		return nil
 	}
 	return r.guard.SetProduction(ctx, r.production())
-}
-
-func (r *run) recordedAtTarget() *fault.Error {
-	return &fault.Error{
-		What:  fmt.Sprintf("stopped: %v", errTargetRecorded),
-		Cause: fmt.Sprintf("more than %.0f %% of the last 1,000 name %s, which makes it look like production", 100*maxRecordedAtTarget, r.opts.address()),
-		Try:   "if that address is not production: the same command with --not-production " + r.opts.address() + "; with --restart too, to send what was refused until now",
-		Err:   errTargetRecorded,
-	}
 }
