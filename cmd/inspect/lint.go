@@ -33,7 +33,7 @@ func newLintCommand() *cobra.Command {
 		Long: `Search a topic, or a file, for what redaction should have caught: by name, by look, and known secrets.
 
 Every exchange goes through the rules once more: the built-in ones, with what --rules adds. What its record lists as redacted is skipped, and nothing else.
-Findings are places, never values. FILE has exchanges as cat -o ndjson writes them, or the value of one record, as
+The Kafka key and headers are searched too; the tap's own ids, times and hashes are known by their form. Findings are places, never values. FILE has exchanges as cat -o ndjson writes them, or the value of one record, as
 get -o raw writes it; - is stdin.
 
 --secrets FILE has secrets, one a line. They are looked for in all that a record has, its Kafka key and headers too:

@@ -110,11 +110,79 @@ func (l *Linter) record(rec *topic.Record, x *traffic.Exchange) error {
 		if l.known != nil {
 			more = l.search(more, "kafka.header:"+h.Key, h.Value)
 		}
-		if h.Key == traffic.HeaderPath && !bytes.Equal(h.Value, redact.PathOf(x.Request.Target)) && l.finder.Holds(h.Value) {
-			more = append(more, Leak{Location: "kafka.header:" + h.Key, Rule: "path", Kind: "value"})
-		}
 	}
-	return l.exchange(at, x, more)
+	return l.exchange(at, x, l.around(more, rec, x))
+}
+
+// around looks at what stands beside a record: its Kafka key and headers. What they repeat of the record is found there, and ids, times
+// and hashes are what their form says: a time in nanoseconds may well look like a card.
+func (l *Linter) around(found []Leak, rec *topic.Record, x *traffic.Exchange) []Leak {
+	if key := rec.Key; !pseudonymous(key) && !bytes.Equal(key, x.Connection.ID) {
+		found = l.detect(found, "kafka.key", "value", key)
+	}
+	if !pseudonymous(x.Session) {
+		found = l.detect(found, "session", "value", x.Session)
+	}
+	repeated := traffic.MetaOf(x, redact.PathOf(x.Request.Target))
+	for i := range rec.Headers {
+		h := &rec.Headers[i]
+		one := []topic.Header{*h}
+		var m traffic.Meta
+		_ = traffic.ParseMeta(one, &m) // it lacks the others; what is malformed stays zero
+		rule := "value"
+		switch h.Key {
+		case traffic.HeaderID:
+			if m.ID != (traffic.ID{}) {
+				continue
+			}
+		case traffic.HeaderCaptureTime:
+			if m.CaptureTime.Equal(x.CaptureTime) {
+				continue
+			}
+		case traffic.HeaderStatus:
+			if m.Status == repeated.Status {
+				continue
+			}
+		case traffic.HeaderSample:
+			if m.Sample == x.SampleHash {
+				continue
+			}
+		case traffic.HeaderFlags:
+			if m.Flags == x.Flags {
+				continue
+			}
+		case traffic.HeaderMethod:
+			if bytes.Equal(h.Value, repeated.Method) {
+				continue
+			}
+		case traffic.HeaderTraceparent:
+			if bytes.Equal(h.Value, repeated.Traceparent) {
+				continue
+			}
+		case traffic.HeaderPath:
+			if rule = "path"; bytes.Equal(h.Value, repeated.Path) {
+				continue
+			}
+		default:
+			found = l.detect(found, fmt.Sprintf("kafka.header-name#%d", i), rule, []byte(h.Key))
+		}
+		found = l.detect(found, "kafka.header:"+string(l.finder.Hide([]byte(h.Key))), rule, h.Value)
+	}
+	return found
+}
+
+// detect adds what the detectors find in a value that stands by itself.
+func (l *Linter) detect(found []Leak, location, rule string, v []byte) []Leak {
+	if len(v) > 0 && l.finder.Holds(v) {
+		found = append(found, Leak{Location: location, Rule: rule, Kind: "value"})
+	}
+	return found
+}
+
+// pseudonymous reports whether a session is one of those that taps make: 32 hexadecimal digits.
+func pseudonymous(session []byte) bool {
+	const digits = "0123456789abcdef"
+	return len(session) == 32 && len(bytes.Trim(session, digits)) == 0
 }
 
 // exchange shows what is in x, with more from around it. at says where it lies.

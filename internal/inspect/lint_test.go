@@ -218,3 +218,55 @@ func FuzzKnown(f *testing.F) {
 		require.NotEmpty(t, k.Search(planted))
 	})
 }
+
+func TestLintSearchesKafkaKeysAndHeadersWithTheDetectors(t *testing.T) {
+	r := newRig(t, 1)
+	x := exchange(1, 0, "/items", 200)
+	m := traffic.MetaOf(x, x.Request.Target)
+	own := traffic.AppendMeta([]kgo.RecordHeader(nil), &m)
+	header := func(key, value string) []kgo.RecordHeader {
+		return append(own[:len(own):len(own)], kgo.RecordHeader{Key: key, Value: []byte(value)})
+	}
+	for _, rec := range []*kgo.Record{
+		{Headers: own, Key: []byte("0123456789abcdef0123456789abcdef")},
+		{Headers: header("X-User", leakedPhone)},
+		{Headers: header("from", "ann@shop-mail.com")},
+		{Headers: header("u/"+leakedPhone, "1")},
+		{Headers: header("capture-time", "4111111111111111")},
+		{Headers: header("method", "GET ann@shop-mail.com")},
+		{Headers: header("build", "7.3.1-rc2")},
+		{Headers: own, Key: []byte("user:" + leakedPhone)},
+	} {
+		rec.Value, rec.Timestamp = traffic.AppendExchange(nil, x), x.CaptureTime
+		r.produce(0, rec)
+	}
+	l, found := linter(t)
+	require.NoError(t, r.reader.Lint(r.context(), all(), l, quietly))
+	var where []string
+	for _, leak := range *found {
+		where = append(where, fmt.Sprint(*leak.Offset, " ", strings.Split(leak.Location, leakedPhone[:3])[0]))
+		require.NotContains(t, leak.Location, leakedPhone)
+	}
+	require.Len(t, where, 6, where)
+	require.Equal(t, []string{"1 kafka.header:X-User", "2 kafka.header:from"}, where[:2])
+	require.True(t, strings.HasPrefix(where[2], "3 kafka.header-name#"), where[2])
+	require.Equal(t, []string{"4 kafka.header:capture-time", "5 kafka.header:method", "7 kafka.key"}, where[3:])
+}
+
+func TestLintTakesNoTapsOwnHeaderForASecret(t *testing.T) {
+	r := newRig(t, 1)
+	start := time.Date(2026, 11, 22, 13, 42, 10, 0, time.UTC)
+	for i := range 2000 {
+		x := exchange(i+1, 0, "/items", 200)
+		x.CaptureTime = start.Add(time.Duration(i*7919) * time.Microsecond) // some of which have a card's check digit
+		x.SampleHash = uint64(i) * 0x1234567890123457
+		x.Connection.ID = fmt.Appendf(nil, "10.1.2.3:%d", 40000+i)
+		m := traffic.MetaOf(x, x.Request.Target)
+		r.produce(0, &kgo.Record{
+			Key: x.Connection.ID, Value: traffic.AppendExchange(nil, x), Headers: traffic.AppendMeta([]kgo.RecordHeader(nil), &m), Timestamp: x.CaptureTime,
+		})
+	}
+	l, found := linter(t)
+	require.NoError(t, r.reader.Lint(r.context(), all(), l, quietly))
+	require.Empty(t, *found)
+}

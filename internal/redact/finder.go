@@ -74,6 +74,9 @@ func (f *Finder) kind(rule string) string {
 // Holds reports whether the rules would replace something in a value that stands by itself.
 func (f *Finder) Holds(v []byte) bool { return !bytes.Equal(f.r.Text(v), v) }
 
+// Hide returns a value that stands by itself with what the rules replace in it replaced.
+func (f *Finder) Hide(v []byte) []byte { return f.r.Text(v) }
+
 // Plain returns a body without its content coding, valid until the next call; the body itself when it has none or cannot be decoded.
 func (f *Finder) Plain(body []byte, headers []traffic.Field) []byte {
 	plain, _, err := f.codecs.undo(body, headers)
