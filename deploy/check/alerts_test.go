@@ -112,6 +112,12 @@ func TestAlertsFireWhenTheyShould(t *testing.T) {
 			`reprise_replay_refused_total{instance="rep",reason="target_is_production"} 0+50x60`, "RepriseReplayRefused",
 			"The replayer rep refuses 5% of what it reads (target_is_production).",
 		},
+		{`reprise_replay_suspended{instance="rep"} 1x60`, "RepriseReplaySuspended", "The replayer rep is paused by a guard; nothing is sent."},
+		{
+			`reprise_replay_breaker_open{instance="rep"} 1x60`, "RepriseReplayBreakerOpen",
+			"The breaker of rep has been open for ten minutes; its target is left alone.",
+		},
+		{`reprise_replay_session_events_total{instance="rep",event="lost"} 0x55 40x5`, "RepriseReplaySessionsLost", ""},
 		{
 			`reprise_replay_fired_total{instance="rep",outcome="failed"} 0+100x60`, "RepriseReplayFails",
 			"12.5% of the requests of rep get no answer.",
