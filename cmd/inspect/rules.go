@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/curl"
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/inspect"
 	"github.com/reprise-io/reprise/internal/rules"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -97,7 +99,14 @@ of many editors it is enough to begin the file with:  # yaml-language-server: $s
 	}
 }
 
-type explainOptions struct{ reading }
+type explainOptions struct {
+	reading
+
+	target                                              string
+	allowTarget, production, notProduction, allowWrites []string
+	allowPublic                                         bool
+	maxTotal                                            int64
+}
 
 func newRulesExplainCommand() *cobra.Command {
 	var o explainOptions
@@ -105,13 +114,14 @@ func newRulesExplainCommand() *cobra.Command {
 		Use:   "explain FILE EXCHANGE",
 		Short: "Show what a rules file would do with an exchange",
 		Long: `Show what a rules file would do with an exchange, section by section: which filter decides, whether it is sampled, what
-is redacted and what stands there then, whether it may be fired. Values that are redacted are never shown.
+is redacted and what stands there then; whether the target may be fired at (with --target), as what it is sent, which rule allows a write, what it
+counts for, and what limits would hold it up. The flags of replayer count as there. Values that are redacted are never shown.
 
 EXCHANGE is a curl command in quotes, the id of an exchange in Kafka, a file with exchanges as inspect cat -o ndjson
 writes them or with a curl command, or - for either on stdin. An exchange from Kafka is redacted already: the steps show
 what would be done to what is stored. Nothing is sent and nothing is written.`,
 		Example: `  inspect rules explain rules.yaml "curl -d 'phone=13812345678' https://shop.example/api/orders"
-  inspect rules explain rules.yaml 9f3c…:18a3
+  inspect rules explain rules.yaml 9f3c…:18a3 --target http://preprod:8080 --allow-target preprod:8080
   inspect rules explain rules.yaml exchanges.ndjson -o ndjson | jq 'select(.steps[].result == "stops")'
   pbpaste | inspect rules explain rules.yaml -`,
 		Args: cobra.ExactArgs(2),
@@ -120,7 +130,35 @@ what would be done to what is stored. Nothing is sent and nothing is written.`,
 	fs := c.Flags()
 	o.addFlags(fs, inspect.Table, inspect.NDJSON)
 	o.AddRedactKey(fs)
+	fs.StringVar(&o.target, "target", "", "URL of a target, to be judged as replayer would")
+	fs.StringArrayVar(&o.allowTarget, "allow-target", nil, "as replayer has it (repeatable)")
+	fs.BoolVar(&o.allowPublic, "allow-public", false, "as replayer has it")
+	fs.StringArrayVar(&o.production, "production", nil, "as replayer has it (repeatable)")
+	fs.StringArrayVar(&o.notProduction, "not-production", nil, "as replayer has it (repeatable)")
+	fs.StringArrayVar(&o.allowWrites, "allow-writes", nil, "as replayer has it (repeatable)")
+	fs.Int64Var(&o.maxTotal, "max-total", 0, "as replayer has it")
 	return c
+}
+
+// replayFlags are those that a replayer would be given.
+func (o *explainOptions) replayFlags() (f inspect.ReplayFlags, err error) {
+	f = inspect.ReplayFlags{
+		AllowTarget: o.allowTarget, AllowPublic: o.allowPublic, NotProduction: o.notProduction, AllowWrites: o.allowWrites, MaxTotal: o.maxTotal,
+	}
+	for _, s := range o.production {
+		a, err := fire.ParseProduction(s, "--production")
+		if err != nil {
+			return f, err
+		}
+		f.Production = append(f.Production, a)
+	}
+	if o.target == "" {
+		return f, nil
+	}
+	if f.Target, err = url.Parse(o.target); err != nil {
+		return f, fault.BadUsage("bad --target", "it is no URL", "--target http://preprod:8080")
+	}
+	return f, nil
 }
 
 func (o *explainOptions) run(ctx context.Context, path, exchange string) error {
@@ -138,7 +176,11 @@ func (o *explainOptions) run(ctx context.Context, path, exchange string) error {
 			return err
 		}
 	}
-	explainer, err := inspect.NewExplainer(ctx, file, key)
+	flags, err := o.replayFlags()
+	if err != nil {
+		return err
+	}
+	explainer, err := inspect.NewExplainer(ctx, file, key, flags)
 	if err != nil {
 		return err
 	}

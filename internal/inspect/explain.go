@@ -53,8 +53,9 @@ type explainStage func(x *traffic.Exchange) (Step, error)
 // Explainer runs exchanges through the stages that a rules file speaks of.
 type Explainer struct{ stages []explainStage }
 
-// NewExplainer makes the stages in the order in which exchanges come through them. key is that of pseudonyms; nil: a random one.
-func NewExplainer(ctx context.Context, f *rules.File, key []byte) (*Explainer, error) {
+// NewExplainer makes the stages in the order in which exchanges come through them. key is that of pseudonyms; nil: a random one. flags are those
+// of a replayer.
+func NewExplainer(ctx context.Context, f *rules.File, key []byte, flags ReplayFlags) (*Explainer, error) {
 	e := new(Explainer)
 	redaction, err := f.Redact.Options(f.Version, key)
 	if err != nil {
@@ -76,15 +77,11 @@ func NewExplainer(ctx context.Context, f *rules.File, key []byte) (*Explainer, e
 	if err != nil {
 		return nil, err
 	}
-	allowed, err := f.Writes.Matchers()
+	firing, err := newFiring(ctx, f, flags)
 	if err != nil {
 		return nil, err
 	}
-	writes, err := explainWrites(ctx, allowed)
-	if err != nil {
-		return nil, err
-	}
-	rewriting, err := explainRewrite(&f.Rewrite)
+	rewriting, err := firing.rewrite(&f.Rewrite)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +89,11 @@ func NewExplainer(ctx context.Context, f *rules.File, key []byte) (*Explainer, e
 	if err != nil {
 		return nil, err
 	}
-	e.stages = append(e.stages, explainFilter(set), sampling, explainRedact(redactor), writes, rewriting, sessions)
+	limits, err := explainLimits(&f.Limits)
+	if err != nil {
+		return nil, err
+	}
+	e.stages = append(e.stages, explainFilter(set), sampling, explainRedact(redactor), firing.target, rewriting, firing.writes, sessions, limits)
 	return e, nil
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
-// explainRewrite shows the request as a replayer changes it, whatever its target answers.
-func explainRewrite(section *rules.Rewrite) (explainStage, error) {
+// rewrite shows the request as a replayer changes it, whatever its target answers.
+func (f *firing) rewrite(section *rules.Rewrite) (explainStage, error) {
 	r, err := section.Rules()
 	if err != nil {
 		return nil, err
@@ -21,12 +21,14 @@ func explainRewrite(section *rules.Rewrite) (explainStage, error) {
 			s.Details = append(s.Details, Detail{Where: "host", Now: section.Host})
 		}
 		sent, err := r.Apply(x, 0, 0)
-		if err != nil {
+		if f.sent, f.unsent = sent, err != nil; f.unsent {
 			s.Result, s.Why = Stops, "it cannot be changed, so it is not sent: "+err.Error()
 			return s, nil
 		}
 		s.Details = append(s.Details, differences(&x.Request, &sent)...)
-		if n := len(s.Details); n > 0 {
+		if f.host != nil {
+			s.Result, s.Why = Stops, report.Printable(f.host.Error())
+		} else if n := len(s.Details); n > 0 {
 			s.Result, s.Why = Changes, plural(int64(n), "place")
 		}
 		return s, nil

@@ -3,6 +3,7 @@ package inspect_test
 import (
 	"bytes"
 	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -17,9 +18,14 @@ import (
 // explain runs a curl command through a rules file.
 func explain(t *testing.T, text, line string) *inspect.Explanation {
 	t.Helper()
+	return explainWith(t, text, line, inspect.ReplayFlags{})
+}
+
+func explainWith(t *testing.T, text, line string, flags inspect.ReplayFlags) *inspect.Explanation {
+	t.Helper()
 	f, err := rules.Parse("rules.yaml", text)
 	require.NoError(t, err)
-	e, err := inspect.NewExplainer(t.Context(), f, []byte("a key of sixteen bytes or more"))
+	e, err := inspect.NewExplainer(t.Context(), f, []byte("a key of sixteen bytes or more"), flags)
 	require.NoError(t, err)
 	x, err := curl.Parse(line)
 	require.NoError(t, err)
@@ -104,7 +110,7 @@ func TestExplainShowsWhatIsRedactedAndNeverTheValue(t *testing.T) {
 func TestExplainSaysWhatWasRedactedBefore(t *testing.T) {
 	f, err := rules.Parse("rules.yaml", "")
 	require.NoError(t, err)
-	e, err := inspect.NewExplainer(t.Context(), f, nil)
+	e, err := inspect.NewExplainer(t.Context(), f, nil, inspect.ReplayFlags{})
 	require.NoError(t, err)
 	x, err := curl.Parse("curl -b sid=abcdefgh h/")
 	require.NoError(t, err)
@@ -145,4 +151,53 @@ session: {jar: on, extract: [{name: token, from: POST /login, json: $.token}], i
 	require.Equal(t, "header Authorization", s.Details[0].Where)
 	require.Equal(t, "nothing depends on answers", step(t, explain(t, "", "curl h"), "session").Why)
 	require.Equal(t, "nothing to change", step(t, explain(t, "", "curl h"), "rewrite").Why)
+}
+
+func TestExplainShowsWhatEachGuardWouldDo(t *testing.T) {
+	const text = `
+production: [shop.example, 10.1.0.0/16, '127.0.0.0/8']
+writes: {allow: ['PUT /v2/**', 'POST /v2/orders'], caps: [{route: 'POST /v2/orders', most: 100}, {route: 'PUT /v2/none', most: 0}], total: 5000}
+rewrite: {base-path: /v2}
+limits: {rate: 500, breaker: on, max-error-rate: 5%}
+`
+	e := explain(t, text, "curl -d a=b h/orders")
+	var sections []string
+	for _, s := range e.Steps {
+		sections = append(sections, s.Section)
+	}
+	require.Equal(t, []string{"filter", "sample", "redact", "target", "rewrite", "writes", "session", "limits"}, sections)
+	s := step(t, e, "target")
+	require.Equal(t, inspect.Depends, s.Result)
+	require.Contains(t, s.Why, "3 places named here")
+	s = step(t, e, "writes")
+	require.Equal(t, inspect.Passes, s.Result)
+	require.Equal(t, "a rule allows this write: POST /v2/orders", s.Why, "as it is sent, and by which")
+	require.Len(t, s.Details, 2)
+	require.Contains(t, s.Details[0].Now, "at most 100 in a run: POST /v2/orders")
+	require.Contains(t, s.Details[1].Now, "one of 5000")
+	require.Len(t, step(t, e, "limits").Details, 3)
+	require.Equal(t, inspect.Stops, step(t, explain(t, text, "curl -X PUT h/none"), "writes").Result, "its cap is 0")
+	require.Equal(t, inspect.Stops, step(t, explain(t, text, "curl -X PUT h/%2e%2e/x"), "writes").Result, "another path for who decodes it")
+	require.Equal(t, inspect.Stops, step(t, explain(t, "production: [shop.example]\nrewrite: {host: shop.example}\n", "curl h/"), "rewrite").Result)
+
+	for target, why := range map[string]string{
+		"http://127.0.0.1:8080":    "named as production",
+		"http://10.1.2.3":          "named as production",
+		"http://10.2.0.1:8080":     "",
+		"http://169.254.169.254":   "credentials",
+		"http://[::ffff:10.1.0.1]": "named as production",
+	} {
+		u, err := url.Parse(target)
+		require.NoError(t, err)
+		flags := inspect.ReplayFlags{Target: u, AllowTarget: []string{u.Host}}
+		s := step(t, explainWith(t, text, "curl 10.2.0.9/", flags), "target")
+		if why == "" {
+			require.Equal(t, inspect.Passes, s.Result, s.Why)
+			s = step(t, explainWith(t, text, "curl 10.2.0.1:8080/", flags), "target")
+			require.Equal(t, inspect.Stops, s.Result, "recorded at the target")
+			continue
+		}
+		require.Equal(t, inspect.Stops, s.Result, target)
+		require.Contains(t, s.Why, why, target)
+	}
 }
