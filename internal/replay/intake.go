@@ -203,6 +203,10 @@ func (t *intake) onAssigned(_ context.Context, parts map[int32]topic.Position) {
 		default:
 			window = topic.Range{Start: at.Offset, End: at.Offset} // no part of the run
 		}
+		if ok && at.Offset > window.Start && t.sieve.dresser.takeUp() {
+			t.log.Warn("a partition is taken up in its middle: its sessions go on as recorded until they log in again", "partition", id, "offset", at.Offset,
+				"try", "--instance NAME keeps partitions where they are over a restart, but not what is known of their sessions")
+		}
 		p, err := newPartition(id, window, at, int(t.sieve.clones.n))
 		if err != nil {
 			t.log.Warn("the committed metadata cannot be read: some exchanges may be fired again", "partition", id, "error", err)

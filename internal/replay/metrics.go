@@ -31,7 +31,7 @@ import (
 //	reprise_replay_suspended                  1: a guard holds the run, until somebody says --not-production
 //	reprise_replay_reordered_total            left the look-ahead before their turn was certain
 //	reprise_replay_sessions                   sessions that are remembered
-//	reprise_replay_session_events_total{event}  extracted, changed, missing, timed_out, evicted, lost
+//	reprise_replay_session_events_total{event}  extracted, changed, missing, timed_out, evicted, lost, taken_up (partitions)
 //	reprise_replay_tokens_total{result}       got, failed
 //	reprise_replay_breaker_open               1: the target is left alone, or probed
 //	reprise_replay_breaker_opened_total{reason} error_rate, retry_after
@@ -160,7 +160,7 @@ func watchSessions(reg prometheus.Registerer, c *sessionCounters, credentials []
 	}
 	for event, read := range map[string]func() uint64{
 		"extracted": c.Extracted.Load, "changed": c.Changed.Load, "missing": c.Missing.Load, "timed_out": c.timedOut.Load,
-		"evicted": c.Evicted.Load, "lost": c.Lost.Load,
+		"evicted": c.Evicted.Load, "lost": c.Lost.Load, "taken_up": c.takenUp.Load,
 	} {
 		counter("reprise_replay_session_events_total", "What became of values that the target gave its sessions.", "event", event, read)
 	}

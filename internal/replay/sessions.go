@@ -62,6 +62,7 @@ type dresser struct {
 type sessionCounters struct {
 	rewrite.Counters
 	timedOut atomic.Uint64 // requests that waited for a value in vain
+	takenUp  atomic.Uint64 // partitions that came to this process in their middle, so that it knows nothing of their sessions
 }
 
 // minted is a token on its way into requests.
@@ -305,6 +306,15 @@ func (d *dresser) forget(parts []int32) {
 	}
 }
 
+// takeUp says that a partition has come in its middle, from another replica or an earlier start: what the target gave its sessions is not known.
+func (d *dresser) takeUp() (matters bool) {
+	if d.sessions == nil {
+		return false
+	}
+	d.count.takenUp.Add(1)
+	return true
+}
+
 // known returns how many sessions are remembered.
 func (d *dresser) known() int {
 	if d.sessions == nil {
@@ -322,6 +332,7 @@ func (r *run) sessionReport() *report.Sessions {
 	s := &report.Sessions{
 		Extracted: c.Extracted.Load(), Changed: c.Changed.Load(), Missing: c.Missing.Load(), TimedOut: c.timedOut.Load(),
 		Evicted: c.Evicted.Load(), Lost: c.Lost.Load(),
+		TakenUp: c.takenUp.Load(),
 	}
 	for _, m := range r.credentials {
 		got, failed := m.source.Counts()

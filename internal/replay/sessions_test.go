@@ -1,6 +1,7 @@
 package replay_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,12 +9,14 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/reprise-io/reprise/internal/credential"
+	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
 	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/replay"
@@ -354,4 +357,28 @@ func TestWhatIsSentIsJudgedAndCountedAsItIsSent(t *testing.T) {
 	for _, a := range g.all() {
 		require.NotContains(t, a.path, "admin")
 	}
+}
+
+func TestAPartitionThatIsTakenUpInItsMiddleIsTold(t *testing.T) {
+	s, g := newStand(t, 1), newTarget(t)
+	shop := &account{users: map[string]string{}, orders: map[string]string{}}
+	s.recordAccounts(8, 4)
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	var n atomic.Int32
+	g.answers(func(w http.ResponseWriter, r *http.Request) bool {
+		if n.Add(1) == 12 {
+			interrupt(fault.New("interrupted", "", ""))
+		}
+		return shop.serve(w, r)
+	})
+	o := s.options(g)
+	o.AllowWrites, o.Concurrency, o.Session.Jar = []string{"POST /**", "PUT /**"}, 1, true
+	r, err := replay.Run(ctx, o)
+	require.ErrorContains(t, err, "interrupted")
+	require.Zero(t, r.Sessions.TakenUp)
+	r = s.run(o)
+	require.EqualValues(t, 1, r.Sessions.TakenUp)
+	var text strings.Builder
+	require.NoError(t, r.Text(&text))
+	require.Contains(t, text.String(), "taken up in their middle")
 }

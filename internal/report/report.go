@@ -149,6 +149,7 @@ type Sessions struct {
 	TimedOut     uint64 `json:"timed_out"`     // of them those that waited for it
 	Evicted      uint64 `json:"evicted"`       // sessions that were forgotten for want of room
 	Lost         uint64 `json:"lost"`          // sessions that went to another replica, which knows nothing of them
+	TakenUp      uint64 `json:"taken_up"`      // partitions that came in their middle, of whose sessions nothing was known
 	Tokens       uint64 `json:"tokens"`        // got from where the rules say
 	TokensFailed uint64 `json:"tokens_failed"` // times that this failed
 }

@@ -137,6 +137,7 @@ func (r *Report) sessionsLine(line liner) {
 		{s.TimedOut, "waited in vain"},
 		{s.Evicted, "sessions forgotten for want of room"},
 		{s.Lost, "sessions lost to other replicas"},
+		{s.TakenUp, "partitions taken up in their middle, of whose sessions nothing was known"},
 		{s.TokensFailed, "tokens not got"},
 	} {
 		if one.n > 0 {
