@@ -104,6 +104,44 @@ func plantedBodies(t *testing.T, v string) []plantedBody {
 	}
 }
 
+// namedRules name places by rule, and namedRequests have a value there that nothing but the rule shows to be secret.
+const namedRules = `version: 3
+redact:
+  rules:
+    - {xml: /order//pan, action: mask}
+    - {xml: /order/@ref}
+    - {xml: /order/note, action: drop}
+    - {grpc: '/shop.Cart/*:1.3'}
+    - {grpc: '/shop.Cart/*:2', action: replace, with: nobody}
+`
+
+func namedValues() (all []string) {
+	for i := range 40 {
+		all = append(all, fmt.Sprintf("Kettle%dOfAunt%d", 1000+i*7, i))
+	}
+	return all
+}
+
+func namedRequests(t *testing.T, base, v string) (all []*http.Request) {
+	t.Helper()
+	field := func(n int, v string) string {
+		return string(append(binary.AppendUvarint([]byte{byte(n<<3 | 2)}, uint64(len(v))), v...))
+	}
+	message := field(1, field(2, "kept")+field(3, v)) + field(2, v)
+	for _, one := range [][3]string{
+		{"/orders", "application/xml", `<order ref="` + v + `"><card><pan>` + v + `</pan></card><note>` + v + `</note><qty>2</qty></order>`},
+		{"/orders", "text/xml; charset=utf-8", `<order ref='` + v + `'><a:pan xmlns:a="urn:x"><![CDATA[` + v + `]]></a:pan></order>`},
+		{"/shop.Cart/Add", "application/grpc", string(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message)))) + message},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+one[0], strings.NewReader(one[2]))
+		require.NoError(t, err)
+		require.Contains(t, one[2], v)
+		r.Header.Set("Content-Type", one[1])
+		all = append(all, r)
+	}
+	return all
+}
+
 // plant returns a request with a value in its path, query, headers and cookies, and in a body.
 func plant(t *testing.T, base, v string, b plantedBody) *http.Request {
 	t.Helper()
@@ -142,16 +180,37 @@ func TestPlantedValuesAreInNoTopicSpoolOrLog(t *testing.T) {
 	t.Cleanup(broker.Resume)
 	prefix, names := newPrefix()
 	spool := filepath.Join(t.TempDir(), "spool")
-	tap := startTap(t, prefix, serve(t, echo(http.StatusOK)), "--log-level", "debug", "--memory-max", "24MiB", "--spool-dir", spool, "--spool-max", "256MiB")
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	require.NoError(t, os.WriteFile(rules, []byte(namedRules), 0o600))
+	tap := startTap(t, prefix, serve(t, echo(http.StatusOK)), "--rules", rules, "--log-level", "debug", "--memory-max", "24MiB", "--spool-dir", spool, "--spool-max", "256MiB")
 	tap.warm(t)
 
 	values := valuesToPlant(t)
+	half := len(values) / 2
+	values = append(values, namedValues()...)
 	known, err := inspect.ReadKnown(strings.NewReader(strings.Join(values, "\n")), "values")
 	require.NoError(t, err)
 	sent := 1 // the warming one
 	missing := map[int]bool{}
 	for i := range values {
 		missing[i+1] = true
+	}
+	do := func(r *http.Request) {
+		resp, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		sent++
+	}
+	name := func() {
+		for i, v := range namedValues() {
+			for _, r := range namedRequests(t, tap.url(), v) {
+				do(r)
+				delete(missing, len(values)-len(namedValues())+i+1)
+			}
+		}
 	}
 	send := func(values []string) {
 		for _, v := range values {
@@ -160,13 +219,7 @@ func TestPlantedValuesAreInNoTopicSpoolOrLog(t *testing.T) {
 				for _, hit := range known.Search([]byte(r.URL.String() + b.body)) { // the search finds what there is to find
 					delete(missing, hit.Line)
 				}
-				resp, err := http.DefaultClient.Do(r)
-				require.NoError(t, err)
-				_, err = io.Copy(io.Discard, resp.Body)
-				require.NoError(t, err)
-				require.NoError(t, resp.Body.Close())
-				require.Equal(t, http.StatusOK, resp.StatusCode)
-				sent++
+				do(r)
 			}
 		}
 	}
@@ -176,9 +229,11 @@ func TestPlantedValuesAreInNoTopicSpoolOrLog(t *testing.T) {
 		}
 	}
 
-	send(values[:len(values)/2])
+	send(values[:half])
+	name()
 	broker.Pause()
-	send(values[len(values)/2:])
+	send(values[half : len(values)-len(namedValues())])
+	name()
 	waitFor(t, time.Minute, func() error {
 		if c := tap.counts(t); c.spooled == 0 {
 			return fmt.Errorf("nothing is in the spool: %+v", c)
@@ -192,7 +247,7 @@ func TestPlantedValuesAreInNoTopicSpoolOrLog(t *testing.T) {
 	require.GreaterOrEqual(t, float64(c.produced), 0.99*float64(sent), "%+v", c)
 
 	target := serve(t, echo(http.StatusAccepted))
-	got := run(t, 5*time.Minute, "replayer", replayArgs("run", prefix, target, "--run", "planted", "--speed", "max",
+	got := run(t, 5*time.Minute, "replayer", replayArgs("run", prefix, target, "--run", "planted", "--rules", rules, "--speed", "max",
 		"--allow-writes", "POST /**", "--log-level", "debug", "-o", "json")...)
 	require.Zero(t, got.Code, got.Stderr)
 	metrics := scrapeText(t, tap.admin)
@@ -213,7 +268,7 @@ func TestPlantedValuesAreInNoTopicSpoolOrLog(t *testing.T) {
 
 	file := filepath.Join(t.TempDir(), "secrets")
 	require.NoError(t, os.WriteFile(file, []byte(strings.Join(values, "\n")), 0o600))
-	lint := run(t, 2*time.Minute, "inspect", "lint", "--brokers", shared.broker.Addr(), "--topic-prefix", prefix, "--secrets", file, "-o", "ndjson")
+	lint := run(t, 2*time.Minute, "inspect", "lint", "--brokers", shared.broker.Addr(), "--topic-prefix", prefix, "--rules", rules, "--secrets", file, "-o", "ndjson")
 	require.Zero(t, lint.Code, "%s\n%.2000s", lint.Stderr, lint.Stdout)
 	require.Contains(t, lint.Stderr, "searched ")
 	t.Logf("%d values, %d requests: %+v; %s", len(values), sent, c, strings.TrimSpace(lint.Stderr))
