@@ -322,6 +322,7 @@ func TestRewritesReachTheTargetAndThePlan(t *testing.T) {
 }
 
 func TestWhatIsSentIsJudgedAndCountedAsItIsSent(t *testing.T) {
+	t.Parallel()
 	s, g := newStand(t, 1)
 	s.recordAccounts(4, 3)
 	o := s.options(g)
@@ -360,7 +361,8 @@ func TestWhatIsSentIsJudgedAndCountedAsItIsSent(t *testing.T) {
 }
 
 func TestAPartitionThatIsTakenUpInItsMiddleIsTold(t *testing.T) {
-	s, g := newStand(t, 1), newTarget(t)
+	t.Parallel()
+	s, g := newStand(t, 1)
 	shop := &account{users: map[string]string{}, orders: map[string]string{}}
 	s.recordAccounts(8, 4)
 	ctx, interrupt := context.WithCancelCause(t.Context())
