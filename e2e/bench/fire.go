@@ -30,12 +30,12 @@ type firing struct {
 	// endless programs are ended when so many requests have come or when none came for two seconds; 0: they end by themselves.
 	endless int
 	within  time.Duration
-	count   bool // arrivals are not kept
+	sink    sink.Options
 }
 
 // fire runs the programs, all at once, beside a sink.
 func (b *bench) fire(ctx context.Context, f firing) (s shot, err error) {
-	target, err := sink.New(sink.Options{Count: f.count})
+	target, err := sink.New(f.sink)
 	if err != nil {
 		return s, err
 	}

@@ -7,12 +7,14 @@ import (
 	"os"
 	"time"
 
+	"github.com/reprise-io/reprise/e2e/feed"
 	"github.com/reprise-io/reprise/e2e/proc"
 	"github.com/reprise-io/reprise/e2e/sink"
 )
 
 const (
-	wrk = "wrk"
+	wrk     = "wrk"
+	differs = "replayer, all answers differ"
 
 	fastestBar = 30000 // requests/s of one replayer
 	vegetaBar  = 2     // times vegeta's most
@@ -32,11 +34,11 @@ func (b *bench) speed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	names, missing := b.available([]string{wrk, vegeta, goReplayFile, oneReplayer})
+	names, missing := b.available([]string{wrk, vegeta, goReplayFile, oneReplayer, differs})
 	turns := make(map[string][]fastest)
 	for round := range b.rounds {
 		for _, who := range names {
-			got, err := b.rush(ctx, who, l, fmt.Sprintf("max-%d", round))
+			got, err := b.rush(ctx, who, l, fmt.Sprintf("max-%d-%d", round, len(who)))
 			if err != nil {
 				return fmt.Errorf("%s: %w", who, err)
 			}
@@ -50,7 +52,8 @@ func (b *bench) speed(ctx context.Context) error {
 		notes: append([]string{
 			"From the first arrival to the last; the replayer keeps the order of each session, reads Kafka, decodes, redacts again, compares and stores",
 			"outcomes. wrk sends one request over 32 connections, vegeta one target with 64 workers (`-rate 0 -max-workers 64`), GoReplay the same",
-			"requests from a file in which all have one time. CPU is the program's own, start and end included.",
+			"requests from a file in which all have one time. CPU is the program's own, start and end included. The sink answers all of them as was",
+			"recorded; the last row is the replayer at one whose answers all differ: each is redacted, compared by path and stored with its outcome.",
 		}, missing...),
 	}
 	of := func(who string, f func(fastest) float64) []float64 {
@@ -83,7 +86,7 @@ func (b *bench) speed(ctx context.Context) error {
 func speedAsked(replayer, overVegeta []float64, vegeta bool) table {
 	got := median(replayer)
 	t := table{
-		title: "What was asked: one replayer from Kafka, --speed max",
+		title: "What was asked: one replayer from Kafka, --speed max, at a target that answers as was recorded",
 		head:  []string{"", "asked", "median", "", "each round"},
 		rows:  [][]string{{"requests/s", fmt.Sprintf("≥ %d", fastestBar), fmt.Sprintf("%.0f", got), held(got >= fastestBar), each(replayer, "%.0f")}},
 	}
@@ -99,7 +102,7 @@ func (b *bench) rush(ctx context.Context, who string, l *lot, run string) (f fas
 	switch who {
 	case wrk:
 		var w wrkResult
-		if err := beside(ctx, func(addr string) (err error) {
+		if err := beside(ctx, sink.Options{Count: true, AnswerTo: feed.AppendAnswer}, func(addr string) (err error) {
 			w, err = b.wrk(ctx, addr, small(32), b.turn)
 			if err == nil && w.trouble != "" {
 				err = errors.New(w.trouble)
@@ -110,7 +113,7 @@ func (b *bench) rush(ctx context.Context, who string, l *lot, run string) (f fas
 		}
 		return fastest{w.perSecond, float64(w.cpu.Microseconds()) / float64(max(1, w.requests)), w.requests}, nil
 	case vegeta:
-		s, err := b.fire(ctx, firing{within: b.turn + time.Minute, count: true, programs: func(addr string) ([]proc.Options, error) {
+		s, err := b.fire(ctx, firing{within: b.turn + time.Minute, sink: sink.Options{Count: true, AnswerTo: feed.AppendAnswer}, programs: func(addr string) ([]proc.Options, error) {
 			targets, err := b.targetsFile(&lot{prefix: l.prefix, all: l.all[:1]}, addr)
 			return []proc.Options{{Path: b.vegeta, Args: []string{
 				"attack", "-targets", targets, "-rate", "0", "-max-workers", "64", "-duration", b.turn.String(), "-output", os.DevNull,
@@ -118,23 +121,25 @@ func (b *bench) rush(ctx context.Context, who string, l *lot, run string) (f fas
 		}})
 		return fastest{float64(s.requests) / b.turn.Seconds(), s.each(), s.requests}, err
 	}
-	turn := firing{within: 3 * time.Minute, programs: func(addr string) ([]proc.Options, error) {
+	turn := firing{within: 3 * time.Minute, sink: sink.Options{AnswerTo: feed.AppendAnswer}, programs: func(addr string) ([]proc.Options, error) {
 		return []proc.Options{b.replaying(l.prefix, addr, run, "max")}, nil
 	}}
-	if who == goReplayFile {
+	switch who {
+	case differs:
+		turn.sink = sink.Options{}
+	case goReplayFile:
 		file, err := b.gorFile(l, true)
 		if err != nil {
 			return f, err
 		}
-		turn = firing{within: 5*b.turn + 10*time.Second, endless: len(l.all), programs: func(addr string) ([]proc.Options, error) {
-			return b.goReplaying(file, 1, addr), nil
-		}}
+		turn.within, turn.endless = 5*b.turn+10*time.Second, len(l.all)
+		turn.programs = func(addr string) ([]proc.Options, error) { return b.goReplaying(file, 1, addr), nil }
 	}
 	s, err := b.fire(ctx, turn)
 	if err != nil {
 		return f, err
 	}
-	if who == oneReplayer && s.requests != len(l.all) {
+	if who != goReplayFile && s.requests != len(l.all) {
 		return f, fmt.Errorf("%d of %d arrived", s.requests, len(l.all))
 	}
 	if s.requests < 2 {
@@ -144,9 +149,9 @@ func (b *bench) rush(ctx context.Context, who string, l *lot, run string) (f fas
 	return fastest{float64(s.requests-1) / took.Seconds(), s.each(), s.requests}, nil
 }
 
-// beside runs f beside a sink that counts.
-func beside(ctx context.Context, f func(addr string) error) error {
-	s, err := sink.New(sink.Options{Count: true})
+// beside runs f beside a sink.
+func beside(ctx context.Context, o sink.Options, f func(addr string) error) error {
+	s, err := sink.New(o)
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func (m Made) exchange(id traffic.ID, at time.Time, session int) *traffic.Exchan
 	field := func(name, value string) traffic.Field {
 		return traffic.Field{Name: []byte(name), Value: []byte(value)}
 	}
-	body := fmt.Appendf(nil, `{"id":%d,"name":"ochre teapot by Dana","price":12.5,"stock":7,"tags":["teapot","ochre"]}`, id.Seq())
+	body := appendItem(nil, id.Seq())
 	return &traffic.Exchange{
 		ID: id, CaptureTime: at, TimeSource: traffic.OwnClock, RulesDigest: m.Digest,
 		Source:     traffic.Source{Kind: traffic.Proxy, Name: []byte("made")},
@@ -125,4 +125,29 @@ func (m Made) exchange(id traffic.ID, at time.Time, session int) *traffic.Exchan
 			Body: body, BodySize: int64(len(body)),
 		},
 	}
+}
+
+func appendItem(b []byte, number uint64) []byte {
+	b = strconv.AppendUint(append(b, `{"id":`...), number, 10)
+	return append(b, `,"name":"ochre teapot by Dana","price":12.5,"stock":7,"tags":["teapot","ochre"]}`...)
+}
+
+// AppendAnswer appends the whole response that was recorded for a request target of what is made up, but for its Date.
+func AppendAnswer(b, target []byte) []byte {
+	const prefix = "/items/"
+	var number uint64
+	if bytes.HasPrefix(target, []byte(prefix)) {
+		for _, c := range target[len(prefix):] {
+			if c < '0' || c > '9' {
+				break
+			}
+			number = 10*number + uint64(c-'0')
+		}
+	}
+	var body [128]byte
+	item := appendItem(body[:0], number)
+	b = append(b, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "...)
+	b = strconv.AppendInt(b, int64(len(item)), 10)
+	b = append(b, "\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n"...)
+	return append(b, item...)
 }

@@ -32,6 +32,8 @@ type Options struct {
 	Count bool
 	// Answer is the whole response. nil: 200 with the body "ok".
 	Answer []byte
+	// AnswerTo appends the response to a request with that target instead. nil: all are answered alike.
+	AnswerTo func(b, target []byte) []byte
 }
 
 // Sink listens from New on and answers while Run runs.
@@ -201,11 +203,22 @@ func (s *Sink) serve(fd int, c *conn, events uint32, buf []byte) bool {
 		if size == 0 {
 			break
 		}
+		c.out = s.answer(c.out, data)
 		data = data[size:]
-		c.out = append(c.out, s.options.Answer...)
 	}
 	c.in = append(c.in[:0], data...)
 	return len(c.out) == 0 || s.flush(fd, c)
+}
+
+// answer appends the response to the first request of data.
+func (s *Sink) answer(out, data []byte) []byte {
+	if s.options.AnswerTo == nil {
+		return append(out, s.options.Answer...)
+	}
+	line, _, _ := bytes.Cut(data, []byte("\r"))
+	_, rest, _ := bytes.Cut(line, []byte(" "))
+	target, _, _ := bytes.Cut(rest, []byte(" "))
+	return s.options.AnswerTo(out, target)
 }
 
 // take notes the first request of data and returns its size; 0: it is not whole yet.
