@@ -2,8 +2,9 @@ package replay
 
 import (
 	"context"
-	"fmt"
+	"encoding/hex"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,13 +34,12 @@ type results struct {
 
 	bytes atomic.Int64 // on their way
 
-	mu      sync.Mutex
-	waiting map[*topic.Record]ticket
-	again   []*topic.Record
-	warned  time.Time
+	mu     sync.Mutex
+	again  []*topic.Record
+	warned time.Time
 }
 
-// ticket is whose offset an outcome holds back.
+// ticket is whose offset an outcome holds back. It is its record's Owner.
 type ticket struct {
 	part   *partition
 	offset int64
@@ -48,7 +48,7 @@ type ticket struct {
 }
 
 func newResults(cfg topic.Config, names topic.Names, log *slog.Logger) (*results, error) {
-	r := &results{log: log, waiting: make(map[*topic.Record]ticket), relieve: func() {}}
+	r := &results{log: log, relieve: func() {}}
 	w, err := topic.NewWriter(topic.WriterConfig{
 		Config: cfg, Topic: names.Results, Ensure: []topic.Spec{topic.ResultsSpec(names, 0)},
 		RingBytes: resultsRing, Linger: resultsLinger, OnDone: r.done,
@@ -62,20 +62,25 @@ func newResults(cfg topic.Config, names topic.Names, log *slog.Logger) (*results
 
 // put stores an outcome. It keeps nothing of o.
 func (r *results) put(t ticket, o *traffic.Outcome) {
+	rec := record(&t, o)
+	r.bytes.Add(size(rec))
+	r.writer.Put(rec)
+}
+
+// record is an outcome as it is stored, under the key "RUN/LOOP.CLONE/EXCHANGE/ATTEMPT". Key and value share their memory.
+func record(t *ticket, o *traffic.Outcome) *topic.Record {
 	at := o.FireTime
 	if at.IsZero() {
 		at = time.Now()
 	}
-	rec := &topic.Record{
-		Key:   fmt.Appendf(make([]byte, 0, 96), "%s/%d.%d/%s/%d", o.Run, o.Loop, o.Clone, o.ExchangeID, o.Attempt),
-		Value: traffic.AppendOutcome(make([]byte, 0, 384), o),
-		Time:  at,
-	}
-	r.bytes.Add(size(rec))
-	r.mu.Lock()
-	r.waiting[rec] = t
-	r.mu.Unlock()
-	r.writer.Put(rec)
+	b := append(make([]byte, 0, 448), o.Run...)
+	b = strconv.AppendUint(append(b, '/'), uint64(o.Loop), 10)
+	b = strconv.AppendUint(append(b, '.'), uint64(o.Clone), 10)
+	b = hex.AppendEncode(append(b, '/'), o.ExchangeID[:])
+	b = strconv.AppendUint(append(b, '/'), uint64(o.Attempt), 10)
+	n := len(b)
+	b = traffic.AppendOutcome(b, o)
+	return &topic.Record{Key: b[:n:n], Value: b[n:], Time: at, Owner: t}
 }
 
 func size(r *topic.Record) int64 { return int64(len(r.Key) + len(r.Value) + 128) }
@@ -87,15 +92,7 @@ func (r *results) done(rec *topic.Record, res topic.Result) {
 	stored := res.State == topic.Acknowledged
 	lost := res.Reason == topic.TooLarge
 	closing := res.Reason == topic.Shutdown || res.Reason == topic.Closed
-	r.mu.Lock()
-	t := r.waiting[rec]
-	switch {
-	case stored || lost || closing:
-		delete(r.waiting, rec)
-	default:
-		r.again = append(r.again, rec)
-	}
-	r.mu.Unlock()
+	t, _ := rec.Owner.(*ticket) // of every one that was put
 	switch {
 	case stored:
 		t.part.done(t.firing, t.copies, t.offset)
@@ -105,6 +102,9 @@ func (r *results) done(rec *topic.Record, res topic.Result) {
 	case closing:
 		t.part.abandon(t.firing)
 	default:
+		r.mu.Lock()
+		r.again = append(r.again, rec)
+		r.mu.Unlock()
 		return
 	}
 	r.bytes.Add(-size(rec))

@@ -57,6 +57,7 @@ type Record struct {
 	Offset      int64
 	LeaderEpoch int32
 	Stamped     bool // Time is the broker's, of when it was appended
+	Owner       any  // whatever who writes it wants to find in OnDone; not stored
 }
 
 // Header is one Kafka record header: Key string, Value []byte.
