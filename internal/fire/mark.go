@@ -4,12 +4,10 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"strconv"
+	"time"
 
 	"github.com/reprise-io/reprise/internal/traffic"
 )
-
-// captureTimeFormat is RFC 3339 with all nanoseconds.
-const captureTimeFormat = "2006-01-02T15:04:05.000000000Z07:00"
 
 // Mark tells the copies of one exchange apart.
 type Mark struct{ Loop, Clone uint32 }
@@ -40,7 +38,7 @@ func (s *Sender) appendMarks(shot *Shot, x *traffic.Exchange, m Mark) bool {
 	b = append(b, "\r\nReprise-Exchange-Id: "...)
 	b = hex.AppendEncode(b, x.ID[:])
 	b = append(b, "\r\nReprise-Capture-Time: "...)
-	b = x.CaptureTime.UTC().AppendFormat(b, captureTimeFormat)
+	b = appendTime(b, x.CaptureTime)
 	b = append(b, "\r\n"...)
 	if authority := recordedAuthority(&x.Request); len(authority) > 0 {
 		if !fieldValue(authority) {
@@ -52,4 +50,14 @@ func (s *Sender) appendMarks(shot *Shot, x *traffic.Exchange, m Mark) bool {
 	}
 	shot.bytes = b
 	return true
+}
+
+// appendTime appends RFC 3339 with all nanoseconds: for the layout without them there is a fast path.
+func appendTime(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	b = append(t.AppendFormat(b, time.RFC3339)[:len(b)+len("2006-01-02T15:04:05")], '.')
+	for unit := 100_000_000; unit > 0; unit /= 10 {
+		b = append(b, byte('0'+t.Nanosecond()/unit%10))
+	}
+	return append(b, 'Z')
 }

@@ -115,7 +115,10 @@ func isValue(s []byte) bool {
 
 // pathOf returns the path of a request target, without query and fragment.
 func pathOf(target []byte) []byte {
-	if i := bytes.IndexAny(target, "?#"); i >= 0 {
+	if i := bytes.IndexByte(target, '?'); i >= 0 {
+		target = target[:i]
+	}
+	if i := bytes.IndexByte(target, '#'); i >= 0 {
 		target = target[:i]
 	}
 	if len(target) > 0 && target[0] == '/' {
