@@ -12,10 +12,15 @@ import (
 )
 
 const (
-	// Most exchanges between the look-ahead and their answers. Those that wait for their time or for a sender are among
-	// them; without a schedule nothing has to wait long, and fewer keep the caches warm.
-	maxOutPaced = 65536
-	maxOutMax   = 2048
+	// Most exchanges between the look-ahead and their answers. Those that wait for their time, for an earlier one of their
+	// session or for a sender are among them.
+	maxOutPaced     = 65536
+	maxOutMax       = 2048
+	maxOutPerSender = 8 // of more senders
+
+	// Most of them that wait for a sender. Without a schedule few have to, and few are in the caches still when their turn comes.
+	maxQueuedMax       = 384
+	maxQueuedPerSender = 4 // of more senders
 
 	// minItem is the least that an item takes, in bytes: what is leaving the look-ahead is not measured yet.
 	minItem = 4 << 10
@@ -44,6 +49,7 @@ type volley struct {
 
 	queue    chan *item // never full: it has room for all that may be out
 	maxOut   int64
+	most     int // in the queue
 	maxBytes int64
 	out      atomic.Int64 // exchanges that have left the look-ahead and are not answered
 	outBytes atomic.Int64
@@ -62,10 +68,13 @@ func newVolley(o *Options, sender *fire.Sender, valve *fire.Valve, out *outcomes
 		maxOut: maxOutPaced, maxBytes: max(o.LookAhead/8, 1<<20), relief: make(chan struct{}, 1),
 	}
 	if !o.Live && o.Profile.IsMax() {
-		v.maxOut = maxOutMax
+		v.maxOut = min(max(maxOutMax, maxOutPerSender*int64(o.Concurrency)), maxOutPaced)
 	}
 	// Steps that Expire let go may come back a second time from nowhere: every item is in the queue at most once.
 	v.queue = make(chan *item, v.maxOut+releaseBatch)
+	if v.most = cap(v.queue); v.maxOut < maxOutPaced {
+		v.most = max(maxQueuedMax, maxQueuedPerSender*o.Concurrency)
+	}
 	return v
 }
 
@@ -84,7 +93,7 @@ func (v *volley) full(n int) bool {
 }
 
 func (v *volley) over(n int) bool {
-	return v.out.Load()+int64(n) >= v.maxOut || v.outBytes.Load()+int64(n)*minItem > v.maxBytes || v.outcome.behind()
+	return v.out.Load()+int64(n) >= v.maxOut || len(v.queue)+n >= v.most || v.outBytes.Load()+int64(n)*minItem > v.maxBytes || v.outcome.behind()
 }
 
 // reserve counts an exchange that leaves the look-ahead; unload or its answer gives the room back.
@@ -111,9 +120,9 @@ func (v *volley) release(it *item) {
 	v.relieve()
 }
 
-// relieve wakes the releaser if it waits and may go on.
+// relieve wakes the releaser if it waits, may go on, and the senders have not much left: for each it would be woken for one more.
 func (v *volley) relieve() {
-	if v.wanting.Load() && !v.over(0) && v.wanting.CompareAndSwap(true, false) {
+	if v.wanting.Load() && len(v.queue) <= v.most/4 && !v.over(0) && v.wanting.CompareAndSwap(true, false) {
 		select {
 		case v.relief <- struct{}{}:
 		default:
