@@ -101,11 +101,12 @@ It sends nothing, writes nothing and joins no group. It ends with code 0 also wh
 	return c
 }
 
-// bound lets the heap grow freely up to what the look-ahead and everything beside it may take, and no further.
+// bound lets the heap grow freely up to what the look-ahead and everything beside it may take, and no further. The program itself,
+// of which most is read soon, is resident too, and the limit does not know of it; nor does the limit always hold to the megabyte.
 func bound(lookAhead int64) {
-	const beside = 128 << 20
+	const beside, program, slack = 128 << 20, 20 << 20, 8 << 20
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(beside + lookAhead)
+		debug.SetMemoryLimit(beside - program - slack + lookAhead)
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(300)
@@ -131,6 +132,9 @@ func (o *options) play(ctx context.Context, live bool) error {
 		return err
 	}
 	bound(r.LookAhead)
+	if !live && r.Profile.IsMax() && r.RateLimit == 0 {
+		untune()
+	}
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var ready atomic.Bool
