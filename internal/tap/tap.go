@@ -180,9 +180,12 @@ func (t *Tap) Pipeline() *Pipeline { return t.pipeline }
 // Budget is what a source books its bytes with.
 func (t *Tap) Budget() *Budget { return t.budget }
 
-// Forwards tells that a thread of this process passes traffic on: workers leave the cores to it. Where the kernel does not
-// tell how threads fare, nobody does.
+// Forwards tells, on it, that a thread of this process passes traffic on: the kernel runs it soon, and workers leave the cores to
+// it. Where the kernel does not tell how threads fare, nobody does.
 func (t *Tap) Forwards(id int) {
+	if err := meter.Prompt(); err != nil {
+		t.opts.Logger.Info("the kernel does not let traffic have the cores in short slices: it waits until others have used up theirs", "cause", err)
+	}
 	thread, err := meter.OpenThread(id)
 	if err != nil {
 		t.opts.Logger.Info("the kernel does not tell whether traffic has to wait for a core: capture does not yield to it", "cause", err)
