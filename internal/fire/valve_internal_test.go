@@ -340,7 +340,10 @@ func TestAdaptiveLimitFollowsTheTarget(t *testing.T) {
 			takes.Store(takes.Load() * 4 / 5)
 			limit(time.Second)
 		}
-		again := limit(time.Minute)
+		again := 0 // the limiter tries less now and then, also when all is well
+		for range 60 {
+			again = max(again, limit(time.Second))
+		}
 		require.Greater(t, again, sick)
 		require.LessOrEqual(t, peak.Load(), int64(most))
 		require.LessOrEqual(t, b.valve.Stats().LowestLimit, sick)
