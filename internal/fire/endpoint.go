@@ -185,9 +185,18 @@ func (g *Guard) hostAllowed(e endpoint) bool {
 	return false
 }
 
-// nameAllowed reports whether --host may be that name: any but one of production, which has to be allowed as such.
+// nameAllowed reports whether --host may be that name: any but one of production, which has to be allowed as such, with that port or
+// without one. That another port of an address is allowed is not enough: production may be beside pre-production.
 func (g *Guard) nameAllowed(e endpoint) bool {
-	return !g.production.Load().means(e) || g.hostAllowed(e)
+	if !g.production.Load().means(e) {
+		return true
+	}
+	for _, p := range g.allow {
+		if !p.below && p.host == e.host && (p.port == 0 || e.port == 0 || p.port == e.port) {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *Guard) allowCause() string {

@@ -119,6 +119,14 @@ func TestAHostThatBecomesProductionIsNotSent(t *testing.T) {
 	require.NoError(t, g.SetProduction(t.Context(), []fire.Address{{HostPort: "shop.example:443"}}))
 	_, reason = s.Prepare(get(), fire.Mark{})
 	require.Equal(t, fire.HostNotAllowed, reason)
+
+	// Production beside pre-production, on another port of the address that is allowed.
+	require.NoError(t, g.SetProduction(t.Context(), []fire.Address{{HostPort: "127.0.0.1:9000"}}))
+	for _, host := range []string{"127.0.0.1:9000", "0x7f.1:9000", "[::ffff:127.0.0.1]:9000"} {
+		_, err := fire.NewSender(fire.SenderConfig{Target: target, Run: "test", Guard: g, Host: host})
+		require.ErrorContains(t, err, "is a name of production", host)
+	}
+	sender(t, target, func(cfg *fire.SenderConfig) { cfg.Guard, cfg.Host = g, "127.0.0.1:8081" })
 }
 
 // asServersMay is what servers may make of a request, told by other means than the guard's.
