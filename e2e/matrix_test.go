@@ -204,6 +204,7 @@ func TestProductionDoesNotNoticeASickKafka(t *testing.T) {
 		})
 	}
 	t.Logf("\n%s", drawn(m, all))
+	w.tap.logDropped(t)
 	code, err := w.tap.Stop(time.Minute)
 	require.NoError(t, err)
 	require.Equal(t, 130, code)

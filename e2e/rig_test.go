@@ -207,6 +207,18 @@ func (p *tapped) counts(t *testing.T) counts {
 	}
 }
 
+// logDropped tells why exchanges were dropped.
+func (p *tapped) logDropped(t *testing.T) {
+	t.Helper()
+	m, err := proc.Scrape(within(t, 2*time.Minute), p.admin)
+	require.NoError(t, err)
+	for sample, n := range m {
+		if n > 0 && strings.Contains(sample, `result="dropped"`) {
+			t.Logf("%s %.0f", sample, n)
+		}
+	}
+}
+
 // settled waits until the tap has seen that many exchanges and owes nothing, and checks that its arithmetic closes.
 func (p *tapped) settled(t *testing.T, seen int) counts {
 	t.Helper()
