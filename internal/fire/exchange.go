@@ -23,9 +23,7 @@ func (s *Sender) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("fire: a request that is no shot")
 	}
-	f.attempts++
-	f.answer, f.failure, f.cut = nil, nil, false
-	if f.failure = s.attempt(f); f.failure != nil {
+	if s.try(f); f.failure != nil {
 		return nil, f.failure
 	}
 	f.response.StatusCode = f.answer.Status
@@ -36,6 +34,13 @@ func (s *Sender) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	return &f.response, nil
+}
+
+// try makes one attempt.
+func (s *Sender) try(f *flight) {
+	f.attempts++
+	f.answer, f.cut = nil, false
+	f.failure = s.attempt(f)
 }
 
 // Begin writes a shot's bytes now if that takes no waiting: a kept connection is idle, or has room for another stream of

@@ -205,12 +205,16 @@ func (s *Sender) Fire(ctx context.Context, shot *Shot) Answer {
 	f := s.flights.Get().(*flight)
 	f.begin(ctx, shot, w)
 	called := time.Now()
-	resp, err := s.client.Do(&f.retry)
-	if resp != nil && resp.Body != nil {
-		resp.Body.Close() // http.NoBody
+	if s.cfg.Retries > 0 {
+		resp, _ := s.client.Do(&f.retry) // what became of it is in the flight
+		if resp != nil && resp.Body != nil {
+			resp.Body.Close() // http.NoBody
+		}
+	} else {
+		s.try(f) // whatever comes of it is the last word: there is nothing to decide
 	}
 	a := Answer{
-		Response: f.answer, Truncated: f.cut, FireTime: f.fired, Attempts: max(f.attempts, 1), Resent: f.resent, Err: err,
+		Response: f.answer, Truncated: f.cut, FireTime: f.fired, Attempts: max(f.attempts, 1), Resent: f.resent,
 	}
 	if a.FireTime.IsZero() {
 		a.FireTime = called
@@ -221,8 +225,6 @@ func (s *Sender) Fire(ctx context.Context, shot *Shot) Answer {
 	case f.answer == nil: // ended before, or between, attempts
 		f.failure = canceled(ctx)
 		a.Reason, a.Err = f.failure.reason, f.failure
-	default:
-		a.Err = nil
 	}
 	f.end()
 	s.flights.Put(f)

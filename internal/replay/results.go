@@ -47,6 +47,12 @@ type ticket struct {
 	copies int
 }
 
+// parcel is an outcome on its way, in one piece of memory.
+type parcel struct {
+	ticket
+	record topic.Record
+}
+
 func newResults(cfg topic.Config, names topic.Names, log *slog.Logger) (*results, error) {
 	r := &results{log: log, relieve: func() {}}
 	w, err := topic.NewWriter(topic.WriterConfig{
@@ -80,7 +86,9 @@ func record(t *ticket, o *traffic.Outcome) *topic.Record {
 	b = strconv.AppendUint(append(b, '/'), uint64(o.Attempt), 10)
 	n := len(b)
 	b = traffic.AppendOutcome(b, o)
-	return &topic.Record{Key: b[:n:n], Value: b[n:], Time: at, Owner: t}
+	p := &parcel{ticket: *t}
+	p.record = topic.Record{Key: b[:n:n], Value: b[n:], Time: at, Owner: &p.ticket}
+	return &p.record
 }
 
 func size(r *topic.Record) int64 { return int64(len(r.Key) + len(r.Value) + 128) }

@@ -224,20 +224,36 @@ func (v *volley) run(ctx, hard context.Context) {
 func (v *volley) serve(ctx, hard context.Context) {
 	var free []*schedule.Step[*item]
 	for {
-		select {
-		case <-ctx.Done():
+		it := v.next(ctx)
+		if it == nil {
 			v.drain(hard)
 			return
-		case it := <-v.queue:
-			if !it.begun && !v.admit(ctx, it) {
-				v.queue <- it // to be given up with the others
-				continue
-			}
-			free = v.answer(hard, it, free[:0])
-			for _, s := range free {
-				v.line(s.Value, v.patience(time.Now()))
-			}
 		}
+		if !it.begun && !v.admit(ctx, it) {
+			v.queue <- it // to be given up with the others
+			continue
+		}
+		free = v.answer(hard, it, free[:0])
+		for _, s := range free {
+			v.line(s.Value, v.patience(time.Now()))
+		}
+	}
+}
+
+// next takes the next exchange out of the queue; nil: ctx has ended.
+func (v *volley) next(ctx context.Context) *item {
+	if !v.stopping.Load() {
+		select { // alone it costs a fifth of one among several
+		case it := <-v.queue:
+			return it
+		default:
+		}
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case it := <-v.queue:
+		return it
 	}
 }
 

@@ -61,6 +61,7 @@ type Summary struct {
 	lateness, intended *hdrhistogram.Histogram
 	service, recorded  *hdrhistogram.Histogram
 	byRoute            map[string]*route
+	key                []byte // scratch of route
 	resumed            int64
 	started            time.Time
 }
@@ -263,10 +264,11 @@ func (s *Summary) judge(o *traffic.Outcome, r *route) {
 }
 
 func (s *Summary) route(o *traffic.Outcome) *route {
-	key := string(o.Method) + " " + string(o.Route)
-	if r := s.byRoute[key]; r != nil {
+	s.key = append(append(append(s.key[:0], o.Method...), ' '), o.Route...)
+	if r := s.byRoute[string(s.key)]; r != nil {
 		return r
 	}
+	key := string(s.key)
 	if s.byRoute == nil {
 		s.byRoute = make(map[string]*route)
 	}

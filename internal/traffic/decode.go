@@ -212,6 +212,10 @@ func decodeResponse(b []byte, r *Response) error {
 }
 
 func decodeField(b []byte, to *[]Field) error {
+	if f, ok := plainField(b); ok {
+		*to = append(*to, f)
+		return nil
+	}
 	var f Field
 	err := fields(b, func(num protowire.Number, _ uint64, p []byte) error {
 		switch num {
@@ -224,6 +228,19 @@ func decodeField(b []byte, to *[]Field) error {
 	})
 	*to = append(*to, f)
 	return err
+}
+
+// plainField reads a field in the form that all encoders give to short ones: its name, then its value, each with a length of one byte. There
+// are twenty in an exchange.
+func plainField(b []byte) (f Field, ok bool) {
+	if len(b) < 4 || b[0] != 1<<3|byte(protowire.BytesType) || b[1] >= 0x80 {
+		return f, false
+	}
+	at := 2 + int(b[1])
+	if len(b) < at+2 || b[at] != 2<<3|byte(protowire.BytesType) || b[at+1] >= 0x80 || len(b) != at+2+int(b[at+1]) {
+		return f, false
+	}
+	return Field{Name: b[2:at:at], Value: b[at+2:]}, true
 }
 
 // fields calls each for every field of a message: v for the numeric wire types, p (never nil) for the length-delimited
