@@ -12,6 +12,7 @@ import (
 // timed is the error of one turn, in ms: arrival at the target − due time.
 type timed struct {
 	p50, p90, p99, p999, max float64
+	came99                   float64 // p99 by when the kernel had them for the target: without the target's own waiting for a core
 	maxAfter                 float64 // s from the first due time to that of the worst
 	drift                    float64 // median of the last tenth − that of the first
 	perSecond                float64 // that arrived, from the first to the last
@@ -27,6 +28,7 @@ func judge(arrivals []sink.Arrival, due map[string]time.Time) timed {
 	seen := make(map[string]bool, len(due))
 	var t timed
 	var misses []miss
+	var came []time.Duration
 	for _, a := range arrivals {
 		d, ok := due[a.ID]
 		if !ok || seen[a.ID] {
@@ -35,6 +37,9 @@ func judge(arrivals []sink.Arrival, due map[string]time.Time) timed {
 		}
 		seen[a.ID] = true
 		misses = append(misses, miss{d, a.At.Sub(d)})
+		if !a.Came.IsZero() {
+			came = append(came, a.Came.Sub(d).Abs())
+		}
 	}
 	t.missing = len(due) - len(seen)
 	if len(misses) < 10 {
@@ -60,6 +65,9 @@ func judge(arrivals []sink.Arrival, due map[string]time.Time) timed {
 	at := func(q float64) float64 { return ms(misses[min(len(misses)-1, int(q*float64(len(misses))))].by.Abs()) }
 	t.maxAfter = misses[len(misses)-1].due.Sub(began).Seconds()
 	t.p50, t.p90, t.p99, t.p999, t.max = at(0.5), at(0.9), at(0.99), at(0.999), at(1)
+	if slices.Sort(came); len(came) > len(misses)*99/100 { // nearly all are stamped
+		t.came99 = ms(came[int(0.99*float64(len(came)))])
+	}
 	return t
 }
 

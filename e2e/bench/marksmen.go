@@ -81,7 +81,7 @@ func (b *bench) aimPacer(ctx context.Context, a attempt) (t timed, s shot, err e
 	if err != nil {
 		return t, s, err
 	}
-	s, err = b.fire(ctx, firing{within: a.took() + time.Minute, programs: func(addr string) ([]proc.Options, error) {
+	s, err = b.fire(ctx, firing{within: a.took() + time.Minute, sink: sink.Options{Stamps: true}, programs: func(addr string) ([]proc.Options, error) {
 		return []proc.Options{{Path: self, Args: []string{
 			"pace", "-target", addr, "-count", strconv.Itoa(len(a.all)), "-rate", fmt.Sprint(a.perSecond()),
 		}}}, nil
@@ -142,7 +142,7 @@ func (b *bench) goReplaying(file string, speed float64, addr string) []proc.Opti
 }
 
 func (b *bench) aimReplayers(ctx context.Context, n int, a attempt) (t timed, s shot, err error) {
-	s, err = b.fire(ctx, firing{within: a.took() + 2*time.Minute, programs: func(addr string) ([]proc.Options, error) {
+	s, err = b.fire(ctx, firing{within: a.took() + 2*time.Minute, sink: sink.Options{Stamps: true}, programs: func(addr string) ([]proc.Options, error) {
 		return slices.Repeat([]proc.Options{b.replaying(a.prefix, addr, a.turn, fmt.Sprint(a.speed), "--wait-replicas", strconv.Itoa(n))}, n), nil
 	}})
 	if err != nil {

@@ -3,6 +3,7 @@ package sink
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 type Arrival struct {
 	ID     string    // value of the header Reprise-Exchange-Id; "" without
 	At     time.Time // wall clock, when its last byte was read
+	Came   time.Time // the same, when the kernel had its last segment, whoever had the cores then; zero: it was not stamped
 	Method string
 	Target string
 	Conn   int // numbered from 1 as they were accepted
@@ -30,6 +32,8 @@ type Options struct {
 	Lines bool
 	// Count only counts: nothing is kept.
 	Count bool
+	// Stamps has the kernel tell when requests came: it begins to a moment after it was asked.
+	Stamps bool
 	// Answer is the whole response. nil: 200 with the body "ok".
 	Answer []byte
 	// AnswerTo appends the response to a request with that target instead. nil: all are answered alike.
@@ -52,9 +56,10 @@ type Sink struct {
 
 type conn struct {
 	number int
-	in     []byte // read and not yet taken
-	out    []byte // answers that the socket did not take
-	full   bool   // waits until the socket takes more
+	in     []byte    // read and not yet taken
+	came   time.Time // the last of it, by the kernel
+	out    []byte    // answers that the socket did not take
+	full   bool      // waits until the socket takes more
 }
 
 // IDHeader is the field that names the exchange a request was made from.
@@ -90,6 +95,11 @@ func (s *Sink) listen(addr *net.TCPAddr) (err error) {
 	}()
 	if err := unix.SetsockoptInt(s.listener, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
+	}
+	if s.options.Stamps { // its connections inherit it
+		if err := unix.SetsockoptInt(s.listener, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+			return err
+		}
 	}
 	at := &unix.SockaddrInet4{Port: addr.Port}
 	copy(at.Addr[:], addr.IP.To4())
@@ -182,7 +192,7 @@ func (s *Sink) serve(fd int, c *conn, events uint32, buf []byte) bool {
 	if events&unix.EPOLLOUT != 0 {
 		return s.flush(fd, c)
 	}
-	n, err := unix.Read(fd, buf)
+	n, err := s.read(fd, c, buf)
 	if err != nil {
 		return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)
 	}
@@ -208,6 +218,29 @@ func (s *Sink) serve(fd int, c *conn, events uint32, buf []byte) bool {
 	}
 	c.in = append(c.in[:0], data...)
 	return len(c.out) == 0 || s.flush(fd, c)
+}
+
+// read reads once, and notes when that came.
+func (s *Sink) read(fd int, c *conn, buf []byte) (n int, err error) {
+	if !s.options.Stamps {
+		return unix.Read(fd, buf)
+	}
+	var control [64]byte
+	n, size, _, _, err := unix.Recvmsg(fd, buf, control[:], 0)
+	if err != nil {
+		return n, err
+	}
+	c.came = time.Time{}
+	messages, err := unix.ParseSocketControlMessage(control[:size])
+	if err != nil {
+		return n, err
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 16 {
+			c.came = time.Unix(int64(binary.NativeEndian.Uint64(m.Data)), int64(binary.NativeEndian.Uint64(m.Data[8:])))
+		}
+	}
+	return n, nil
 }
 
 // answer appends the response to the first request of data.
@@ -242,7 +275,7 @@ func (s *Sink) take(c *conn, data []byte, now time.Time) (size int, ok bool) {
 	if s.options.Count {
 		return size, true
 	}
-	a := Arrival{ID: string(field(head, IDHeader)), At: now, Conn: c.number}
+	a := Arrival{ID: string(field(head, IDHeader)), At: now, Came: c.came, Conn: c.number}
 	if s.options.Lines {
 		method, rest, _ := bytes.Cut(head, []byte(" "))
 		target, _, _ := bytes.Cut(rest, []byte(" "))

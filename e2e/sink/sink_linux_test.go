@@ -74,3 +74,27 @@ func TestAnswersAPeerThatReadsLate(t *testing.T) {
 	require.EqualValues(t, requests<<20, n)
 	require.Equal(t, requests, s.Requests())
 }
+
+func TestTheKernelTellsWhenARequestCame(t *testing.T) {
+	s, stop := run(t, sink.Options{Stamps: true})
+	conn, err := net.Dial("tcp", s.Addr())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	answer := make([]byte, 256)
+	for range 1000 { // the kernel begins to stamp when it comes to it
+		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n")
+		require.NoError(t, err)
+		_, err = io.ReadAtLeast(conn, answer, 1)
+		require.NoError(t, err)
+	}
+	stop()
+	stamped := 0
+	for _, a := range s.Arrivals() {
+		if !a.Came.IsZero() {
+			stamped++
+			require.False(t, a.Came.After(a.At))
+		}
+	}
+	require.Positive(t, stamped)
+}
