@@ -57,6 +57,19 @@ func (b *bench) warm(ctx context.Context, w *ways) error {
 	return err
 }
 
+// warmAlone does that for what needs no ways in.
+func (b *bench) warmAlone(ctx context.Context, name string) error {
+	if b.warmed {
+		return nil
+	}
+	w, err := b.startWays(ctx, name, tapProxy)
+	if err != nil {
+		return err
+	}
+	defer w.stop()
+	return b.warm(ctx, w)
+}
+
 // inTurns has every way take its turn in each round.
 func (b *bench) inTurns(ctx context.Context, w *ways, l load) (map[string][]turn, error) {
 	turns := make(map[string][]turn)

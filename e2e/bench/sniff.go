@@ -17,13 +17,7 @@ const sniffRate = 11700
 
 // sniff lets tap sniff and GoReplay listen to the same packets, together and alone, and counts what each has kept.
 func (b *bench) sniff(ctx context.Context) error {
-	w, err := b.startWays(ctx, "sniff-warm", tapProxy)
-	if err != nil {
-		return err
-	}
-	err = b.warm(ctx, w)
-	w.stop()
-	if err != nil {
+	if err := b.warmAlone(ctx, "sniff-warm"); err != nil {
 		return err
 	}
 	t := table{

@@ -10,6 +10,9 @@ const captureRate = 1000 // arrivals a second at 1×, of what was asked
 
 // timing measures when requests arrive at the target against when they were due: the recorded times, compressed.
 func (b *bench) timing(ctx context.Context) error {
+	if err := b.warmAlone(ctx, "timing-warm"); err != nil {
+		return err
+	}
 	progress("timing: writing %d exchanges", b.count)
 	l, err := b.record(ctx, "timing", b.count, captureRate)
 	if err != nil {
@@ -25,8 +28,12 @@ func (b *bench) timing(ctx context.Context) error {
 		notes: []string{
 			"The reference pacer knows its schedule beforehand and does nothing else: no Kafka, no decoding, no order, no commits.",
 			"An error counts until the target has read the request, and so holds its waiting for a core too; at the socket it is by the kernel's stamp.",
+			"The broker has taken a tap's records and one run before, which count for nobody: its JVM compiles its code meanwhile.",
 			"Due times are absolute (the run's time base in the control topic); drift is the median of the last tenth − that of the first.",
 		},
+	}
+	if _, err := b.rush(ctx, oneReplayer, l, "timing-warm-up"); err != nil { // and what reads and commits in the broker
+		return err
 	}
 	turns := make(map[string][]timed)
 	for round := range b.rounds {

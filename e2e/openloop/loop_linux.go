@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/reprise-io/reprise/internal/meter"
 )
 
 // Run sends the load and returns when every request has its answer or has failed. It begins when all connections stand;
@@ -41,26 +43,12 @@ func (l Load) Run(ctx context.Context) (*Result, error) {
 // drive is Run on a thread that ends with it, as it is not like others.
 func (o *loop) drive(ctx context.Context) error {
 	runtime.LockOSThread() // for good
-	prompt()
+	_ = meter.Prompt()     // fewer answers look late because they were read late; no error where that cannot be
 	defer o.close()
 	if err := o.open(ctx); err != nil {
 		return fmt.Errorf("open loop to %s: %w", o.load.Addr, err)
 	}
 	return o.run(ctx)
-}
-
-// slice is what the thread gets of a core at a time: the least that there is.
-const slice = 100 * time.Microsecond
-
-// prompt has the kernel (from 6.12 on) run this thread soon after it is woken, before others have used up slices that are
-// longer, so that fewer answers look late because it was late to read them. It gets no larger share of the cores. It is no
-// error where that cannot be.
-func prompt() {
-	attr, err := unix.SchedGetAttr(0, 0)
-	if err == nil && attr.Policy == unix.SCHED_NORMAL {
-		attr.Runtime = uint64(slice)
-		_ = unix.SchedSetAttr(0, attr, 0)
-	}
 }
 
 // loop is a load under way, owned by one thread.
