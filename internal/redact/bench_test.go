@@ -3,6 +3,7 @@ package redact
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -132,6 +133,41 @@ func BenchmarkDenseJSON(b *testing.B) {
 func BenchmarkDenseJSONWithSecretsInFront(b *testing.B) {
 	x := small()
 	x.Response.Body = append([]byte(`{"phone":"13812345678","password":"correct horse","cart":`), append(dense(64<<10), '}')...)
+	benchmark(b, x, len(x.Response.Body))
+}
+
+// order is a request as shops get them most: a document of 1 KiB with a phone number and a password in front.
+func order() *traffic.Exchange {
+	body := append([]byte(`{"phone":"13812345678","password":"correct horse","cart":`), append(dense(900), '}')...)
+	return &traffic.Exchange{
+		Request: traffic.Request{
+			Method: []byte("POST"), Scheme: []byte("http"), Authority: []byte("127.0.0.1:8080"), Target: []byte("/orders"), Protocol: []byte("HTTP/1.1"),
+			Headers: []traffic.Field{
+				field("Host", "127.0.0.1:8080"), field("Content-Type", "application/json"), field("Content-Length", strconv.Itoa(len(body))),
+			},
+			Body: body,
+		},
+		Response: &traffic.Response{
+			Status: 200,
+			Headers: []traffic.Field{
+				field("Server", "nginx/1.26.3"), field("Date", "Mon, 23 Nov 2026 09:00:00 GMT"), field("Content-Type", "text/plain"),
+				field("Content-Length", "32"), field("Connection", "keep-alive"),
+			},
+			Body: []byte(`{"order":1042,"state":"taken"}` + "\n"),
+		},
+	}
+}
+
+func BenchmarkOrder(b *testing.B) {
+	x := order()
+	benchmark(b, x, len(x.Request.Body))
+}
+
+// BenchmarkBare is an exchange of which there is next to nothing to redact.
+func BenchmarkBare(b *testing.B) {
+	x := order()
+	x.Request.Method, x.Request.Headers, x.Request.Body = []byte("GET"), x.Request.Headers[:1], nil
+	x.Response.Body = []byte("a small answer of about a hundred bytes, as many services give when they are asked for one\n")
 	benchmark(b, x, len(x.Response.Body))
 }
 
