@@ -66,7 +66,17 @@ func (d detector) next(v []byte, i int) (s span, ok bool) {
 	on := d.on
 	for j := i; j < len(v); j++ {
 		for j+4 < len(v) { // most of most text is quiet
-			if w := v[j : j+4 : j+4]; on[w[0]]|on[w[1]]|on[w[2]]|on[w[3]] != quiet {
+			w := v[j : j+4 : j+4]
+			if a, b, c := on[w[0]], on[w[1]], on[w[2]]; a|b|c|on[w[3]] != quiet {
+				switch {
+				case a != quiet:
+				case b != quiet:
+					j++
+				case c != quiet:
+					j += 2
+				default:
+					j += 3
+				}
 				break
 			}
 			j += 4
@@ -78,7 +88,7 @@ func (d detector) next(v []byte, i int) (s span, ok bool) {
 		switch t {
 		case onDigit:
 			to := digits(v, j+1)
-			if to-j > 1 {
+			if to-j > 1 && !lone(v, j, to) {
 				if s, ok = d.number(v, i, j, to); ok {
 					return s, true
 				}
@@ -104,6 +114,12 @@ func (d detector) next(v []byte, i int) (s span, ok bool) {
 	return span{}, false
 }
 
+// lone reports whether a run of digits, v[from:to], stands by itself and is shorter than any value, as most numbers: no letter
+// is in front of it and no group behind it.
+func lone(v []byte, from, to int) bool {
+	return to-from < 7 && (to == len(v) || !goesOn(v[to])) && (from == 0 || !isLetter(v[from-1]))
+}
+
 // number tries what a run of two digits or more, v[from:to], may be or begin; floor is where an earlier value ended.
 func (d detector) number(v []byte, floor, from, to int) (span, bool) {
 	if d.kinds.has(IBAN) && from-floor >= 2 && isLetter(v[from-1]) && isLetter(v[from-2]) {
@@ -111,8 +127,8 @@ func (d detector) number(v []byte, floor, from, to int) (span, bool) {
 			return s, true
 		}
 	}
-	if n := to - from; n < 11 && n != 7 && n != 8 && (to == len(v) || !goesOn(v[to])) {
-		return span{}, false // most numbers: too short, and no group follows
+	if n := to - from; n < 11 && n != 7 && n != 8 && !groups(v, from, to) {
+		return span{}, false
 	}
 	s, ok := d.group(v, from, to)
 	if !ok && to-from > 2 {
@@ -126,6 +142,15 @@ func (d detector) number(v []byte, floor, from, to int) (span, bool) {
 		}
 	}
 	return s, ok
+}
+
+// groups reports whether v[from:to] may be the first group of a number. Before a dot, as decimal numbers have it, a short one is
+// only that of a mobile number, and its last three digits are the network.
+func groups(v []byte, from, to int) bool {
+	if to == len(v) || !goesOn(v[to]) {
+		return false
+	}
+	return v[to] != '.' || to-from > 6 || to-from > 2 && strictMobile(v[to-3:])
 }
 
 // goesOn reports whether a number in groups may go on behind c.

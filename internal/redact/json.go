@@ -319,4 +319,10 @@ const ones = 0x0101010101010101
 // zeroBytes sets the high bit of the lowest zero byte in w; bits above it mean nothing.
 func zeroBytes(w uint64) uint64 { return (w - ones) &^ w & (ones << 7) }
 
+// allZeroBytes sets the high bit of every zero byte in w, and no other.
+func allZeroBytes(w uint64) uint64 {
+	const low = 0x7f * ones
+	return ^((w&low + low) | w | low)
+}
+
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

@@ -224,8 +224,10 @@ func (r *Redactor) Path(target []byte) []byte {
 
 // PathOf returns the path of a request target, without query and fragment; "*" and authority forms stay whole.
 func PathOf(target []byte) []byte {
-	if i := bytes.IndexAny(target, "?#"); i >= 0 {
-		target = target[:i]
+	for _, end := range [...]byte{'?', '#'} {
+		if i := bytes.IndexByte(target, end); i >= 0 {
+			target = target[:i]
+		}
 	}
 	if path := pathStart(target); path < len(target) {
 		return target[path:]

@@ -1,6 +1,10 @@
 package redact
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+)
 
 // scout looks ahead of a walk for the next place in a document where the rules may have something to do. Up to there the walk
 // need only keep account of where it is, and where there is none it may end: most of most documents is passed that way. It
@@ -58,16 +62,7 @@ func (s *scout) look(i int) {
 func (s *scout) ahead(k, i int) int {
 	switch k {
 	case atKey:
-		for i < len(s.src) {
-			n := bytes.IndexByte(s.src[i:], ':')
-			if n < 0 {
-				break
-			}
-			if i += n; s.keys.mayEnd(s.src, i) {
-				return i
-			}
-			i++
-		}
+		return s.key(i)
 	case atValue:
 		if found, ok := s.find.next(s.src, i); ok {
 			return found.from
@@ -78,6 +73,25 @@ func (s *scout) ahead(k, i int) int {
 		}
 	}
 	return len(s.src)
+}
+
+// key returns where the next colon stands, from i on, before which a name may end. There is one in every ten bytes or so: to look
+// at eight at a time is quicker than to call for each.
+func (s *scout) key(i int) int {
+	for ; i+8 <= len(s.src); i += 8 {
+		word := binary.LittleEndian.Uint64(s.src[i:]) ^ ':'*ones
+		for hits := allZeroBytes(word); hits != 0; hits &= hits - 1 {
+			if at := i + bits.TrailingZeros64(hits)/8; s.keys.mayEnd(s.src, at) {
+				return at
+			}
+		}
+	}
+	for ; i < len(s.src); i++ {
+		if s.src[i] == ':' && s.keys.mayEnd(s.src, i) {
+			return i
+		}
+	}
+	return i
 }
 
 // done reports whether a walk that is at i has nothing left to find; within tells that a rule is for all that is around i.
