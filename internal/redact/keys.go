@@ -6,6 +6,7 @@ type keyMatcher struct {
 	rules   []KeyRule
 	nodes   []keyNode
 	foreign map[string]int // whole names with letters outside ASCII → rule
+	tails   [26]uint32     // by last letter: the letters before it, as bits, with which a name may end
 }
 
 type keyNode struct {
@@ -47,7 +48,31 @@ func newKeyMatcher(rules []KeyRule) *keyMatcher {
 		m.add(r.Exact, i, matchExact)
 		m.add(r.TextOnly, i, matchWord|matchText)
 	}
+	for last, at := range m.nodes[0].next {
+		if at == 0 {
+			continue
+		}
+		if m.nodes[at].mode != 0 {
+			m.tails[last] = ^uint32(0) // a name of one letter
+		}
+		for before, at := range m.nodes[at].next {
+			if at != 0 {
+				m.tails[last] |= 1 << before
+			}
+		}
+	}
 	return m
+}
+
+// noEnd reports that no name ends before b[end], for the most usual end of a key: two letters and a quote. In any other case,
+// and where a name may end, it is false.
+func (m *keyMatcher) noEnd(b []byte, end int) bool {
+	if end < 3 {
+		return false
+	}
+	tail := b[end-3 : end : end]
+	before, last := tail[0]|0x20-'a', tail[1]|0x20-'a'
+	return tail[2] == '"' && before < 26 && last < 26 && m.tails[last]>>before&1 == 0
 }
 
 // add puts names into the trie; a name that an earlier rule has stays with that rule.

@@ -81,7 +81,7 @@ func (s *scout) key(i int) int {
 	for ; i+8 <= len(s.src); i += 8 {
 		word := binary.LittleEndian.Uint64(s.src[i:]) ^ ':'*ones
 		for hits := allZeroBytes(word); hits != 0; hits &= hits - 1 {
-			if at := i + bits.TrailingZeros64(hits)/8; s.keys.mayEnd(s.src, at) {
+			if at := i + bits.TrailingZeros64(hits)/8; !s.keys.noEnd(s.src, at) && s.keys.mayEnd(s.src, at) {
 				return at
 			}
 		}

@@ -81,6 +81,25 @@ func TestAScoutMissesNothing(t *testing.T) {
 	}
 }
 
+func TestTheEndOfAKeyTellsEarlyThatNoNameEndsThere(t *testing.T) {
+	rules := DefaultRules().Keys
+	for _, m := range []*keyMatcher{newKeyMatcher(rules), newKeyMatcher(append(rules, KeyRule{Name: "one", Words: []string{"x", "é"}}))} {
+		early := 0
+		for a := range 256 {
+			for b := range 256 {
+				for _, key := range []string{string([]byte{byte(a), byte(b), '"'}), "passwor" + string([]byte{byte(a), byte(b), '"'}), string([]byte{'i', byte(a), byte(b)})} {
+					if m.noEnd([]byte(key), len(key)) {
+						early++
+						require.False(t, m.mayEnd([]byte(key), len(key)), "%q", key)
+					}
+				}
+			}
+		}
+		require.Greater(t, early, 4*26*26, "of two letters in either case, most are no end")
+	}
+	require.False(t, newKeyMatcher(nil).noEnd([]byte(`a"`), 2))
+}
+
 func FuzzScout(f *testing.F) {
 	f.Add([]byte(`{"a":"b","phone":"1","c":[{"x":"` + phone + `"},{"y":{"token":{"z":1}}}],'pwd':'x',pwd:"x"}`))
 	f.Add([]byte(`[{"a":"\u0031` + phone[1:] + `"},"https://u:p@h/?pin=12",{"a":1}]`))
