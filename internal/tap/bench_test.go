@@ -63,7 +63,8 @@ func BenchmarkExchange(b *testing.B) {
 		recorder.Responses(d, response, now)
 		if recorder.Ready() == 64 {
 			p.Offer(recorder.Take())
-			w.handle(b.Context(), p.take())
+			batch, _ := p.take()
+			w.handle(batch)
 		}
 	}
 }

@@ -1,49 +1,58 @@
 package tap
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/meter"
+	"github.com/reprise-io/reprise/internal/wire"
 )
 
 // What courtesy goes by.
 const (
-	besideTraffic = 0.5 // CPU that capture may use for each second that the traffic gets, while that waits
+	besideTraffic = 0.5 // CPU that large exchanges may take for each second that the traffic gets, while that is behind
 
 	courtesyEvery = 20 * time.Millisecond  // between two looks
 	courtesySpan  = 500 * time.Millisecond // over which shares are averaged
 	courtesyStale = time.Second            // after which nothing is known
 
-	// Traffic is behind from these shares of the time on, and until it is below untilBelow of one: for which its threads wait
-	// for a core, and for which they wait or run. If these have little to do, capture is not what they wait for.
+	// Traffic is behind when its threads wait for a core for more than muchWaiting of the time, have something to do for more
+	// than muchToDo of it, and cores are idle for less than fewIdle; and until one of these is better by as much as
+	// untilBelow says. If the threads have little to do, they are not held up for long; if cores are idle, nobody takes them away.
 	muchWaiting = 0.1
 	muchToDo    = 0.5
+	fewIdle     = 0.15
 	untilBelow  = 0.8
 
 	creditMost = 50 * time.Millisecond
 	debtMost   = 200 * time.Millisecond
-	nap        = 5 * time.Millisecond
 )
 
-// courtesy lets the traffic have the cores first. While the threads that pass it on have to wait for one, all else that the
-// process does (workers, the client's compression, collecting garbage) may use besideTraffic of what they get: the workers
-// pause when it is more. They do so between two exchanges, where they hold no lock; a lower priority would let the kernel hold
-// them back anywhere. Who works pays for the looks, so an idle tap does nothing. Without threads nobody pauses.
+// courtesy lets the traffic have the cores first. It is about large exchanges: redacting and compressing one takes many times
+// what it took to pass it on, so that at full speed they would take the cores from the traffic, while a small one takes about
+// as much. While the traffic is behind, large ones may use besideTraffic of what its threads get, and wait when they have used
+// more; as long as they need less than that, none waits, whoever has the cores. Small ones never wait.
+//
+// They wait before they are begun, where nobody holds a lock; a lower priority would let the kernel hold workers back anywhere.
+// Who works pays for the looks, so an idle tap does nothing. Without threads nothing waits.
 type courtesy struct {
 	cpu    func() (time.Duration, error) // of the whole process
+	idle   func() (time.Duration, error) // of a core, on the average; nil: nothing is known of it
 	any    atomic.Bool                   // there are threads
 	behind atomic.Bool
+	bytes  atomic.Int64 // of what workers began since the last look
+	large  atomic.Int64 // of these, of large exchanges
 
 	mu      sync.Mutex
 	threads []func() (meter.Run, error)
 	last    fared
-	waiting float64       // share of the time for which a thread waits for a core, averaged
-	busy    float64       // for which it waits or runs
-	credit  time.Duration // what capture may use before it pauses
+	waiting float64 // share of the time for which a thread waits for a core, averaged
+	busy    float64 // for which it waits or runs
+	idling  float64 // for which a core has nothing to do
+	share   share
+	credit  time.Duration // what large exchanges may use before they wait
 }
 
 // fared is how the process has fared up to a time.
@@ -51,6 +60,7 @@ type fared struct {
 	at      time.Time // zero: nothing is known
 	traffic meter.Run // all its threads together
 	all     time.Duration
+	idle    time.Duration // a core, on the average
 }
 
 // add counts another thread as one that passes traffic on.
@@ -61,30 +71,31 @@ func (c *courtesy) add(read func() (meter.Run, error)) {
 	c.any.Store(true)
 }
 
-// wait returns when the traffic can spare a core, or ctx has ended.
-func (c *courtesy) wait(ctx context.Context) {
+// pauses reports whether large exchanges are to wait for the traffic.
+func (c *courtesy) pauses() bool {
 	if !c.any.Load() {
-		return
+		return false
 	}
-	for c.pauses(time.Now()) {
-		timer := time.NewTimer(nap)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-timer.C:
-		}
-	}
-}
-
-// pauses reports whether workers are to pause.
-func (c *courtesy) pauses(now time.Time) bool {
+	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if since := now.Sub(c.last.at); c.last.at.IsZero() || since >= courtesyEvery {
 		c.learn(c.look(now))
 	}
 	return c.behind.Load() && c.credit < 0
+}
+
+// begins counts exchanges that are worked on next.
+func (c *courtesy) begins(batch []wire.Captured) {
+	var bytes, large int64
+	for i := range batch {
+		bytes += batch[i].Bytes
+		if batch[i].Bytes > wire.Large {
+			large += batch[i].Bytes
+		}
+	}
+	c.bytes.Add(bytes)
+	c.large.Add(large)
 }
 
 // look reads how everything has fared. A thread that is over counts no longer, and nothing is known then.
@@ -94,6 +105,11 @@ func (c *courtesy) look(now time.Time) (f fared) {
 		return fared{}
 	}
 	f = fared{at: now, all: all}
+	if c.idle != nil {
+		if f.idle, err = c.idle(); err != nil {
+			return fared{}
+		}
+	}
 	before := len(c.threads)
 	c.threads = slices.DeleteFunc(c.threads, func(read func() (meter.Run, error)) bool {
 		run, err := read()
@@ -115,24 +131,43 @@ func (c *courtesy) learn(f fared) {
 	wall := f.at.Sub(was.at)
 	if f.at.IsZero() || was.at.IsZero() || wall > courtesyStale {
 		c.behind.Store(false)
-		c.waiting, c.busy, c.credit = 0, 0, creditMost
+		c.waiting, c.busy, c.idling, c.credit = 0, 0, 0, creditMost
 		return
 	}
 	ran, waited := f.traffic.Ran-was.traffic.Ran, f.traffic.Waited-was.traffic.Waited
 	each := float64(wall) * float64(len(c.threads))
 	weight := min(1, float64(wall)/float64(courtesySpan))
+	c.share.learn(float64(c.bytes.Swap(0)), float64(c.large.Swap(0)), weight)
 	c.waiting += (float64(waited)/each - c.waiting) * weight
 	c.busy += (float64(ran+waited)/each - c.busy) * weight
+	c.idling += (float64(f.idle-was.idle)/float64(wall) - c.idling) * weight
 	least := 1.0
 	if c.behind.Load() {
 		least = untilBelow
 	}
-	behind := c.waiting > least*muchWaiting && c.busy > least*muchToDo
+	behind := c.waiting > least*muchWaiting && c.busy > least*muchToDo && least*c.idling < fewIdle
 	c.behind.Store(behind)
 	if !behind {
 		c.credit = creditMost
 		return
 	}
 	beside := max(0, f.all-was.all-ran)
-	c.credit = min(max(c.credit+time.Duration(besideTraffic*float64(ran))-beside, -debtMost), creditMost)
+	c.credit = min(max(c.credit+time.Duration(besideTraffic*float64(ran)-c.share.of(beside)), -debtMost), creditMost)
+}
+
+// share is how much of what the process does beside the traffic is for large exchanges: as much as they are of the bytes, as
+// most of it (redaction, compression, collecting garbage) takes its time byte by byte.
+type share struct{ bytes, large float64 }
+
+func (s *share) learn(bytes, large, weight float64) {
+	s.bytes += (bytes - s.bytes) * weight
+	s.large += (large - s.large) * weight
+}
+
+// of returns that share of d, in nanoseconds.
+func (s *share) of(d time.Duration) float64 {
+	if s.bytes == 0 {
+		return 0
+	}
+	return float64(d) * s.large / s.bytes
 }

@@ -25,7 +25,7 @@ func TestSessionsAreToldApartByRule(t *testing.T) {
 	s.Rules = &Rules{SessionKey: key, Redactor: shout{}}
 	p.apply(compiled(t, s))
 	w := worker{p: p}
-	w.handle(t.Context(), []wire.Captured{login, me})
+	w.handle([]wire.Captured{login, me})
 	require.Len(t, k.records, 2)
 	first := decoded(t, k.records[0]).Session
 	require.NotEmpty(t, first)

@@ -49,8 +49,9 @@ type Pipeline struct {
 	courtesy courtesy
 
 	mu     sync.Mutex
-	queue  [][]wire.Captured // bounded by the budget that its exchanges hold
-	queued int64             // bytes in it
+	queue  [][]wire.Captured // bounded by the budget that its exchanges hold, as parked is
+	parked []wire.Captured   // large ones that wait for the traffic
+	queued int64             // bytes in both
 	closed bool
 	wake   chan struct{}
 
@@ -65,6 +66,9 @@ func NewPipeline(cfg PipelineConfig) *Pipeline {
 	}
 	p := &Pipeline{cfg: cfg, wake: make(chan struct{}, cfg.Workers)}
 	p.courtesy.cpu = meter.CPU
+	if idle, err := meter.FindIdle(); err == nil {
+		p.courtesy.idle = idle.Read
+	}
 	p.apply(new(inForce))
 	p.hold()
 	return p
@@ -149,9 +153,7 @@ func (p *Pipeline) Offer(batch []wire.Captured) {
 		old = p.shedOldest()
 		p.queue = append(p.queue, batch)
 		p.queued += sizeOf(batch)
-		if p.courtesy.behind.Load() && p.queued > p.cfg.Budget.limit/lateAbove {
-			p.cfg.Budget.late.Store(true)
-		}
+		p.judge()
 	}
 	p.mu.Unlock()
 	for _, b := range old {
@@ -167,12 +169,23 @@ func (p *Pipeline) Offer(batch []wire.Captured) {
 	}
 }
 
-// While the traffic is behind, nothing more is begun from the first part of the budget in the queue on, until it is the second:
-// what would not be worked on in time is not copied either.
+// While the traffic is behind, nothing more becomes large from the first part of the budget in the queue on, until it is the
+// second: what would not be worked on in time is not copied either.
 const (
-	lateAbove = 4
-	lateUntil = 8
+	lateAbove = 2
+	lateUntil = 4
 )
+
+// judge tells the budget whether the workers are late. Called locked.
+func (p *Pipeline) judge() {
+	late, limit := &p.cfg.Budget.late, p.cfg.Budget.limit
+	switch behind := p.courtesy.behind.Load(); {
+	case behind && p.queued > limit/lateAbove:
+		late.Store(true)
+	case late.Load() && (!behind || p.queued < limit/lateUntil):
+		late.Store(false)
+	}
+}
 
 func sizeOf(batch []wire.Captured) (bytes int64) {
 	for i := range batch {
@@ -222,12 +235,13 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	wg.Wait()
 	p.mu.Lock()
 	p.closed = true
-	left := p.queue
-	p.queue, p.queued = nil, 0
+	parked, left := p.parked, p.queue
+	p.queue, p.parked, p.queued = nil, nil, 0
 	p.mu.Unlock()
 	w := worker{p: p}
+	w.handle(parked)
 	for _, batch := range left {
-		w.handle(ctx, batch)
+		w.handle(batch)
 	}
 	return nil
 }
@@ -242,39 +256,71 @@ func (p *Pipeline) work(ctx context.Context) {
 	}
 	timer.Stop()
 	w := worker{p: p}
+	again := time.NewTimer(0) // for what is put aside
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.wake:
+		case <-again.C:
 		}
 		for {
-			batch := p.take()
+			batch, waits := p.take()
 			if batch == nil {
+				if waits {
+					again.Reset(courtesyEvery)
+				}
 				break
 			}
-			w.handle(ctx, batch)
+			w.handle(batch)
 		}
 	}
 }
 
-func (p *Pipeline) take() []wire.Captured {
+// take returns what to work on next, nil: nothing. While large exchanges have to wait for the traffic they are put aside, and
+// small ones go on; waits tells that there are some.
+func (p *Pipeline) take() (batch []wire.Captured, waits bool) {
+	wait := p.courtesy.pauses()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.queue) == 0 {
-		return nil
+	defer p.judge()
+	if !wait && len(p.parked) > 0 {
+		batch = p.parked[:1:1]
+		if p.parked = p.parked[1:]; len(p.parked) == 0 {
+			p.parked = nil
+		}
 	}
-	batch := p.queue[0]
-	p.queue[0] = nil
-	p.queue = p.queue[1:]
-	if len(p.queue) == 0 {
-		p.queue = nil
+	for len(p.queue) > 0 && len(batch) == 0 {
+		batch = p.queue[0]
+		p.queue[0] = nil
+		if p.queue = p.queue[1:]; len(p.queue) == 0 {
+			p.queue = nil
+		}
+		if wait {
+			batch = p.park(batch)
+		}
+	}
+	if len(batch) == 0 {
+		return nil, len(p.parked) > 0
 	}
 	p.queued -= sizeOf(batch)
-	if late := &p.cfg.Budget.late; late.Load() && (!p.courtesy.behind.Load() || p.queued < p.cfg.Budget.limit/lateUntil) {
-		late.Store(false)
+	p.courtesy.begins(batch)
+	return batch, false
+}
+
+// park puts the large exchanges of a batch aside and returns the others. Called locked.
+func (p *Pipeline) park(batch []wire.Captured) []wire.Captured {
+	small := batch[:0]
+	for _, c := range batch {
+		if c.Bytes > wire.Large {
+			p.parked = append(p.parked, c)
+		} else {
+			small = append(small, c)
+		}
 	}
-	return batch
+	clear(batch[len(small):])
+	return small
 }
 
 // shedOldest takes the oldest exchanges out of the queue when the budget is nearly used up, unless older ones are not
@@ -285,10 +331,19 @@ func (p *Pipeline) shedOldest() (old [][]wire.Captured) {
 		return nil
 	}
 	unfinished := p.cfg.Budget.oldest()
-	for excess > 0 && len(p.queue) > 0 && p.queue[0][0].Exchange.CaptureTime.UnixNano()-together <= unfinished {
-		bytes := sizeOf(p.queue[0])
+	older := func(c wire.Captured) bool { return c.Exchange.CaptureTime.UnixNano()-together <= unfinished }
+	shed := func(batch []wire.Captured) {
+		bytes := sizeOf(batch)
 		excess, p.queued = excess-bytes, p.queued-bytes
-		old = append(old, p.queue[0])
+		old = append(old, batch)
+	}
+	for excess > 0 && len(p.parked) > 0 && older(p.parked[0]) { // they wait for the longest
+		shed([]wire.Captured{p.parked[0]})
+		p.parked[0] = wire.Captured{}
+		p.parked = p.parked[1:]
+	}
+	for excess > 0 && len(p.queue) > 0 && older(p.queue[0][0]) {
+		shed(p.queue[0])
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
 	}
@@ -325,23 +380,20 @@ type worker struct {
 // until the last of them is acknowledged.
 const shareMost = 256 << 10
 
-// cheapMost is what an exchange may hold that takes less work than it took to pass it on: for such ones workers do not pause.
-const cheapMost = 8 << 10
-
-func (w *worker) handle(ctx context.Context, batch []wire.Captured) {
+func (w *worker) handle(batch []wire.Captured) {
 	for len(batch) > 0 {
 		n, bytes := 1, batch[0].Bytes
 		for n < len(batch) && bytes+batch[n].Bytes <= shareMost {
 			bytes += batch[n].Bytes
 			n++
 		}
-		w.handlePart(ctx, batch[:n])
+		w.handlePart(batch[:n])
 		clear(batch[:n]) // it may take long to come to the last
 		batch = batch[n:]
 	}
 }
 
-func (w *worker) handlePart(ctx context.Context, batch []wire.Captured) {
+func (w *worker) handlePart(batch []wire.Captured) {
 	p := w.p
 	settings := p.settings.Load()
 	if closed := settings.closed(); closed != "" {
@@ -354,9 +406,6 @@ func (w *worker) handlePart(ctx context.Context, batch []wire.Captured) {
 	}
 	w.kept = w.kept[:0]
 	for i := range batch {
-		if batch[i].Bytes > cheapMost {
-			p.courtesy.wait(ctx)
-		}
 		if w.choose(batch[i].Exchange, settings) {
 			w.kept = append(w.kept, batch[i].Exchange)
 		}

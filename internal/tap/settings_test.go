@@ -101,7 +101,8 @@ func TestWhatWaitsWhenCaptureIsSwitchedOffIsLeftOut(t *testing.T) {
 	p.Offer([]wire.Captured{exchange("GET", "/a", "s")})
 	p.apply(new(inForce))
 	w := worker{p: p}
-	w.handle(t.Context(), p.take())
+	batch, _ := p.take()
+	w.handle(batch)
 	require.Zero(t, p.cfg.Budget.Used())
 	require.Equal(t, map[string]uint64{"capture_off": 1}, p.counters.filtered.snapshot())
 }

@@ -43,8 +43,8 @@ func (r *Recorder) keepRequest(d *Dialog, p *pending, whole bool) {
 			return
 		}
 	}
-	if why, yes := r.refuses(); yes {
-		r.lose(p, why)
+	if r.shut() {
+		r.lose(p, LostProtection)
 		return
 	}
 	if !r.book(p, slotSize+len(h.Block)+len(h.Fields)*fieldSize) {

@@ -278,7 +278,7 @@ func (r *Recorder) cutResponse(p *pending, now time.Time) {
 }
 
 // keep appends data to a body as far as BodyMax allows; announced is the length of the whole body or -1. It reports
-// whether the budget allowed it.
+// whether the budget allowed it. What is too large for a late budget is lost.
 func (r *Recorder) keep(p *pending, body *[]byte, data []byte, announced int64) bool {
 	data = data[:min(len(data), r.cfg.BodyMax-len(*body))]
 	need := len(*body) + len(data)
@@ -288,7 +288,12 @@ func (r *Recorder) keep(p *pending, body *[]byte, data []byte, announced int64) 
 			most = int(min(int64(most), announced))
 		}
 		room := max(need, min(2*cap(*body), most))
-		if !r.book(p, room-cap(*body)) {
+		more := room - cap(*body)
+		if r.late(p.booked, more) {
+			r.lose(p, LostBehind)
+			return false
+		}
+		if !r.book(p, more) {
 			return false
 		}
 		larger := r.store.room(room)

@@ -14,11 +14,15 @@ type Shedder interface {
 	Join() *Place
 	// Shut reports that nothing is to be kept at all: messages are framed and counted only.
 	Shut() bool
-	// Late reports that more is kept already than can be worked on in time: what begins now is framed and counted only.
+	// Late reports that more of what is Large is kept already than can be worked on in time: what becomes so now is given up,
+	// then framed and counted only.
 	Late() bool
 	// Sheds reports whether what began at start (ns since 1970), the oldest that place holds, is to be given up now.
 	Sheds(place *Place, start int64) bool
 }
+
+// Large is what an exchange may hold, in bytes, before it is large: up to here it takes less work than it took to pass it on.
+const Large = 8 << 10
 
 // Place is where a Recorder tells how old its oldest unfinished exchange is, so that of all holders' the oldest go first.
 type Place struct{ oldest atomic.Int64 }
@@ -51,15 +55,12 @@ type shedding struct {
 	heads      heads
 }
 
-// refuses reports whether nothing that begins now is to be kept, and why.
-func (s *shedding) refuses() (why Loss, yes bool) {
-	switch {
-	case s.shedder == nil:
-		return 0, false
-	case s.shedder.Shut():
-		return LostProtection, true
-	}
-	return LostBehind, s.shedder.Late()
+// shut reports whether nothing that begins now is to be kept.
+func (s *shedding) shut() bool { return s.shedder != nil && s.shedder.Shut() }
+
+// late reports whether what holds so many bytes must not become larger by n.
+func (s *shedding) late(booked int64, n int) bool {
+	return booked <= Large && booked+int64(n) > Large && s.shedder != nil && s.shedder.Late()
 }
 
 // shed gives up what has to go, and returns when to look again; the zero time when there is nothing.

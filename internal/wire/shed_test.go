@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -251,21 +252,32 @@ func FuzzShedding(f *testing.F) {
 	})
 }
 
-func TestALateBudgetBeginsNothingAndGoesOnWithTheRest(t *testing.T) {
+func TestNothingBecomesLargeWhileABudgetIsLate(t *testing.T) {
+	answer := func(size int) []byte {
+		return fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", size, strings.Repeat("x", size))
+	}
 	b := newBench()
-	before := b.begin("POST /before HTTP/1.1\r\nContent-Length: 10\r\n\r\nhello")
-	held := b.used
+	before := b.begin("POST /before HTTP/1.1\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("x", 10000))
 	b.late = true
-	during := b.begin("POST /during HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello")
-	b.r.Responses(during, []byte(ok), b.at)
+	held := b.used
+	during := b.begin("POST /during HTTP/1.1\r\nContent-Length: 20000\r\n\r\n" + strings.Repeat("x", 10000))
 	require.EqualValues(t, 1, b.r.Counts.Lost[LostBehind])
 	require.Equal(t, "behind", LostBehind.String())
 	require.Equal(t, held, b.used, "nothing of it is kept")
-	b.r.Requests(before, []byte("world"), b.at)
-	b.r.Responses(before, []byte(ok), b.at)
-	require.Len(t, b.r.Take(), 1, "what had begun is captured")
+	b.r.Requests(before, []byte(strings.Repeat("x", 10000)), b.at)
+	b.r.Responses(before, answer(20000), b.at)
+	require.Len(t, b.r.Take(), 1, "what was large is captured")
+	b.r.Requests(during, []byte(strings.Repeat("x", 10000)), b.at)
+	b.r.Responses(during, []byte(ok), b.at)
+	require.Empty(t, b.r.Take())
+
+	b.r.Requests(during, []byte("GET /small HTTP/1.1\r\n\r\nGET /large HTTP/1.1\r\n\r\nGET /small HTTP/1.1\r\n\r\n"), b.at)
+	b.r.Responses(during, slices.Concat(answer(5000), answer(20000), answer(5000)), b.at)
+	require.Len(t, b.r.Take(), 2, "small ones go on, on the same connection too")
+	require.EqualValues(t, 2, b.r.Counts.Lost[LostBehind])
 	b.late = false
 	b.r.Requests(during, []byte("GET /after HTTP/1.1\r\n\r\n"), b.at)
-	b.r.Responses(during, []byte(ok), b.at)
-	require.Len(t, b.r.Take(), 1, "on the same connection too")
+	b.r.Responses(during, answer(20000), b.at)
+	require.Len(t, b.r.Take(), 1)
+	require.EqualValues(t, 6, b.r.Counts.Seen)
 }
