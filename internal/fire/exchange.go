@@ -196,7 +196,8 @@ func (s *Sender) exchange(f *flight, c *conn, deadline time.Time) (sent int, err
 	}
 	rest := f.shot.bytes[written:]
 	if len(rest) > writeAside {
-		return s.exchangeLarge(f, c, rest, start, have)
+		n, err := s.exchangeLarge(f, c, rest, start, have)
+		return written + n, err
 	}
 	if len(rest) > 0 {
 		n, err := c.Write(rest)
@@ -236,10 +237,13 @@ func (s *Sender) exchangeLarge(f *flight, c *conn, rest []byte, start time.Time,
 			reusable = false
 		}
 		written = r.n
-	case <-timer.C: // answered, or failed, before all was written
-		reusable = false
+	case <-timer.C: // answered, or failed, before all was written; or it was, and this machine has had no time to say so
 		_ = c.SetWriteDeadline(time.Unix(1, 0))
-		written = (<-wrote).n
+		r := <-wrote
+		written = r.n
+		if c.deadline = (time.Time{}); r.err != nil { // the next request sets it anew
+			reusable = false
+		}
 	}
 	if err == nil {
 		s.finish(c, reusable)

@@ -231,6 +231,44 @@ func TestALargeRequestGoesWhole(t *testing.T) {
 	require.EqualValues(t, 1, s.Stats().Dialed)
 }
 
+// slowToReturn is a connection whose writer comes back only when it is told to, though all has been written.
+type slowToReturn struct {
+	net.Conn
+	told chan struct{}
+}
+
+func (c slowToReturn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if n > 1<<20 {
+		<-c.told
+	}
+	return n, err
+}
+
+func (c slowToReturn) SetWriteDeadline(t time.Time) error {
+	c.told <- struct{}{}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// On a machine that is busy the answer may be read long before the goroutine that has written the body runs again.
+func TestAConnectionIsKeptThoughItsWriterWasSlowToComeBack(t *testing.T) {
+	target := listen(t, answering(ok))
+	g := guard(t, target, func(cfg *fire.GuardConfig) {
+		cfg.AllowWrites = []fire.Matcher{matcher(anything)}
+		cfg.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, network, address)
+			return slowToReturn{c, make(chan struct{}, 9)}, err
+		}
+	})
+	s := sender(t, target, func(cfg *fire.SenderConfig) { cfg.Guard = g })
+	body := strings.Repeat("x", 3<<20)
+	for range 3 {
+		a := fireOne(t, s, exchange(fmt.Sprintf("PUT /\nHost: s\nContent-Length: %d", len(body)), body))
+		require.Empty(t, a.Reason, "%v", a.Err)
+	}
+	require.Equal(t, fire.Stats{Dialed: 1, Open: 1, Idle: 1}, s.Stats())
+}
+
 func TestAnEarlyAnswerToALargeRequestCounts(t *testing.T) {
 	for name, thenCloses := range map[string]bool{"the target closes": true, "the target reads no further": false} {
 		t.Run(name, func(t *testing.T) {
