@@ -32,6 +32,7 @@ type arena struct {
 	names      *net.Resolver
 	attempts   atomic.Int64
 	answer     func(n int64) string // of pre-production
+	seed       uint64               // of what is tried and answered by chance
 }
 
 const (
@@ -40,7 +41,8 @@ const (
 )
 
 func newArena(t *testing.T) *arena {
-	a := &arena{answer: func(int64) string { return ok }}
+	a := &arena{answer: func(int64) string { return ok }, seed: rand.Uint64()}
+	t.Log("seed", a.seed)
 	var production, preprod net.Listener
 	var err error
 	for range 20 { // until a port is free at both
@@ -78,7 +80,7 @@ func newArena(t *testing.T) *arena {
 	accept(preprod, a.serve)
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
-	wg.Go(func() { answerNames(server) })
+	wg.Go(func() { answerNames(server, a.random(1)) })
 	a.names = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
 	}}
@@ -92,6 +94,9 @@ func newArena(t *testing.T) *arena {
 	return a
 }
 
+// random is one goroutine's; stream tells them apart.
+func (a *arena) random(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(a.seed, stream)) }
+
 // serve answers one request a connection.
 func (a *arena) serve(c net.Conn) {
 	_ = c.SetDeadline(time.Now().Add(time.Minute))
@@ -102,7 +107,7 @@ func (a *arena) serve(c net.Conn) {
 }
 
 // answerNames says of every name, from one question to the next, that it is pre-production or production.
-func answerNames(server net.PacketConn) {
+func answerNames(server net.PacketConn, random *rand.Rand) {
 	four := [][]string{{preprodIP}, {preprodIP}, {productionIP}, {"0.0.0.0"}, {preprodIP, productionIP}, {productionIP, preprodIP}}
 	six := [][]string{nil, nil, nil, {"::ffff:" + productionIP}, {"::1"}, {"::"}, {"64:ff9b::7f00:1"}, {"::127.0.0.1"}, {"2002:7f00:1::"}}
 	buf := make([]byte, 1500)
@@ -121,11 +126,11 @@ func answerNames(server net.PacketConn) {
 		head := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}
 		switch q.Type {
 		case dnsmessage.TypeA:
-			for _, s := range four[rand.IntN(len(four))] {
+			for _, s := range four[random.IntN(len(four))] {
 				m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.AResource{A: [4]byte(net.ParseIP(s).To4())}})
 			}
 		case dnsmessage.TypeAAAA:
-			for _, s := range six[rand.IntN(len(six))] {
+			for _, s := range six[random.IntN(len(six))] {
 				m.Answers = append(m.Answers, dnsmessage.Resource{Header: head, Body: &dnsmessage.AAAAResource{AAAA: [16]byte(net.ParseIP(s).To16())}})
 			}
 		}
@@ -219,10 +224,11 @@ func (a *arena) spell(t *testing.T, attempts int) {
 	}
 	ports := []string{":" + a.port, ":0" + a.port, ":00" + a.port}
 	schemes := []string{"http://", "HTTP://", "http:\\\\", "https://", "//"}
+	random := a.random(2)
 	for n := range attempts {
 		a.attempts.Add(1)
 		host := hosts[n%len(hosts)]
-		text := schemes[rand.IntN(len(schemes))] + host + ports[rand.IntN(len(ports))] + []string{"", "/"}[rand.IntN(2)]
+		text := schemes[random.IntN(len(schemes))] + host + ports[random.IntN(len(ports))] + []string{"", "/"}[random.IntN(2)]
 		target, err := url.Parse(text)
 		if err != nil {
 			continue
