@@ -16,10 +16,11 @@ func main() {
 }
 
 // tune sets what the pacing loop needs: a thread that wakes at its deadline still needs a P to run on, even when all
-// cores are at work.
+// cores are at work. The runtime knows how many these are: by the affinity, and by the CPU quota of a container, over which the
+// kernel would stop all threads until the next period. A GOMAXPROCS in the environment is taken as it is.
 func tune() {
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.NumCPU() + 1)
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,7 +71,7 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	fs.Var(&o.memoryMax, "memory-max", "all that capture may hold; beyond it capture is shed, traffic is not")
 	fs.StringVar(&o.spoolDir, "spool-dir", "", "directory for what Kafka does not take in time; it is sent later, also by the next run. Off unless given")
 	fs.Var(&o.spoolMax, "spool-max", "all that the spool may take on disk; beyond it the oldest is dropped and counted")
-	fs.IntVar(&o.workers, "workers", max(1, runtime.NumCPU()/2), "goroutines that redact and encode")
+	fs.IntVar(&o.workers, "workers", halfOfTheCores(), "goroutines that redact and encode; by default one for two of the cores that the tap may use, by its CPU quota and affinity")
 	fs.StringVar(&o.maxCPU, "max-cpu", tap.LimitAuto, "capture switches itself off while the tap uses more than this share of the CPU that it may use (its control group's quota, else the cores), such as 50%; auto: 90% where there is a quota; off: never")
 	fs.StringVar(&o.maxRSS, "max-rss", tap.LimitAuto, "capture switches itself off while the tap's resident memory is above this: a size, or a share of its control group's limit; auto: 90% where there is a limit; off: never")
 	fs.StringVar(&o.capture, "capture", "on", "on, or off: traffic passes and is counted, nothing is recorded")
@@ -86,6 +85,9 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.takeover, "takeover", "", "Unix socket: take the listening sockets over from the tap that has it, and hand them to the next; for upgrades that no client notices")
 	fs.StringVar(&o.embedded, "embedded", "", "also run a Kafka-compatible broker for one machine on the first of --brokers, with its data in this directory")
 }
+
+// halfOfTheCores is of those that the process may use: in a container with a quota the machine's would be too many.
+func halfOfTheCores() int { return max(1, meter.Find().Cores()/2) }
 
 // settings are what can be changed while the tap runs. Only those without a problem are set.
 func (o *captureOptions) settings() (s tap.Settings, wrong problems) {

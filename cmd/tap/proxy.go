@@ -42,7 +42,7 @@ func (o *proxyOptions) addFlags(fs *pflag.FlagSet) {
 	fs.BoolVar(&o.tls.Upstream, "upstream-tls", false, "speak TLS with the upstream; it chooses the protocol for the client too")
 	fs.StringVar(&o.tls.UpstreamCA, "upstream-tls-ca", "", "PEM file of the authorities to trust; none: the system's")
 	fs.StringVar(&o.tls.UpstreamName, "upstream-tls-server-name", "", "name in the upstream's certificate, if it is not its host")
-	fs.IntVar(&o.loops, "loops", 0, "event loops; 0: one for two cores")
+	fs.IntVar(&o.loops, "loops", halfOfTheCores(), "event loops; by default one for two of the cores that the tap may use, by its CPU quota and affinity")
 }
 
 func (o *proxyOptions) check() (wrong problems) {

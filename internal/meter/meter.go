@@ -5,6 +5,7 @@ package meter
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -19,6 +20,9 @@ type Bounds struct {
 	Quota  bool    // CPUs is a quota: over it the kernel stops the whole process, traffic and all, until the next period
 	Memory int64   // bytes; beyond them the kernel kills. 0: none but the machine's
 }
+
+// Cores is how many cores CPUs keep busy, from 1.
+func (b Bounds) Cores() int { return max(1, int(math.Ceil(b.CPUs))) }
 
 // Find reads the bounds of this process. What cannot be read is no bound.
 func Find() Bounds {

@@ -61,6 +61,12 @@ func TestTheClosestLimitOfAllGroupsCounts(t *testing.T) {
 	}
 }
 
+func TestCoresAreWhatAQuotaKeepsBusy(t *testing.T) {
+	for cpus, cores := range map[float64]int{0: 1, 0.25: 1, 1: 1, 1.5: 2, 2: 2, 3.01: 4, 64: 64} {
+		require.Equal(t, cores, Bounds{CPUs: cpus}.Cores(), cpus)
+	}
+}
+
 func TestThisProcessIsMeasured(t *testing.T) {
 	require.Positive(t, Find().CPUs)
 	before, err := Read()
