@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/reprise-io/reprise/internal/yamlfile"
 )
@@ -49,6 +50,9 @@ func Parse(path, text string) (*File, error) {
 	y := yamlfile.File{Path: path, What: what, Try: "inspect rules check " + path}
 	f := Empty()
 	y.Decode(y.Parse(text), f)
+	if blank(text) {
+		y.Flaw(nil, "the file is empty, by a full disk or another accident: what it said of redaction would count no more. One that is to say nothing says version: 1")
+	}
 	if err := y.Err(); err != nil {
 		return nil, err
 	}
@@ -59,6 +63,16 @@ func Parse(path, text string) (*File, error) {
 	sum := sha256.Sum256(canonical)
 	f.digest = sum[:16]
 	return f, nil
+}
+
+// blank reports whether there is nothing but space and comments.
+func blank(text string) bool {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			return false
+		}
+	}
+	return true
 }
 
 // Digest identifies what the file means: how it is written, and comments, make no difference. It must not be written to.

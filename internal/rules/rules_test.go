@@ -12,8 +12,21 @@ import (
 	"github.com/reprise-io/reprise/internal/yamlfile"
 )
 
-func TestEmptyFileSaysNothing(t *testing.T) {
-	for _, text := range []string{"", "# nothing\n", "version: 1\n", "{}\n"} {
+// A disk that is full leaves files of no length: rules must not be undone by one.
+func TestAnEmptyFileIsAnAccident(t *testing.T) {
+	for _, text := range []string{"", "\n", " \n\n", "# nothing\n"} {
+		_, err := rules.Parse("rules.yaml", text)
+		require.Error(t, err, "%q", text)
+		require.Equal(t, fault.Usage, fault.Code(err))
+		bad, ok := errors.AsType[*yamlfile.Bad](err)
+		require.True(t, ok)
+		require.Len(t, bad.Flaws, 1)
+		require.Contains(t, bad.Flaws[0], "the file is empty")
+	}
+}
+
+func TestAFileMaySayNothing(t *testing.T) {
+	for _, text := range []string{"version: 1\n", "{}\n", "# nothing\nversion: 1\n"} {
 		f, err := rules.Parse("rules.yaml", text)
 		require.NoError(t, err, text)
 		set, err := f.Filter.Set()
