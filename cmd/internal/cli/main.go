@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,7 +49,7 @@ Flags:
 var ErrInterrupted = errors.New("interrupted")
 
 // Main runs root with the process's arguments and returns the exit code. The first SIGINT or SIGTERM ends the context
-// with cause ErrInterrupted, so that the command drains; the second ends the process at once.
+// with cause ErrInterrupted, so that the command drains; another one, a second later or more, ends the process at once.
 func Main(root *cobra.Command) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -56,24 +57,15 @@ func Main(root *cobra.Command) int {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
 	defer close(done)
-	go func() {
-		select {
-		case <-signals:
-			cancel(ErrInterrupted)
-		case <-done:
-			return
-		}
-		select {
-		case <-signals:
-			os.Exit(fault.Interrupted)
-		case <-done:
-		}
-	}()
+	go obey(signals, done, func() { cancel(ErrInterrupted) }, func() {
+		fmt.Fprintln(os.Stderr, root.Name()+": a second signal: ended at once, what was under way is given up")
+		os.Exit(fault.Failure)
+	})
 	// A reader that went away (inspect cat | head) is no error: writes then fail with EPIPE, which Run reports.
 	signal.Ignore(syscall.SIGPIPE)
 
 	prepare(root)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	interrupted := errors.Is(context.Cause(ctx), ErrInterrupted)
 	switch {
 	case errors.Is(err, syscall.EPIPE):
@@ -84,10 +76,34 @@ func Main(root *cobra.Command) int {
 		return fault.OK
 	}
 	if strings.HasPrefix(err.Error(), "required flag") { // cobra has no hook for these
-		err = fault.BadUsage(err.Error(), "", root.Name()+" --help")
+		err = fault.BadUsage(err.Error(), "", command.CommandPath()+" --help")
 	}
 	PrintError(os.Stderr, root.Name(), err)
 	return fault.Code(err)
+}
+
+// sameSignal is how far apart two signals may be to be one that came twice, as from timeout(1) or a wrapper that passes on what the
+// terminal has sent to the whole group. Taken for impatience, they would cut off what was to drain.
+const sameSignal = time.Second
+
+// obey drains at the first signal and quits at a later one, until done.
+func obey(signals <-chan os.Signal, done <-chan struct{}, drain, quit func()) {
+	var first time.Time
+	for {
+		select {
+		case <-done:
+			return
+		case <-signals:
+		}
+		switch {
+		case first.IsZero():
+			first = time.Now()
+			drain()
+		case time.Since(first) >= sameSignal:
+			quit()
+			return
+		}
+	}
 }
 
 // prepare sets what every command of a tree needs: silence for our own error printing, and usage errors with code 2.
