@@ -43,7 +43,7 @@ replicas share a run; partitions of one that died go to the others after 10 s, o
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --rules rules.yaml --max-total 10000 --kill-file /run/reprise/kill`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if o.run == "" {
+			if o.run == "" && !c.Flags().Changed("run") {
 				o.run = "run-" + time.Now().UTC().Format("20060102-150405")
 			}
 			return o.play(c.Context(), false)

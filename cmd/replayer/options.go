@@ -22,6 +22,7 @@ import (
 type options struct {
 	cli.Shared
 	output cli.Output
+	given  *pflag.FlagSet // the flags themselves; nil: nothing is known of which were given
 
 	run                       string
 	target                    string
@@ -67,6 +68,7 @@ type options struct {
 
 // addTarget adds what all commands share: where to, and what of the recording.
 func (o *options) addTarget(fs *pflag.FlagSet) {
+	o.given = fs
 	o.AddKafka(fs)
 	o.AddRedactKey(fs)
 	o.AddRules(fs)
@@ -161,6 +163,9 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 	}
 	if o.groupProtocol != "" && o.groupProtocol != classicGroup && o.groupProtocol != consumerGroup {
 		return r, fault.BadUsage(fmt.Sprintf("bad --group-protocol %q", o.groupProtocol), "want classic or consumer", "--group-protocol classic")
+	}
+	if err := o.checkNumbers(); err != nil {
+		return r, err
 	}
 	if r.Logger, err = o.Logger(talk); err != nil {
 		return r, err

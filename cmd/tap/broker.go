@@ -44,7 +44,7 @@ It has no replication and keeps at most 1 GiB in all. For production use a real 
 	shared.AddLog(fs)
 	fs.StringVar(&data, "data", "", "directory of its data, made when missing")
 	fs.StringVar(&listen, "listen", "127.0.0.1:9092", "address to listen on")
-	fs.StringVar(&shared.TopicPrefix, "topic-prefix", "reprise", "create PREFIX.exchanges, PREFIX.control and PREFIX.results")
+	shared.AddTopicPrefix(fs, "create PREFIX.exchanges, PREFIX.control and PREFIX.results")
 	_ = c.MarkFlagRequired("data")
 	return c
 }

@@ -65,7 +65,7 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	o.AddRedactKey(fs)
 	o.AddRules(fs)
 	o.choice.addFlags(fs)
-	o.bodyMax, o.memoryMax, o.spoolMax = 256<<10, 64<<20, 1<<30
+	o.bodyMax, o.memoryMax, o.spoolMax = 256<<10, 64<<20, usualSpool
 	fs.StringVar(&o.name, "name", "", "name of this tap in records and reports")
 	fs.Var(&o.bodyMax, "body-max", "keep at most this much of each body; longer ones are flagged as truncated")
 	fs.Var(&o.memoryMax, "memory-max", "all that capture may hold; beyond it capture is shed, traffic is not")
@@ -85,6 +85,8 @@ func (o *captureOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.takeover, "takeover", "", "Unix socket: take the listening sockets over from the tap that has it, and hand them to the next; for upgrades that no client notices")
 	fs.StringVar(&o.embedded, "embedded", "", "also run a Kafka-compatible broker for one machine on the first of --brokers, with its data in this directory")
 }
+
+const usualSpool = 1 << 30
 
 // halfOfTheCores is of those that the process may use: in a container with a quota the machine's would be too many.
 func halfOfTheCores() int { return max(1, meter.Find().Cores()/2) }
@@ -124,6 +126,12 @@ func (o *captureOptions) check() problems {
 	if o.spoolMax < spool.LeastBytes {
 		wrong.note("spool-max", fault.BadUsage(fmt.Sprintf("--spool-max %s is too small", o.spoolMax.String()), "", "at least 16MiB; 1GiB is usual"))
 	}
+	if o.spoolDir == "" && o.spoolMax != usualSpool {
+		wrong.note("spool-max", fault.BadUsage("--spool-max without --spool-dir", "there is no spool then, and what Kafka does not take is dropped", "--spool-dir /var/lib/reprise/spool"))
+	}
+	wrong.least("workers", int64(o.workers), 1)
+	wrong.least("partitions", int64(o.partition), 1)
+	wrong.time("linger", o.linger, 0)
 	_, err := tap.ParseMaxCPU(o.maxCPU)
 	wrong.note("max-cpu", err)
 	_, err = tap.ParseMaxRSS(o.maxRSS, size.Parse)

@@ -32,6 +32,8 @@ func (o *extprocOptions) addFlags(fs *pflag.FlagSet) {
 
 func (o *extprocOptions) check() (wrong problems) {
 	wrong.note("listen", checkAddress("listen", o.listen, "ADDRESS, such as :9002"))
+	wrong.time("response-wait", o.responseWait, time.Millisecond)
+	wrong.time("drain-timeout", o.drainTimeout, 0)
 	if o.maxStreams < 1 {
 		wrong.note("max-streams", fault.BadUsage(fmt.Sprintf("--max-streams %d is too small", o.maxStreams), "", "at least 1"))
 	}

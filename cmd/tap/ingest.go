@@ -33,6 +33,7 @@ func (o *ingestOptions) addFlags(fs *pflag.FlagSet) {
 
 func (o *ingestOptions) check() (wrong problems) {
 	wrong.note("listen", checkAddress("listen", o.listen, "ADDRESS, such as :8090"))
+	wrong.time("drain-timeout", o.drainTimeout, 0)
 	_, err := readToken(o.token)
 	wrong.note("token", err)
 	if o.concurrency < 1 {

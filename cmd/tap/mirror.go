@@ -34,6 +34,7 @@ func (o *mirrorOptions) addFlags(fs *pflag.FlagSet) {
 
 func (o *mirrorOptions) check() (wrong problems) {
 	wrong.note("listen", checkAddress("listen", o.listen, "ADDRESS, such as :18081"))
+	wrong.time("drain-timeout", o.drainTimeout, 0)
 	if o.connections < 1 {
 		wrong.note("max-connections", fault.BadUsage(fmt.Sprintf("--max-connections %d is too small", o.connections), "", "at least 1"))
 	}

@@ -57,6 +57,9 @@ func (o *proxyOptions) check() (wrong problems) {
 	if o.connections < 0 {
 		wrong.note("max-connections", fault.BadUsage(fmt.Sprintf("bad --max-connections %d", o.connections), "", "a number, or 0 for no bound of its own"))
 	}
+	wrong.least("loops", int64(o.loops), 0)
+	wrong.time("response-wait", o.responseWait, time.Millisecond)
+	wrong.time("drain-timeout", o.drainTimeout, 0)
 	_, err := proxy.ParseProtocol(o.protocolIn)
 	wrong.note("proxy-protocol-in", err)
 	out, err := proxy.ParseProtocol(o.protocolOut)

@@ -44,6 +44,7 @@ func (o *sniffOptions) check() (wrong problems) {
 	if o.iface == "" {
 		wrong.note("interface", fault.BadUsage("no interface", "", "--interface eth0, or any for all"))
 	}
+	wrong.time("response-wait", o.responseWait, time.Millisecond)
 	_, err := serverPorts(o.ports)
 	wrong.note("port", err)
 	_, err = serverHosts(o.hosts)

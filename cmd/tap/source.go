@@ -89,6 +89,20 @@ func (p *problems) note(flag string, err error) {
 	}
 }
 
+// least notes a number that is below what it can be.
+func (p *problems) least(flag string, n, least int64) {
+	if n < least {
+		p.note(flag, fault.BadUsage(fmt.Sprintf("bad --%s %d", flag, n), fmt.Sprintf("want %d or more", least), ""))
+	}
+}
+
+// time notes a time that is below what it can be.
+func (p *problems) time(flag string, d, least time.Duration) {
+	if d < least {
+		p.note(flag, fault.BadUsage(fmt.Sprintf("bad --%s %s", flag, d), fmt.Sprintf("want %s or more", least), "--"+flag+" 2s"))
+	}
+}
+
 // first is the error to show for a command line.
 func (p problems) first() error {
 	if len(p) == 0 {

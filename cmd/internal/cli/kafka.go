@@ -21,7 +21,7 @@ func (s *Shared) AddKafka(fs *pflag.FlagSet) {
 		brokers = strings.Split(env, ",")
 	}
 	fs.StringSliceVar(&s.Brokers, "brokers", brokers, "Kafka brokers, HOST:PORT with commas between (env REPRISE_BROKERS)")
-	fs.StringVar(&s.TopicPrefix, "topic-prefix", "reprise", "topics are PREFIX.exchanges, PREFIX.control, PREFIX.results")
+	s.AddTopicPrefix(fs, "topics are PREFIX.exchanges, PREFIX.control, PREFIX.results")
 
 	o := &s.Security
 	fs.BoolVar(&o.TLS, "kafka-tls", envSays(topic.EnvOf("kafka-tls")),
