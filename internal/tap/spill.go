@@ -293,7 +293,8 @@ func (s *spill) judge(now time.Time, err error) {
 		}
 		if !s.broken {
 			s.broken = true
-			s.log.Error("THE SPOOL FAILS: what Kafka and memory cannot take is dropped and counted; traffic passes", "error", err)
+			s.log.Error("THE SPOOL FAILS: what Kafka and memory cannot take is dropped and counted; traffic passes", "error", err,
+				"try", "room and rights where --spool-dir is; it is tried again by itself")
 		}
 	case s.broken && now.Sub(s.failed) >= reopenEvery: // a full disk takes a little now and then
 		s.broken = false
