@@ -42,6 +42,10 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 		StoppedBy: cmp.Or(r.heldBy(), stoppedBy(state, err)), Rules: r.sieve.ruleCounts(), Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
 		Loops: r.begunLoops(), Limits: r.limits(),
 	})
+	if rep.Read > 0 && rep.Skipped[outsideWindow] == rep.Read {
+		r.opts.Logger.Warn("nothing was sent: of all that was read nothing was captured between --from and --to", "read", rep.Read,
+			"from", r.opts.AskedFrom, "to", r.opts.AskedTo, "try", "another window; inspect stats shows when there was traffic")
+	}
 	r.last(ctx, "the last report", func(ctx context.Context) error { return r.lead.leave(ctx, state) })
 	end := &reprisev1.RunEnd{Run: r.opts.Run, Generation: r.generation.Number, State: state, Report: rep.JSON()}
 	r.last(ctx, "writing the end of the run", func(ctx context.Context) error {

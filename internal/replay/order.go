@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -90,12 +91,14 @@ func (g *giving) begin(ctx context.Context) error {
 		}
 	}
 	if len(g.named) == 0 {
-		how := "no replica has said anything for a while"
+		how, try := "no replica has said anything for a while", "the command that started it resumes it; inspect topics shows what is there"
 		if end := current.End; end != nil {
+			if end.GetState() == finished {
+				try = "the command that started it with --restart replays it again"
+			}
 			how = "it has " + strings.Replace(end.GetState(), "stopped", "been stopped", 1) + ", at " + current.Ended().Format(time.DateTime)
 		}
-		return fault.New(fmt.Sprintf("run %q is not running: nothing was changed", g.Run), how,
-			"the command that started it resumes it; inspect topics shows what is there")
+		return fault.New(fmt.Sprintf("run %q is not running: nothing was changed", g.Run), how, try)
 	}
 	if err := g.possible(current); err != nil {
 		return err
@@ -155,8 +158,26 @@ func (g *giving) possible(current *control.Generation) error {
 			return fault.BadUsage(fmt.Sprintf("run %q is past %s already", g.Run, to.UTC().Format(time.RFC3339)),
 				"what was sent is done: a run goes forward only", "--restart --from "+g.Argument+" to begin there anew")
 		}
+		if end := lastCapture(current); err == nil && to.After(end) {
+			return fault.BadUsage(fmt.Sprintf("run %q has nothing from %s on", g.Run, to.UTC().Format(time.RFC3339)),
+				"what it replays was captured before "+end.UTC().Format(time.RFC3339)+": all that is left would be skipped",
+				"an earlier time; replayer stop "+g.Run+" to end it")
+		}
 	}
 	return nil
+}
+
+// lastCapture is a time after which nothing of a run was captured: its window ends there, or was closed then. Only what was imported
+// with times to come may be later than that.
+func lastCapture(g *control.Generation) time.Time {
+	end := g.Started()
+	if to := g.Spec.GetToUnixNano(); to != 0 && time.Unix(0, int64(to)).Before(end) {
+		end = time.Unix(0, int64(to))
+	}
+	if begins := time.Unix(0, int64(g.Base.GetCaptureUnixNano())); begins.After(end) {
+		return time.Unix(0, math.MaxInt64)
+	}
+	return end
 }
 
 // resumable says why a run that a guard holds cannot go on, or that what is named has nothing to do with it.

@@ -18,6 +18,7 @@ const talkEvery = 5 * time.Second
 // load samples what held the run up. It is used by one goroutine.
 type load struct {
 	samples, saturated, starved, awaiting, decoding int64
+	ordered                                         int64 // requests waited for those before them, while there were free senders
 	open, adaptive                                  int64 // the breaker was; the adaptive limit was reached
 
 	awaited     map[int32]int64 // samples in which a partition was waited for
@@ -33,6 +34,8 @@ func (r *run) sample(now time.Time) {
 	l.samples++
 	if r.volley.saturated() {
 		l.saturated++
+	} else if r.volley.order.Held() > 0 {
+		l.ordered++
 	}
 	if r.valve != nil {
 		switch s := r.valve.Stats(); {
@@ -93,6 +96,9 @@ func (r *run) limitedBy() string {
 	}
 	if r.volley.order.Expired() > 0 {
 		return fmt.Sprintf("order (%s requests waited longer than --order-wait for those before them)", report.Number(int64(r.volley.order.Expired())))
+	}
+	if share(l.ordered) >= 50 {
+		return fmt.Sprintf("order (requests waited for those before them for %d %% of the run)", share(l.ordered))
 	}
 	return "replayer"
 }

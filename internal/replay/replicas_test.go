@@ -1,6 +1,7 @@
 package replay_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -67,6 +68,15 @@ func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
 
 	resumed := s.give(control.VerbResume, "")
 	s.await(g, before+50, both[0])
+	refuses := func(verb, argument, what string) *fault.Error {
+		_, err := replay.Give(t.Context(), replay.OrderOptions{
+			Kafka: s.cfg, Prefix: "test", Run: "monday", Verb: verb, Argument: argument, Wait: time.Minute, Writer: "shop-1/ann",
+		})
+		require.ErrorContains(t, err, what)
+		f, _ := errors.AsType[*fault.Error](err)
+		return f
+	}
+	refuses(control.VerbSeek, time.Now().Add(time.Hour).Format(time.RFC3339Nano), "has nothing from")
 	fast := s.give(control.VerbSpeed, "20")
 	seek := all[2500].CaptureTime
 	sought := s.give(control.VerbSeek, seek.Format(time.RFC3339Nano))
@@ -89,6 +99,7 @@ func TestAllReplicasObeyAtTheSameMoment(t *testing.T) {
 		require.WithinDuration(t, due, outcomes[x.ID][0].DueTime, time.Millisecond, "%d", i)
 	}
 	require.Positive(t, passed)
+	require.Contains(t, refuses(control.VerbPause, "", "it has finished").Try, "--restart")
 }
 
 func TestAStoppedRunGoesOnWhereItWasStopped(t *testing.T) {

@@ -1,7 +1,9 @@
 package replay_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -450,5 +452,39 @@ func TestGapMaxShortensWhatNobodyAskedIn(t *testing.T) {
 			}
 			require.InDelta(t, want, due(i).Sub(due(i-1)), float64(time.Millisecond), "%d", i)
 		}
+	})
+}
+
+// Who has mistaken the day must see more than a run that went well.
+func TestAWindowInWhichNothingWasCapturedIsSaidToBe(t *testing.T) {
+	s, g := newStand(t, 2)
+	s.some(20, time.Millisecond)
+	o := s.options(g)
+	o.From, o.To = time.Now().AddDate(-2, 0, 0), time.Now().AddDate(-1, 0, 0)
+	var log bytes.Buffer
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	r := s.run(o)
+	require.Zero(t, r.Fired)
+	require.EqualValues(t, 20, r.Skipped["outside_window"])
+	require.Contains(t, log.String(), "nothing was captured between --from and --to")
+}
+
+// One user's requests that wait for each other are no fault of the replayer's.
+func TestAReportNamesTheOrderAsWhatLimits(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		g.answer = func(http.ResponseWriter, *http.Request) bool {
+			time.Sleep(50 * time.Millisecond)
+			return false
+		}
+		start := time.Now().Add(-time.Minute)
+		for i := range 200 {
+			x := s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
+			x.Session = []byte("alone")
+			s.write(x)
+		}
+		r := s.run(s.options(g))
+		require.EqualValues(t, 200, r.Fired)
+		require.Contains(t, r.LimitedBy, "order (")
 	})
 }
