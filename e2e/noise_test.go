@@ -23,6 +23,24 @@ func holds(t *testing.T, try func() error) {
 	require.NoError(t, err)
 }
 
+// longestLull is far beyond every gap between requests that are due all the time.
+const longestLull = 50 * time.Millisecond
+
+// still tells which times somebody's standing still may have spoiled, by what arrived, in order, where something was due all the
+// time: whoever is stopped, be it the replayer, Kafka or the sink, nothing arrives. What had to wait comes after it, for half as long.
+func still(arrived []time.Time) (spoiled func(due time.Time) bool) {
+	type lull struct{ from, to time.Time }
+	var lulls []lull
+	for i := 1; i < len(arrived); i++ {
+		if gap := arrived[i].Sub(arrived[i-1]); gap > longestLull {
+			lulls = append(lulls, lull{arrived[i-1], arrived[i].Add(gap / 2)})
+		}
+	}
+	return func(due time.Time) bool {
+		return slices.ContainsFunc(lulls, func(l lull) bool { return !due.Before(l.from) && due.Before(l.to) })
+	}
+}
+
 // noise measures how late this machine wakes a sleeper, until the returned function is called, which gives the p99: what other
 // work on the machine adds to every time that a test takes, whatever our programs do.
 func noise(t *testing.T) (p99 func() time.Duration) {
