@@ -93,7 +93,8 @@ func (f *configFile) setFlag(fs *pflag.FlagSet, key *token.Token, value ast.Node
 	if !ok {
 		return
 	}
-	if slice, repeatable := flag.Value.(pflag.SliceValue); repeatable && isList {
+	slice, repeatable := flag.Value.(pflag.SliceValue)
+	if repeatable && isList {
 		if err := slice.Replace(texts); err != nil {
 			f.Flaw(value.GetToken(), "%s: %s", key.Value, says(err))
 		}
@@ -106,6 +107,9 @@ func (f *configFile) setFlag(fs *pflag.FlagSet, key *token.Token, value ast.Node
 	}
 	if err := fs.Set(key.Value, texts[0]); err != nil {
 		f.Flaw(value.GetToken(), "%s", says(err))
+		if !repeatable {
+			_ = flag.Value.Set(flag.DefValue) // what is left of the bad one is no second flaw
+		}
 	}
 }
 

@@ -84,7 +84,7 @@ redact: on
 	search, ok := c.sources[1].source.(*proxyOptions)
 	require.True(t, ok)
 	require.Equal(t, proxyOptions{
-		listen: ":8081", upstream: []string{"127.0.0.1:9001"}, responseWait: 5 * time.Second, drainTimeout: 10 * time.Second,
+		listen: ":8081", upstream: []string{"127.0.0.1:9001"}, responseWait: 5 * time.Second, drainTimeout: 10 * time.Second, loops: halfOfTheCores(),
 		protocolIn: "off", protocolOut: "off", tls: proxy.TLS{ALPN: []string{"http/1.1"}},
 	}, *search)
 }
@@ -133,8 +133,8 @@ func TestFlawsAreToldWithTheirPlace(t *testing.T) {
 		"no linger":          {"linger: -1s\n" + twoProxies, []string{`:1:1: bad --linger -1s`}},
 		"no topic's name":    {"topic-prefix: a b\n" + twoProxies, []string{`:1:15: invalid argument "a b" for "--topic-prefix"`}},
 		"no spool":           {"spool-max: 2GiB\n" + twoProxies, []string{`:1:1: --spool-max without --spool-dir`}},
-		"no wait":            {"sources:\n  - {kind: proxy, listen: \":1\", upstream: \"a:1\", response-wait: 0s}\n", []string{`:2:52: bad --response-wait 0s`}},
-		"no loops":           {"sources:\n  - {kind: proxy, listen: \":1\", upstream: \"a:1\", loops: -1}\n", []string{`:2:52: bad --loops -1`}},
+		"no wait":            {"sources:\n  - {kind: proxy, listen: \":1\", upstream: \"a:1\", response-wait: 0s}\n", []string{`:2:50: bad --response-wait 0s`}},
+		"no loops":           {"sources:\n  - {kind: proxy, listen: \":1\", upstream: \"a:1\", loops: -1}\n", []string{`:2:50: bad --loops -1`}},
 		"no drain":           {"sources:\n  - {kind: ingest, listen: \":1\", drain-timeout: -1s}\n", []string{`:2:34: bad --drain-timeout -1s`}},
 		"a list":             {"workers: [1, 2]\n" + twoProxies, []string{`:1:10: workers takes one value`}},
 		"a mapping":          {"workers: {a: 1}\n" + twoProxies, []string{`:1:10: workers must be a plain value`}},
@@ -154,6 +154,8 @@ func TestFlawsAreToldWithTheirPlace(t *testing.T) {
 		"unknown kind":       {"sources:\n  - kind: prxy\n    listen: :1\n", []string{`:2:11: unknown kind of source "prxy": did you mean proxy?`}},
 		"lacks upstream":     {"sources:\n  - kind: proxy\n    listen: :1\n", []string{`:2:5: this source lacks upstream`}},
 		"bad upstream":       {"sources:\n  - kind: proxy\n    listen: :1\n    upstream: app\n", []string{`:4:5: bad --upstream "app"`}},
+		"port by name":       {"sources:\n  - {kind: proxy, listen: \":1\", upstream: \"app:http\"}\n", []string{`:2:33: bad --upstream "app:http"`}},
+		"port too large":     {"sources:\n  - {kind: mirror, listen: \":70000\", production: \"app:-1\"}\n", []string{`:2:20: bad --listen ":70000"`, `:2:38: bad --production "app:-1"`}},
 		"shared in a source": {"sources:\n  - kind: proxy\n    listen: :1\n    upstream: a:1\n    sample: 1%\n", []string{`:5:5: unknown key "sample": want kind, name`}},
 		"same name":          {twoProxies + "  - {kind: proxy, name: search, listen: \":1\", upstream: \"a:1\"}\n", []string{`:11:19: another source is named search`}},
 		"same address":       {twoProxies + "  - {kind: proxy, listen: \":8081\", upstream: \"a:1\"}\n", []string{`:11:19: source search listens on :8081 already`}},

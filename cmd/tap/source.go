@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -131,9 +132,15 @@ func (p production) check(wrong *problems) {
 	}
 }
 
-// checkAddress reports whether an address has a port.
+// checkAddress reports whether an address has a port, and that is a number: replayers know production by it.
 func checkAddress(flag, address, want string) error {
-	if _, _, err := net.SplitHostPort(address); err != nil {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		if _, bad := strconv.ParseUint(port, 10, 16); bad != nil {
+			err = fmt.Errorf("the port %q is no number up to 65535", port)
+		}
+	}
+	if err != nil {
 		return fault.BadUsage(fmt.Sprintf("bad --%s %q", flag, address), err.Error(), want)
 	}
 	return nil
