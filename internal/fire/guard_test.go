@@ -116,6 +116,8 @@ func TestGuardRefusesProduction(t *testing.T) {
 			fire.Address{HostPort: ":8080", HostID: "there", Host: "gateway-2"},
 			true,
 		},
+		{"a port by its name may be any", "http://10.0.3.7:8081", fire.Address{HostPort: "10.0.3.7:http"}, true},
+		{"by name, a port that is none", "http://shop.internal:8080", fire.Address{HostPort: "shop.internal:99999"}, true},
 		{"what cannot be read counts for nothing", "http://127.0.0.1:8080", fire.Address{HostPort: "::::"}, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -66,6 +66,9 @@ func (g *Guard) findProduction(ctx context.Context, addresses []Address) *produc
 			}
 		}
 		e, ok := parseEndpoint(s)
+		if host, _ := splitAuthority(s); !ok && host != "" {
+			e, ok = parseEndpoint(host) // a port that is no number, such as "http", may be any
+		}
 		if !ok {
 			g.cfg.Logger.Warn("production address cannot be read", "address", a.HostPort, "origin", a.Origin)
 			continue
