@@ -222,7 +222,7 @@ func (r *run) awaitReplicas(ctx context.Context) error {
 		}
 		if there != said {
 			said = there
-			fmt.Fprintf(r.opts.Talk, "run %s: waiting for replicas, %d of %d are there\n", r.opts.Run, there, r.opts.WaitReplicas)
+			fmt.Fprintf(r.opts.Talk, "run %s: waiting for replicas, %d of %d are there; the same command elsewhere adds one\n", r.opts.Run, there, r.opts.WaitReplicas)
 		}
 		select {
 		case <-ctx.Done():

@@ -65,7 +65,7 @@ func ParseMaxRSS(s string, size func(string) (int64, error)) (MaxRSS, error) {
 		return MaxRSS{share: share}, nil
 	}
 	n, err := size(s)
-	if err != nil || n <= 0 {
+	if err != nil || n < 1<<20 { // 300 for 300MiB would keep capture off for good
 		return MaxRSS{}, fault.BadUsage(fmt.Sprintf("bad --max-rss %q", s), "want a size, or a share of the control group's limit", "512MiB, 90%, auto or off")
 	}
 	return MaxRSS{bytes: n}, nil

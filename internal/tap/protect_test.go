@@ -167,10 +167,13 @@ func TestATapThatCannotMeasureItselfGoesOn(t *testing.T) {
 func TestLimitsAreReadAndRefused(t *testing.T) {
 	quota, free := meter.Bounds{CPUs: 0.5, Quota: true, Memory: 1000}, meter.Bounds{CPUs: 4}
 	size := func(s string) (int64, error) {
-		if s != "512MiB" {
-			return 0, errors.New("bad")
+		switch s {
+		case "512MiB":
+			return 512 << 20, nil
+		case "50":
+			return 50, nil
 		}
-		return 512 << 20, nil
+		return 0, errors.New("bad")
 	}
 	for text, want := range map[string][2]float64{"auto": {0.9, 0}, "off": {0, 0}, "50%": {0.5, 0.5}, "100%": {1, 1}} {
 		m, err := ParseMaxCPU(text)

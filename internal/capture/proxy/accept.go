@@ -70,7 +70,8 @@ func (l *loop) pause(now time.Time, err error) {
 	l.unlisten()
 	l.acceptAgain = now.Add(acceptPause)
 	l.p.stats.pauses.Add(1)
-	l.complain(now, "cannot accept connections for now", err)
+	l.complain(now, "cannot accept connections for now: they wait in the kernel", err,
+		"try", "more descriptors, two for each connection (ulimit -n, LimitNOFILE=), a larger --max-connections where it is given, or another tap")
 }
 
 // reserve keeps a descriptor back, so that a connection is only taken when there is one for the upstream too.
@@ -94,10 +95,10 @@ func (l *loop) socket(family int) (int, error) {
 }
 
 // complain logs a condition that would repeat for every connection once in a while.
-func (l *loop) complain(now time.Time, what string, err error) {
+func (l *loop) complain(now time.Time, what string, err error, more ...any) {
 	if now.Sub(l.complained) >= complainGap {
 		l.complained = now
-		l.p.cfg.Logger.Error(what, "error", err, "open", l.open)
+		l.p.cfg.Logger.Error(what, append([]any{"error", err, "open", l.open}, more...)...)
 	}
 }
 
