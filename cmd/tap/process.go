@@ -104,13 +104,15 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 	}
 	stopRereading := obeyHangups(hangups, book.every(), func() {
 		if book.changed() {
-			book.read()
+			say := book.read()
 			o.rebase(t, book)
+			say()
 		}
 	}, func() {
 		tell(log, handover.Reloading()...)
-		book.read()
+		say := book.read()
 		reread(running{t, book, level, log})
+		say()
 		for _, p := range sources {
 			if s, ok := p.source.(interface{ reread() }); ok {
 				s.reread()

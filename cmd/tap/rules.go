@@ -62,9 +62,7 @@ func (o *captureOptions) openRules(log *slog.Logger) (*ruleBook, error) {
 	if b.builtIn, err = redaction.by(rules.Empty()); err != nil {
 		return nil, err
 	}
-	if b.path != "" {
-		b.read()
-	}
+	b.read()()
 	return b, nil
 }
 
@@ -85,27 +83,28 @@ func (b *ruleBook) changed() bool {
 	return settled && !now.same(b.seen)
 }
 
-// read reads the file, and says what came of it.
-func (b *ruleBook) read() {
+// read reads the file. say tells what came of it: to be called once that is in force, or who acts on it is too early.
+func (b *ruleBook) read() (say func()) {
 	if b.path == "" {
-		return
+		return func() {}
 	}
 	b.seen = stampOf(b.path) // before: a change while it is read is seen the next time
 	next, file, err := b.load()
 	if err != nil {
-		b.refuse(err)
-		return
+		return b.refuse(err)
 	}
 	was := b.now
 	b.file, b.now = file, next
 	said := []any{"file", b.path, "version", file.Version, "digest", hex.EncodeToString(file.Digest())}
-	switch {
-	case was == nil:
-		b.log.Info("rules", said...)
-	case was.Unknown:
-		b.log.Warn("THE RULES FILE IS GOOD NOW: capture begins", said...)
-	default:
-		b.log.Info("the rules file was read again", said...)
+	return func() {
+		switch {
+		case was == nil:
+			b.log.Info("rules", said...)
+		case was.Unknown:
+			b.log.Warn("THE RULES FILE IS GOOD NOW: capture begins", said...)
+		default:
+			b.log.Info("the rules file was read again", said...)
+		}
 	}
 }
 
@@ -129,21 +128,23 @@ func (b *ruleBook) load() (*tap.Rules, *rules.File, error) {
 }
 
 // refuse keeps what there was before the file went bad.
-func (b *ruleBook) refuse(err error) {
+func (b *ruleBook) refuse(err error) (say func()) {
 	next := tap.Rules{Path: b.path, Unknown: true}
 	if b.now != nil {
 		next = *b.now
 	}
 	flaws := flawsOf(err)
 	next.Flaw = strings.Join(flaws, "; ")
-	if next.Unknown {
-		b.log.Error("THE RULES FILE IS BAD, AND NOTHING IS RECORDED UNTIL IT IS MENDED: traffic passes",
-			"file", b.path, "flaws", flaws, "try", "inspect rules check "+b.path)
-	} else {
-		b.log.Error("THE RULES FILE IS BAD: the rules before it stay in force",
-			"file", b.path, "flaws", flaws, "try", "inspect rules check "+b.path, "in_force", hex.EncodeToString(next.Digest))
-	}
 	b.now = &next
+	return func() {
+		if next.Unknown {
+			b.log.Error("THE RULES FILE IS BAD, AND NOTHING IS RECORDED UNTIL IT IS MENDED: traffic passes",
+				"file", b.path, "flaws", flaws, "try", "inspect rules check "+b.path)
+		} else {
+			b.log.Error("THE RULES FILE IS BAD: the rules before it stay in force",
+				"file", b.path, "flaws", flaws, "try", "inspect rules check "+b.path, "in_force", hex.EncodeToString(next.Digest))
+		}
+	}
 }
 
 // flawsOf is what is wrong with a file, one line each.

@@ -49,7 +49,7 @@ func TestBadRulesAtTheStartRecordNothingUntilTheyAreMended(t *testing.T) {
 	require.NoError(t, os.WriteFile(b.path, []byte("filter: {include: [GET /a]}\nsample: {rate: 10%}\n"), 0o600))
 	require.False(t, b.changed(), "it may still be being written")
 	require.True(t, b.changed())
-	b.read()
+	b.read()()
 	require.False(t, b.changed())
 	s := b.settings(o)
 	require.False(t, s.Rules.Unknown)
@@ -66,7 +66,7 @@ func TestFileThatGoesBadLeavesTheRulesBeforeInForce(t *testing.T) {
 	good := b.settings(o)
 	for _, text := range []string{"filter: [", "version: x\n"} {
 		require.NoError(t, os.WriteFile(b.path, []byte(text), 0o600))
-		b.read()
+		b.read()()
 		now := b.settings(o)
 		require.Same(t, good.Rules.Filter, now.Rules.Filter)
 		require.Equal(t, good.Sample, now.Sample)
@@ -77,7 +77,7 @@ func TestFileThatGoesBadLeavesTheRulesBeforeInForce(t *testing.T) {
 	require.NoError(t, os.Remove(b.path))
 	require.False(t, b.changed(), "it may still be being written")
 	require.True(t, b.changed())
-	b.read()
+	b.read()()
 	require.False(t, b.changed())
 	require.Contains(t, b.settings(o).Rules.Flaw, "no such file")
 	require.Contains(t, said.String(), "the rules before it stay in force")
@@ -97,7 +97,7 @@ func TestFileIsReadAgainWhenItChanges(t *testing.T) {
 	require.NoError(t, os.Chtimes(b.path, time.Time{}, time.Now().Add(time.Hour)))
 	require.False(t, b.changed(), "it may still be being written")
 	require.True(t, b.changed())
-	b.read()
+	b.read()()
 	// Put in place of the other, as a ConfigMap's are: same size, same time.
 	info, err := os.Stat(b.path)
 	require.NoError(t, err)
@@ -106,7 +106,7 @@ func TestFileIsReadAgainWhenItChanges(t *testing.T) {
 	require.NoError(t, os.Rename(b.path+".new", b.path))
 	require.False(t, b.changed(), "it may still be being written")
 	require.True(t, b.changed())
-	b.read()
+	b.read()()
 	require.EqualValues(t, 2, b.now.Version)
 }
 
