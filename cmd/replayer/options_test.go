@@ -61,9 +61,19 @@ func TestBadFlagsSayWhatToTry(t *testing.T) {
 
 func TestNumbersOutOfRangeAreNotReplacedByDefaults(t *testing.T) {
 	for _, command := range [][]string{
-		{"run", "--run", ""}, {"run", "--clone", "0"}, {"plan", "--clone", "-1"}, {"run", "--wait-replicas", "0"}, {"run", "--concurrency", "-1"},
-		{"live", "--retries", "-1"}, {"run", "--timeout", "0s"}, {"run", "--order-wait", "-1s"}, {"run", "--late-after", "0s"},
-		{"run", "--look-ahead", "1"}, {"live", "--lag", "0s"}, {"live", "--max-stale", "-1m"}, {"live", "--duration", "-1s"},
+		{"run", "--run", ""},
+		{"run", "--clone", "0"},
+		{"plan", "--clone", "-1"},
+		{"run", "--wait-replicas", "0"},
+		{"run", "--concurrency", "-1"},
+		{"live", "--retries", "-1"},
+		{"run", "--timeout", "0s"},
+		{"run", "--order-wait", "-1s"},
+		{"run", "--late-after", "0s"},
+		{"run", "--look-ahead", "1"},
+		{"live", "--lag", "0s"},
+		{"live", "--max-stale", "-1m"},
+		{"live", "--duration", "-1s"},
 	} {
 		root := newRoot()
 		root.SetArgs(append(command, "--target", "http://127.0.0.1:1", "--allow-target", "127.0.0.1", "--brokers", "127.0.0.1:1"))
