@@ -15,6 +15,9 @@ import (
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
+// noRules is a file that says nothing.
+const noRules = "version: 1\n"
+
 // explain runs a curl command through a rules file.
 func explain(t *testing.T, text, line string) *inspect.Explanation {
 	t.Helper()
@@ -57,12 +60,12 @@ func TestExplainNamesTheFilterThatDecides(t *testing.T) {
 		s := step(t, explain(t, text, line), "filter")
 		require.Equal(t, want, [2]string{s.Result, s.Why}, line)
 	}
-	require.Equal(t, "no filters", step(t, explain(t, "", "curl h"), "filter").Why)
+	require.Equal(t, "no filters", step(t, explain(t, noRules, "curl h"), "filter").Why)
 	require.Equal(t, "no exclude matches", step(t, explain(t, "filter: {exclude: /x}\n", "curl h"), "filter").Why)
 }
 
 func TestExplainSamplesAsTheTapsDo(t *testing.T) {
-	require.Equal(t, inspect.Passes, step(t, explain(t, "", "curl h"), "sample").Result)
+	require.Equal(t, inspect.Passes, step(t, explain(t, noRules, "curl h"), "sample").Result)
 	require.Equal(t, inspect.Depends, step(t, explain(t, "sample: {rate: 10%}\n", "curl h"), "sample").Result)
 	kept := 0
 	for i := range 200 {
@@ -80,7 +83,7 @@ func TestExplainSamplesAsTheTapsDo(t *testing.T) {
 }
 
 func TestExplainShowsWhatIsRedactedAndNeverTheValue(t *testing.T) {
-	e := explain(t, "", `curl -H 'Authorization: Bearer hunter2hunter2' -b 'sid=hunter2abc' -d 'phone=13812345678&password=hunter2' 'h/a?token=hunter2xyz'`)
+	e := explain(t, noRules, `curl -H 'Authorization: Bearer hunter2hunter2' -b 'sid=hunter2abc' -d 'phone=13812345678&password=hunter2' 'h/a?token=hunter2xyz'`)
 	s := step(t, e, "redact")
 	require.Equal(t, inspect.Changes, s.Result)
 	where := make(map[string]string)
@@ -108,7 +111,7 @@ func TestExplainShowsWhatIsRedactedAndNeverTheValue(t *testing.T) {
 }
 
 func TestExplainSaysWhatWasRedactedBefore(t *testing.T) {
-	f, err := rules.Parse("rules.yaml", "")
+	f, err := rules.Parse("rules.yaml", noRules)
 	require.NoError(t, err)
 	e, err := inspect.NewExplainer(t.Context(), f, nil, inspect.ReplayFlags{})
 	require.NoError(t, err)
@@ -129,7 +132,7 @@ func TestExplainAsksTheGuard(t *testing.T) {
 		"curl h/": inspect.Passes, "curl -I h/": inspect.Passes, "curl -d a=b h/": inspect.Stops,
 		"curl -H 'X-HTTP-Method-Override: DELETE' h/": inspect.Stops,
 	} {
-		s := step(t, explain(t, "", line), "writes")
+		s := step(t, explain(t, noRules, line), "writes")
 		require.Equal(t, want, s.Result, line)
 		require.Equal(t, "replayer", s.Program)
 	}
@@ -149,8 +152,8 @@ session: {jar: on, extract: [{name: token, from: POST /login, json: $.token}], i
 	s = step(t, e, "session")
 	require.Equal(t, inspect.Depends, s.Result)
 	require.Equal(t, "header Authorization", s.Details[0].Where)
-	require.Equal(t, "nothing depends on answers", step(t, explain(t, "", "curl h"), "session").Why)
-	require.Equal(t, "nothing to change", step(t, explain(t, "", "curl h"), "rewrite").Why)
+	require.Equal(t, "nothing depends on answers", step(t, explain(t, noRules, "curl h"), "session").Why)
+	require.Equal(t, "nothing to change", step(t, explain(t, noRules, "curl h"), "rewrite").Why)
 }
 
 func TestExplainShowsWhatEachGuardWouldDo(t *testing.T) {
