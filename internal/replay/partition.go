@@ -162,7 +162,7 @@ func (p *partition) isGone() bool {
 func (p *partition) position() (at topic.Position, news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at = topic.Position{Offset: p.ledger.Watermark(), LeaderEpoch: p.epoch, Metadata: p.ledger.Ranges()}
+	at = topic.Position{Offset: p.ledger.Watermark(), LeaderEpoch: p.epoch, Metadata: p.ledger.Ranges(p.before)}
 	if p.ended && p.ledger.InFlight() == 0 {
 		at.Offset, at.Metadata = max(at.Offset, p.end), ""
 	}

@@ -134,7 +134,7 @@ func (m *member) commit(ctx context.Context, parts ...int32) error {
 	for p, l := range m.ledgers {
 		for _, want := range parts {
 			if p == want {
-				at[p] = Position{Offset: l.Watermark(), Metadata: l.Ranges()}
+				at[p] = Position{Offset: l.Watermark(), Metadata: l.Ranges(nil)}
 			}
 		}
 	}

@@ -65,11 +65,10 @@ func (l *Ledger) Watermark() int64 {
 func (l *Ledger) InFlight() int { return l.open }
 
 // Ranges returns what is finished beyond the watermark as text for the commit's metadata, at most 3 KiB: what does not
-// fit is left out from the highest offset down, and would be repeated after a crash.
-func (l *Ledger) Ranges() string {
-	if l.open == l.n {
-		return ""
-	}
+// fit is left out from the highest offset down, and would be repeated after a crash. before was finished by an earlier start:
+// of what was not begun here yet, it is all that is known.
+func (l *Ledger) Ranges(before Ranges) string {
+	before = before.from(l.next)
 	w := newRangeWriter()
 	for i := 0; i < l.n; i++ {
 		if !l.at(i).done {
@@ -79,7 +78,16 @@ func (l *Ledger) Ranges() string {
 		for i+1 < l.n && l.at(i+1).done {
 			i++
 		}
-		if !w.add(Range{start, l.at(i).offset + 1}) {
+		r := Range{start, l.at(i).offset + 1}
+		if i+1 == l.n && len(before) > 0 && before[0].Start == r.End {
+			r.End, before = before[0].End, before[1:]
+		}
+		if !w.add(r) {
+			return w.String()
+		}
+	}
+	for _, r := range before {
+		if !w.add(r) {
 			break
 		}
 	}

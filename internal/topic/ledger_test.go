@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestLedgerAgreesWithNaiveModel(t *testing.T) {
 			require.Equal(t, naive.watermark(), l.Watermark(), "seed %d", seed)
 			require.Equal(t, naive.inFlight(), l.InFlight(), "seed %d", seed)
 		}
-		ranges, err := ParseRanges(l.Ranges())
+		ranges, err := ParseRanges(l.Ranges(nil))
 		require.NoError(t, err)
 		for _, o := range naive.begun {
 			if o >= l.Watermark() {
@@ -86,7 +87,7 @@ func TestLedgerRangesAreBoundedAndOldestFirst(t *testing.T) {
 	for i := int64(1); i < 20_000; i += 2 { // every second one: the worst case
 		l.Done(1<<40 + i)
 	}
-	text := l.Ranges()
+	text := l.Ranges(nil)
 	require.LessOrEqual(t, len(text), maxRanges)
 	require.Greater(t, len(text), maxRanges-16)
 	ranges, err := ParseRanges(text)
@@ -104,11 +105,39 @@ func TestLedgerRangesCloseGapsThatHaveNoRecords(t *testing.T) {
 	}
 	l.Done(7)
 	l.Done(10)
-	ranges, err := ParseRanges(l.Ranges())
+	ranges, err := ParseRanges(l.Ranges(nil))
 	require.NoError(t, err)
 	require.Equal(t, Ranges{{7, 11}}, ranges)
 	require.False(t, ranges.Contains(6))
 	require.False(t, ranges.Contains(11))
+}
+
+func TestLedgerRangesKeepWhatAnEarlierStartHasFinished(t *testing.T) {
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		var before Ranges
+		for end := rng.Int64N(3); len(before) < rng.IntN(6); {
+			start := end + 1 + rng.Int64N(5)
+			end = start + 1 + rng.Int64N(20)
+			before = append(before, Range{start, end})
+		}
+		l, done := NewLedger(0), map[int64]bool{}
+		kept := fmt.Sprint(before)
+		next := rng.Int64N(120)
+		for o := range next {
+			l.Begin(o)
+			if done[o] = before.Contains(o) || rng.IntN(2) == 0; done[o] {
+				l.Done(o)
+			}
+		}
+		ranges, err := ParseRanges(l.Ranges(before))
+		require.NoError(t, err, "seed %d", seed)
+		for o := l.Watermark(); o < 200; o++ {
+			want := o >= next && before.Contains(o) || o < next && done[o]
+			require.Equal(t, want, ranges.Contains(o), "seed %d offset %d of %d, before %v: %v", seed, o, next, before, ranges)
+		}
+		require.Equal(t, kept, fmt.Sprint(before), "they are the caller's")
+	}
 }
 
 func TestParseRangesRefusesDamage(t *testing.T) {
@@ -141,7 +170,7 @@ func FuzzParseRanges(f *testing.F) {
 			l.Done(9 + i*3)
 		}
 	}
-	f.Add(l.Ranges())
+	f.Add(l.Ranges(nil))
 	f.Fuzz(func(t *testing.T, s string) {
 		ranges, err := ParseRanges(s)
 		if err != nil {

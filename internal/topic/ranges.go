@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -78,6 +79,17 @@ func ParseRanges(s string) (Ranges, error) {
 		raw = raw[n+m:]
 	}
 	return ranges, nil
+}
+
+// from returns what of them is not below an offset.
+func (r Ranges) from(offset int64) Ranges {
+	i := sort.Search(len(r), func(i int) bool { return r[i].End > offset })
+	if i == len(r) {
+		return nil
+	}
+	r = slices.Clone(r[i:])
+	r[0].Start = max(r[0].Start, offset)
+	return r
 }
 
 // Contains reports whether offset lies in a range.
