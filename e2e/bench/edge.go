@@ -11,7 +11,7 @@ import (
 // all of it in Kafka; mirrors and shadows send a copy of each request somewhere; the others only pass it on.
 func (b *bench) edge(ctx context.Context) error {
 	w, err := b.startWays(ctx, "edge",
-		direct, haproxyTCP, tapProxy, nginxProxy, nginxMirror, plainMirror, mirrorToTap, envoyTCP, envoyHTTP, envoyShadow)
+		direct, haproxyTCP, tapProxy, nginxProxy, nginxMirror, docsMirror, mirrorToTap, envoyTCP, envoyHTTP, envoyShadow)
 	if err != nil {
 		return err
 	}
@@ -157,8 +157,8 @@ func asked(turns map[string][]turn, memory int64) table {
 		notes: []string{
 			"In the tables below CPU and memory are those of the programs on the way, master and workers together (not of the origin, Kafka, wrk or",
 			"a sink), and what they do after the last answer until all is stored counts. \"Captured\" of a mirror is how many copies came to its sink.",
-			"The sinks answer an empty 204 at once and store nothing. nginx mirrors over kept connections, which takes configuration; with that of its",
-			"documentation, a connection for each copy; and over kept ones to `tap mirror`, which stores requests in Kafka.",
+			"The sinks answer an empty 204 at once and store nothing. nginx mirrors over kept connections, which takes configuration; by the lines of",
+			"its documentation (a connection for each request and each copy); and over kept ones to `tap mirror`, which stores requests in Kafka.",
 			"Memory is what is resident at the end of the last turn, after all loads above it.",
 		},
 	}
@@ -166,7 +166,7 @@ func asked(turns map[string][]turn, memory int64) table {
 		t.rows = append(t.rows, []string{what, "≥ " + fmt.Sprintf(format, bar), fmt.Sprintf(format, median(v)), held(median(v) >= bar), each(v, format)})
 	}
 	row("tap ÷ HAProxy TCP, requests/s", 0.8, "%.2f", ratios(turns, tapProxy, haproxyTCP))
-	row("tap ÷ "+plainMirror, 3, "%.2f", ratios(turns, tapProxy, plainMirror))
+	row("tap ÷ "+docsMirror, 3, "%.2f", ratios(turns, tapProxy, docsMirror))
 	row("tap ÷ "+nginxMirror, 3, "%.2f", ratios(turns, tapProxy, nginxMirror))
 	row("tap ÷ "+envoyShadow, 2.5, "%.2f", ratios(turns, tapProxy, envoyShadow))
 	row("captured by the tap, %", 99, "%.2f", column(turns[tapProxy], func(t turn) float64 { return 100 * t.captured }))

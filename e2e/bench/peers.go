@@ -76,19 +76,19 @@ func madeJSON(size int) []byte {
 
 // mirroring says what an nginx does besides.
 type mirroring struct {
-	sink  string // address for copies; "": none are made
-	plain bool   // as in nginx's documentation: HTTP/1.0 and a connection for each copy
+	sink       string // address for copies; "": none are made
+	documented bool   // by the lines of nginx's documentation and no others
 }
 
 func (b *bench) startNginx(name, listen, origin string, m mirroring) (*proc.Process, error) {
-	mirror, each := "mirror /copy;", ""
+	file, mirror := "nginx.conf", "mirror /copy;"
 	if m.sink == "" {
 		mirror, m.sink = "", origin
 	}
-	if m.plain {
-		each = "proxy_http_version 1.0; proxy_set_header Connection close;"
+	if m.documented {
+		file = "nginx-documented.conf"
 	}
-	path, err := b.configured("nginx.conf", name, "@LISTEN@", listen, "@ORIGIN@", origin, "@SINK@", m.sink, "@MIRROR@", mirror, "@COPY@", each)
+	path, err := b.configured(file, name, "@LISTEN@", listen, "@ORIGIN@", origin, "@SINK@", m.sink, "@MIRROR@", mirror)
 	if err != nil {
 		return nil, err
 	}

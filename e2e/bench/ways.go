@@ -19,7 +19,7 @@ const (
 	haproxyTCP  = "HAProxy, TCP"
 	nginxProxy  = "nginx proxy"
 	nginxMirror = "nginx mirror → sink"
-	plainMirror = "nginx mirror, as documented → sink"
+	docsMirror  = "nginx mirror, as documented → sink"
 	mirrorToTap = "nginx mirror → tap mirror"
 	envoyTCP    = "Envoy, TCP"
 	envoyHTTP   = "Envoy, HTTP"
@@ -102,14 +102,14 @@ func (w *ways) start(ctx context.Context, x *way, prefix string) error {
 		return add(w.startHAProxy(x.addr, w.origin))
 	case nginxProxy:
 		return add(w.startNginx("nginx-proxy", x.addr, w.origin, mirroring{}))
-	case nginxMirror, plainMirror:
+	case nginxMirror, docsMirror:
 		s, err := w.startSink(ctx)
 		if err != nil {
 			return err
 		}
 		x.kept = arrived(s)
-		plain := x.name == plainMirror
-		return add(w.startNginx(fmt.Sprintf("nginx-mirror-%t", plain), x.addr, w.origin, mirroring{s.Addr(), plain}))
+		documented := x.name == docsMirror
+		return add(w.startNginx(fmt.Sprintf("nginx-mirror-%t", documented), x.addr, w.origin, mirroring{s.Addr(), documented}))
 	case mirrorToTap:
 		t, err := w.startTap(ctx, "mirror", prefix+"-mirror")
 		if err != nil {
