@@ -18,6 +18,8 @@ const (
 
 	fastestBar = 30000 // requests/s of one replayer
 	vegetaBar  = 2     // times vegeta's most
+
+	warmRuns = 3
 )
 
 // fastest is what one of them did in a turn without a schedule.
@@ -35,8 +37,10 @@ func (b *bench) speed(ctx context.Context) error {
 		return err
 	}
 	names, missing := b.available([]string{wrk, vegeta, goReplayFile, oneReplayer, differs})
-	if _, err := b.rush(ctx, oneReplayer, l, "max-warm-up"); err != nil { // the broker compiles its own code meanwhile
-		return err
+	for i := range warmRuns { // the broker compiles its own code meanwhile
+		if _, err := b.rush(ctx, oneReplayer, l, fmt.Sprintf("max-warm-up-%d", i)); err != nil {
+			return err
+		}
 	}
 	turns := make(map[string][]fastest)
 	for round := range b.rounds {
@@ -57,7 +61,7 @@ func (b *bench) speed(ctx context.Context) error {
 			"outcomes. wrk sends one request over 32 connections, vegeta one target with 64 workers (`-rate 0 -max-workers 64`), GoReplay the same",
 			"requests from a file in which all have one time. CPU is the program's own, start and end included. The sink answers all of them as was",
 			"recorded; the last row is the replayer at one whose answers all differ: each is redacted, compared by path and stored with its outcome.",
-			"One run of the replayer goes before, which counts for nobody: its outcomes make the broker's JVM compile what all others meet.",
+			fmt.Sprintf("%d runs of the replayer go before, which count for nobody: their outcomes make the broker's JVM compile what all others meet.", warmRuns),
 		}, missing...),
 	}
 	of := func(who string, f func(fastest) float64) []float64 {
