@@ -47,7 +47,7 @@ func (o *mirrorOptions) check() (wrong problems) {
 
 func (o *mirrorOptions) open(s site) (tap.Source, error) {
 	m, err := mirror.Listen(mirror.Config{
-		Listen: o.listen, Bind: s.bind, Name: s.name, BodyMax: s.bodyMax, MaxConnections: o.connections, IdleTimeout: o.idle,
+		Listen: o.listen, Bind: s.bind, Name: s.name, BodyMax: s.bodyMax, MaxConnections: o.connections, Descriptors: s.descriptors, IdleTimeout: o.idle,
 		DrainTimeout: o.drainTimeout, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
 	})
 	if err != nil {

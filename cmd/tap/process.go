@@ -77,7 +77,11 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 		return err
 	}
 	defer life.Close()
-	opened, err := o.open(sources, site{tap: t, bind: life.Listen, bodyMax: int(o.bodyMax), log: log, reg: reg})
+	descriptors, err := meter.FindDescriptors()
+	if err != nil {
+		log.Warn("how many descriptors there are is not known: none are kept for capture", "error", err)
+	}
+	opened, err := o.open(sources, site{tap: t, descriptors: descriptors, bind: life.Listen, bodyMax: int(o.bodyMax), log: log, reg: reg})
 	if err != nil {
 		return err
 	}

@@ -81,8 +81,8 @@ func (o *proxyOptions) open(s site) (tap.Source, error) {
 	out, _ := proxy.ParseProtocol(o.protocolOut)
 	p, err := proxy.Listen(proxy.Config{
 		Listen: o.listen, Bind: s.bind, Upstreams: o.upstream, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait,
-		DrainTimeout: o.drainTimeout, Loops: o.loops, MaxConnections: o.connections, ProtocolIn: in, ProtocolOut: out, TLS: o.tls,
-		Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Thread: s.tap.Forwards, Logger: s.log,
+		DrainTimeout: o.drainTimeout, Loops: o.loops, MaxConnections: o.connections, Descriptors: s.descriptors,
+		ProtocolIn: in, ProtocolOut: out, TLS: o.tls, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Thread: s.tap.Forwards, Logger: s.log,
 	})
 	if err != nil {
 		return tap.Source{}, err

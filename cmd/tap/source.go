@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/meter"
 	"github.com/reprise-io/reprise/internal/tap"
 )
 
@@ -68,12 +69,13 @@ func kindNames() []string {
 
 // site is what a source stands in.
 type site struct {
-	tap     *tap.Tap
-	bind    func(address string) (*net.TCPListener, error) // a socket to listen on, inherited or new
-	name    string                                         // of the source, in records
-	bodyMax int
-	log     *slog.Logger
-	reg     prometheus.Registerer
+	tap         *tap.Tap
+	descriptors *meter.Descriptors
+	bind        func(address string) (*net.TCPListener, error) // a socket to listen on, inherited or new
+	name        string                                         // of the source, in records
+	bodyMax     int
+	log         *slog.Logger
+	reg         prometheus.Registerer
 }
 
 // problem is what is wrong with a flag.

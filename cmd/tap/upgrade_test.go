@@ -21,15 +21,24 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/reprise-io/reprise/cmd/internal/cli"
 )
 
-// asTap makes a copy of the test program a tap.
-const asTap = "REPRISE_TEST_AS_TAP"
+// asTap makes a copy of the test program a tap; withDescriptors gives it no more than so many.
+const (
+	asTap           = "REPRISE_TEST_AS_TAP"
+	withDescriptors = "REPRISE_TEST_DESCRIPTORS"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asTap) != "" {
+		if n, err := strconv.ParseUint(os.Getenv(withDescriptors), 10, 32); err == nil {
+			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: n}); err != nil {
+				panic(err)
+			}
+		}
 		os.Exit(cli.Main(newRoot()))
 	}
 	os.Exit(m.Run())

@@ -99,8 +99,30 @@ func TestWhoReadsNoAnswersIsGivenUpAndHoldsNobody(t *testing.T) {
 	})
 }
 
+// places are descriptors.
+type places struct{ left atomic.Int64 }
+
+func (p *places) Take(n int, anyway bool) bool {
+	if p.left.Add(-int64(n)) >= 0 || anyway {
+		return true
+	}
+	p.left.Add(int64(n))
+	return false
+}
+
+func (p *places) Give(n int) { p.left.Add(int64(n)) }
+
 func TestConnectionsOverTheBoundAreClosedAtOnce(t *testing.T) {
-	r := start(t, Config{MaxConnections: 2})
+	two := new(places)
+	two.left.Store(2)
+	for name, cfg := range map[string]Config{"--max-connections": {MaxConnections: 2}, "descriptors": {Descriptors: two}} {
+		t.Run(name, func(t *testing.T) { twoConnections(t, cfg) })
+	}
+	require.EqualValues(t, 2, two.left.Load())
+}
+
+func twoConnections(t *testing.T, cfg Config) {
+	r := start(t, cfg)
 	first, second := r.dial(), r.dial()
 	for _, nc := range []net.Conn{first, second} {
 		send(t, nc, "GET / HTTP/1.1\r\n\r\n")

@@ -39,12 +39,20 @@ type Config struct {
 	Name           string                                         // of the source, for Exchange.Source
 	BodyMax        int                                            // bytes kept of each body; 0: none
 	MaxConnections int                                            // further ones are closed at once; 0: 4096
+	Descriptors    Descriptors                                    // one for each connection; those without are closed at once. nil: as many as the kernel gives
 	IdleTimeout    time.Duration                                  // of a connection between requests; 0: 10 min, which is longer than gateways keep theirs
 	DrainTimeout   time.Duration                                  // for requests under way after Run's context ended; 0: none
 	MarkHeader     string                                         // requests with this field are answered and not captured; "": "Reprise-Replay"
 	Budget         wire.Budget                                    // nil: no bound
 	Sink           Sink
 	Logger         *slog.Logger // nil: discard
+}
+
+// Descriptors are file descriptors that connections share with others.
+type Descriptors interface {
+	// Take takes n, if so many are left; anyway takes them even then, and returns true.
+	Take(n int, anyway bool) bool
+	Give(n int)
 }
 
 const (
@@ -103,6 +111,9 @@ func on(ln net.Listener, cfg Config) *Mirror {
 	if cfg.Budget == nil {
 		cfg.Budget = unbounded{}
 	}
+	if cfg.Descriptors == nil {
+		cfg.Descriptors = unbounded{}
+	}
 	cfg.MarkHeader = strings.ToLower(cfg.MarkHeader)
 	cfg.BodyMax = max(cfg.BodyMax, 0)
 	source := traffic.Source{Kind: traffic.Mirror, Name: []byte(cfg.Name)}
@@ -113,6 +124,8 @@ type unbounded struct{}
 
 func (unbounded) TryAcquire(int64) bool { return true }
 func (unbounded) Release(int64)         {}
+func (unbounded) Take(int, bool) bool   { return true }
+func (unbounded) Give(int)              {}
 
 // Addr is the bound address.
 func (m *Mirror) Addr() net.Addr { return m.ln.Addr() }
@@ -157,10 +170,13 @@ func (m *Mirror) accept(ctx context.Context, serving *sync.WaitGroup) {
 func (m *Mirror) enter(nc net.Conn) *conn {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.conns) >= m.cfg.MaxConnections {
-		m.stats.refused.Add(1)
-		m.complain("too many connections: new ones are closed at once", "max_connections", m.cfg.MaxConnections)
-		_ = nc.Close()
+	switch {
+	case len(m.conns) >= m.cfg.MaxConnections:
+		m.refuse(nc, "max_connections", m.cfg.MaxConnections)
+		return nil
+	case !m.cfg.Descriptors.Take(1, false): // left in the kernel, they would keep the gateway waiting
+		m.refuse(nc, "open", len(m.conns), "error", "the descriptors that are left are kept for Kafka, spool and metrics",
+			"try", "more of them (ulimit -n, LimitNOFILE=)")
 		return nil
 	}
 	c := newConn(m, nc)
@@ -169,7 +185,14 @@ func (m *Mirror) enter(nc net.Conn) *conn {
 	return c
 }
 
+func (m *Mirror) refuse(nc net.Conn, why ...any) {
+	m.stats.refused.Add(1)
+	m.complain("too many connections: new ones are closed at once", why...)
+	_ = nc.Close()
+}
+
 func (m *Mirror) leave(c *conn) {
+	m.cfg.Descriptors.Give(1)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.conns, c)

@@ -24,9 +24,9 @@ func (l *loop) accept(now time.Time) bool {
 			l.pause(now, err)
 			return false
 		}
-		if !l.p.enter() {
+		if err := l.p.enter(); err != nil {
 			l.full = true
-			l.pause(now, errFull)
+			l.pause(now, err)
 			return false
 		}
 		fd, peer, err := unix.Accept4(l.p.listenFD, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
@@ -51,19 +51,30 @@ func (l *loop) accept(now time.Time) bool {
 // errUnresolved is why there is nothing to connect to.
 var errUnresolved = errors.New("its name could not be resolved")
 
-// errFull is why no more clients are taken for now.
-var errFull = errors.New("as many connections as --max-connections allows")
+// Why no more clients are taken for now.
+var (
+	errFull = errors.New("as many connections as --max-connections allows")
+	errKept = errors.New("the descriptors that are left are kept for capture (Kafka, spool, metrics)")
+)
 
-// enter takes one of the places for clients, if there is one.
-func (p *Proxy) enter() bool {
-	if n := p.stats.connections.Add(1); p.cfg.MaxConnections <= 0 || n <= int64(p.cfg.MaxConnections) || p.draining.Load() {
-		return true
+// enter takes one of the places for clients. An error says why there is none.
+func (p *Proxy) enter() error {
+	n, draining := p.stats.connections.Add(1), p.draining.Load()
+	err := errKept
+	switch {
+	case p.cfg.MaxConnections > 0 && n > int64(p.cfg.MaxConnections) && !draining:
+		err = errFull
+	case p.cfg.Descriptors.Take(perConnection, draining):
+		return nil
 	}
-	p.leave()
-	return false
+	p.stats.connections.Add(-1)
+	return err
 }
 
-func (p *Proxy) leave() { p.stats.connections.Add(-1) }
+func (p *Proxy) leave() {
+	p.stats.connections.Add(-1)
+	p.cfg.Descriptors.Give(perConnection)
+}
 
 // pause takes no connections for a moment: they wait in the kernel while those that are open go on.
 func (l *loop) pause(now time.Time, err error) {

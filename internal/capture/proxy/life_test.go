@@ -161,7 +161,7 @@ func TestDrains(t *testing.T) {
 	})
 	t.Run("who was let in before is served", func(t *testing.T) {
 		address, accept := listen(t)
-		p, err := Listen(Config{Listen: "127.0.0.1:0", Upstreams: []string{address}, Sink: newShelf(), DrainTimeout: 2 * patience})
+		p, err := Listen(Config{Listen: "127.0.0.1:0", Upstreams: []string{address}, Sink: newShelf(), DrainTimeout: 2 * patience, Descriptors: new(places)})
 		require.NoError(t, err)
 		client := dial(t, p.Addr().String())
 		send(t, client, get)

@@ -50,6 +50,7 @@ type Config struct {
 	// MaxConnections is how many clients are served at once; further ones wait in the kernel. 0: as many as there are
 	// descriptors for.
 	MaxConnections int
+	Descriptors    Descriptors // two for each connection, and some for each loop; nil: as many as the kernel gives
 	ProtocolIn     Protocol    // what every connection must begin with; it is not passed on
 	ProtocolOut    Protocol    // what every connection to an upstream begins with
 	TLS            TLS         // zero: bytes pass as they are
@@ -58,6 +59,25 @@ type Config struct {
 	Thread         func(id int) // is told the thread of each event loop, on that thread, before it serves; nil: nobody asks
 	Logger         *slog.Logger // nil: discard
 }
+
+// Descriptors are file descriptors that connections share with others.
+type Descriptors interface {
+	// Take takes n, if so many are left; anyway takes them even then, and returns true.
+	Take(n int, anyway bool) bool
+	Give(n int)
+}
+
+// plenty are as many descriptors as the kernel gives.
+type plenty struct{}
+
+func (plenty) Take(int, bool) bool { return true }
+func (plenty) Give(int)            {}
+
+// How many descriptors things have.
+const (
+	perConnection = 2 // of the client and to the upstream
+	perLoop       = 5 // epoll, eventfd, one kept back, a pipe
+)
 
 const (
 	defaultResponseWait = 2 * time.Second
@@ -77,6 +97,7 @@ type Proxy struct {
 
 	crypt  *crypt         // nil: no TLS of our own
 	desks  []*desk        // for relays
+	adopt  sync.Mutex     // of who has three descriptors for a moment
 	relays sync.WaitGroup // their goroutines
 	over   context.Context
 	cut    context.CancelFunc // of over: relays have no more time
@@ -96,6 +117,9 @@ func Listen(cfg Config) (*Proxy, error) {
 	}
 	if cfg.Loops <= 0 {
 		cfg.Loops = max(1, runtime.NumCPU()/2)
+	}
+	if cfg.Descriptors == nil {
+		cfg.Descriptors = plenty{}
 	}
 	cfg.BodyMax = max(cfg.BodyMax, 0)
 	to, err := newUpstreams(cfg.Upstreams, cfg.Logger)
@@ -127,6 +151,7 @@ func Listen(cfg Config) (*Proxy, error) {
 				break
 			}
 			p.loops = append(p.loops, l)
+			cfg.Descriptors.Take(perLoop, true) // for good
 			if crypt != nil {
 				p.desks = append(p.desks, &desk{ledger: newLedger(p), news: make(chan struct{}, 1)})
 			}

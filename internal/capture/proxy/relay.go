@@ -80,6 +80,8 @@ func (l *loop) depart(c *conn) {
 
 // adopt makes connections of descriptors, which it closes in any case.
 func (r *relay) adopt(fds [2]int) (err error) {
+	r.p.adopt.Lock() // what is made of a descriptor is a duplicate, and only perConnection are spoken for
+	defer r.p.adopt.Unlock()
 	for side, fd := range fds {
 		f := os.NewFile(uintptr(fd), "")
 		if err == nil {

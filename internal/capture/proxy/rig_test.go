@@ -105,11 +105,25 @@ func eventually(t *testing.T, met func() bool) {
 	require.Eventually(t, met, patience, time.Millisecond)
 }
 
+// places are Descriptors that a test counts.
+type places struct{ most, taken atomic.Int64 }
+
+func (p *places) Take(n int, anyway bool) bool {
+	if p.taken.Add(int64(n)) <= p.most.Load() || anyway {
+		return true
+	}
+	p.taken.Add(-int64(n))
+	return false
+}
+
+func (p *places) Give(n int) { p.taken.Add(-int64(n)) }
+
 // rig is a proxy between a test's client and its server.
 type rig struct {
 	*Proxy
 	t     *testing.T
 	shelf *shelf
+	fds   places
 	logs  *lines
 	stop  context.CancelFunc
 	ended chan error
@@ -145,6 +159,8 @@ func newRig(t *testing.T, upstream string, options ...func(*Config)) *rig {
 	for _, option := range options {
 		option(&cfg)
 	}
+	r.fds.most.Store(1 << 20)
+	cfg.Descriptors = &r.fds
 	var err error
 	r.Proxy, err = Listen(cfg)
 	require.NoError(t, err)
@@ -170,6 +186,7 @@ func (r *rig) end() {
 	r.ended = nil
 	require.Zero(r.t, r.Stats().Connections)
 	require.Zero(r.t, r.shelf.used.Load(), "the budget is given back")
+	require.EqualValues(r.t, perLoop*len(r.loops), r.fds.taken.Load(), "and so are descriptors")
 	lost := 0
 	for _, n := range r.shelf.shed {
 		lost += n

@@ -128,25 +128,37 @@ func TestAnUpstreamThatIsSilentIsGivenUpWhenThereAreOthers(t *testing.T) {
 }
 
 func TestFurtherClientsWaitForAPlace(t *testing.T) {
-	address, accept := listen(t)
-	r := newRig(t, address, func(c *Config) { c.MaxConnections = 2 })
-	first, second := r.dial(), r.dial()
-	one, two := accept(), accept()
-	tell(t, first, one, get)
-	tell(t, second, two, get)
-	third := r.dial() // by the kernel
-	send(t, third, get)
-	eventually(t, func() bool { return r.Stats().Pauses > 0 })
-	require.EqualValues(t, 2, r.Stats().Connections)
-	tell(t, one, first, answer) // those that are there go on
-	require.NoError(t, first.Close())
-	requireEnd(t, one)
-	require.NoError(t, one.Close())
-	server := accept()
-	expect(t, server, get)
-	tell(t, server, third, answer)
-	require.Zero(t, r.Stats().Refused)
-	require.Contains(t, r.logs.String(), "--max-connections")
+	for name, row := range map[string]struct {
+		most   int
+		fds    int64
+		reason string
+	}{
+		"--max-connections": {2, 1 << 20, "--max-connections"},
+		"descriptors":       {0, perLoop + 2*perConnection + 1, "kept for capture"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			address, accept := listen(t)
+			r := newRig(t, address, func(c *Config) { c.MaxConnections, c.Loops = row.most, 1 })
+			r.fds.most.Store(row.fds)
+			first, second := r.dial(), r.dial()
+			one, two := accept(), accept()
+			tell(t, first, one, get)
+			tell(t, second, two, get)
+			third := r.dial() // by the kernel
+			send(t, third, get)
+			eventually(t, func() bool { return r.Stats().Pauses > 0 })
+			require.EqualValues(t, 2, r.Stats().Connections)
+			tell(t, one, first, answer) // those that are there go on
+			require.NoError(t, first.Close())
+			requireEnd(t, one)
+			require.NoError(t, one.Close())
+			server := accept()
+			expect(t, server, get)
+			tell(t, server, third, answer)
+			require.Zero(t, r.Stats().Refused)
+			require.Contains(t, r.logs.String(), row.reason)
+		})
+	}
 }
 
 func TestAnUpstreamWithSeveralAddressesFailsWithItsLast(t *testing.T) {
