@@ -1,6 +1,7 @@
 package meter
 
 import (
+	"iter"
 	"math"
 	"os"
 	"path"
@@ -19,14 +20,9 @@ const noLimit = math.MaxInt64 / 2
 // limits returns the closest bounds of the groups that a process is in; own is its /proc/self/cgroup. A group is bound by
 // those above it too. 0: no bound.
 func (g groups) limits(own []byte) (b Bounds) {
-	for line := range strings.Lines(string(own)) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		controllers, group := strings.Split(parts[1], ","), parts[2]
+	for controllers, group := range entries(own) {
 		switch {
-		case parts[1] == "":
+		case controllers == nil:
 			g.upwards("", group, func(dir string) {
 				b.cpu(quotaOf(read(dir, "cpu.max")))
 				b.memory(read(dir, "memory.max"))
@@ -40,6 +36,25 @@ func (g groups) limits(own []byte) (b Bounds) {
 		}
 	}
 	return b
+}
+
+// entries are the lines of /proc/self/cgroup: controllers of version 1, or nil for version 2, with the group.
+func entries(own []byte) iter.Seq2[[]string, string] {
+	return func(yield func([]string, string) bool) {
+		for line := range strings.Lines(string(own)) {
+			parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+			if len(parts) != 3 {
+				continue
+			}
+			var controllers []string
+			if parts[1] != "" {
+				controllers = strings.Split(parts[1], ",")
+			}
+			if !yield(controllers, parts[2]) {
+				return
+			}
+		}
+	}
 }
 
 // upwards visits a group and all above it. Within a container the path is often the host's, and the group is the mount's root.

@@ -39,7 +39,7 @@ const (
 // Who works pays for the looks, so an idle tap does nothing. Without threads nothing waits.
 type courtesy struct {
 	cpu    func() (time.Duration, error) // of the whole process
-	idle   func() (time.Duration, error) // of a core, on the average; nil: nothing is known of it
+	idle   func() (time.Duration, error) // of a core that the process may use, on the average; nil: nothing is known of it
 	any    atomic.Bool                   // there are threads
 	behind atomic.Bool
 	bytes  atomic.Int64 // of what workers began since the last look
