@@ -26,6 +26,13 @@ const (
 	fewIdle     = 0.15
 	untilBelow  = 0.8
 
+	// What would wait for longer than inTime, as fast as large ones were begun lately, is not begun: the replayer puts in order
+	// what comes a second after --response-wait at most, and an answer seldom takes that long. While more comes than can be
+	// worked on a longer queue keeps no more of it. At a pace below leastPace the queue is bounded as if that were it.
+	inTime    = 1500 * time.Millisecond
+	leastPace = 1 << 20         // bytes a second
+	paceSpan  = 2 * time.Second // over which it is averaged: they wait for up to a second in between
+
 	creditMost = 50 * time.Millisecond
 	debtMost   = 200 * time.Millisecond
 )
@@ -44,6 +51,7 @@ type courtesy struct {
 	behind atomic.Bool
 	bytes  atomic.Int64 // of what workers began since the last look
 	large  atomic.Int64 // of these, of large exchanges
+	pace   atomic.Int64 // bytes of large exchanges that are begun in a second, averaged
 
 	mu      sync.Mutex
 	threads []func() (meter.Run, error)
@@ -98,6 +106,11 @@ func (c *courtesy) begins(batch []wire.Captured) {
 	c.large.Add(large)
 }
 
+// queueMost is how many bytes of large exchanges may wait.
+func (c *courtesy) queueMost() int64 {
+	return int64(inTime.Seconds() * float64(max(c.pace.Load(), leastPace)))
+}
+
 // look reads how everything has fared. A thread that is over counts no longer, and nothing is known then.
 func (c *courtesy) look(now time.Time) (f fared) {
 	all, err := c.cpu()
@@ -132,12 +145,17 @@ func (c *courtesy) learn(f fared) {
 	if f.at.IsZero() || was.at.IsZero() || wall > courtesyStale {
 		c.behind.Store(false)
 		c.waiting, c.busy, c.idling, c.credit = 0, 0, 0, creditMost
+		c.bytes.Store(0) // of a time that is not known
+		c.large.Store(0)
 		return
 	}
 	ran, waited := f.traffic.Ran-was.traffic.Ran, f.traffic.Waited-was.traffic.Waited
 	each := float64(wall) * float64(len(c.threads))
 	weight := min(1, float64(wall)/float64(courtesySpan))
-	c.share.learn(float64(c.bytes.Swap(0)), float64(c.large.Swap(0)), weight)
+	large := float64(c.large.Swap(0))
+	c.share.learn(float64(c.bytes.Swap(0)), large, weight)
+	pace := float64(c.pace.Load())
+	c.pace.Store(int64(pace + (large/wall.Seconds()-pace)*min(1, float64(wall)/float64(paceSpan))))
 	c.waiting += (float64(waited)/each - c.waiting) * weight
 	c.busy += (float64(ran+waited)/each - c.busy) * weight
 	c.idling += (float64(f.idle-was.idle)/float64(wall) - c.idling) * weight

@@ -288,6 +288,52 @@ func TestNothingMoreBecomesLargeWhileTheWorkersAreBehind(t *testing.T) {
 	require.Zero(t, budget.Used())
 }
 
+// More large exchanges come than traffic leaves time for: as many are kept as with a long queue, and none waits in it until its
+// turn at a replayer is over.
+func TestLargeExchangesDoNotWaitForLong(t *testing.T) {
+	const (
+		length = 64 << 10
+		step   = 4 * time.Millisecond // between two of them: 16 MiB/s
+		second = 20 << 20             // what a core works on in a second
+	)
+	synctest.Test(t, func(t *testing.T) {
+		budget := NewBudget(64 << 20)
+		p := NewPipeline(PipelineConfig{Budget: budget, Writer: &keeper{result: acknowledge}, Logger: slog.New(slog.DiscardHandler)})
+		p.cfg.Writer.(*keeper).pipeline = p
+		p.apply(compiled(t, everything()))
+		m := newCores(&p.courtesy, 0.4, 0.4) // a fifth of a core is left for them
+		w := worker{p: p}
+		var kept int64
+		var longest time.Duration
+		run := func(d time.Duration) {
+			kept, longest = 0, 0
+			for range d / step {
+				time.Sleep(step)
+				if !budget.Late() {
+					x := exchange("GET", "/", "s")
+					x.Bytes, x.Exchange.CaptureTime = length, time.Now()
+					require.True(t, budget.TryAcquire(x.Bytes))
+					p.Offer([]wire.Captured{x})
+				}
+				if batch, _ := p.take(); batch != nil {
+					kept += length
+					m.all += time.Second * length / second
+					longest = max(longest, time.Since(batch[0].Exchange.CaptureTime))
+					w.handle(batch)
+				}
+			}
+		}
+		run(10 * time.Second)
+		run(30 * time.Second)
+		require.Less(t, longest, inTime+time.Second/2)
+		require.Greater(t, longest, inTime/4, "they are kept as long as they are in time")
+		require.Greater(t, kept, int64(30*second/5*9/10), "what there is time for")
+		require.NoError(t, p.Run(canceled(t)))
+		require.Zero(t, budget.Used())
+		require.Zero(t, p.aside)
+	})
+}
+
 // parts is a writer that notes how many records come together.
 type parts struct {
 	*keeper

@@ -52,6 +52,7 @@ type Pipeline struct {
 	queue  [][]wire.Captured // bounded by the budget that its exchanges hold, as parked is
 	parked []wire.Captured   // large ones that wait for the traffic
 	queued int64             // bytes in both
+	aside  int64             // of these, in parked
 	closed bool
 	wake   chan struct{}
 
@@ -169,8 +170,8 @@ func (p *Pipeline) Offer(batch []wire.Captured) {
 	}
 }
 
-// While the traffic is behind, nothing more becomes large from the first part of the budget in the queue on, until it is the
-// second: what would not be worked on in time is not copied either.
+// While the traffic is behind, nothing more becomes large from the first part of the budget in the queue on, or when large ones
+// would wait for too long, until it is the second part: what would not be worked on in time is not copied either.
 const (
 	lateAbove = 2
 	lateUntil = 4
@@ -179,10 +180,11 @@ const (
 // judge tells the budget whether the workers are late. Called locked.
 func (p *Pipeline) judge() {
 	late, limit := &p.cfg.Budget.late, p.cfg.Budget.limit
+	most := p.courtesy.queueMost()
 	switch behind := p.courtesy.behind.Load(); {
-	case behind && p.queued > limit/lateAbove:
+	case behind && (p.queued > limit/lateAbove || p.aside > most):
 		late.Store(true)
-	case late.Load() && (!behind || p.queued < limit/lateUntil):
+	case late.Load() && (!behind || p.queued < limit/lateUntil && p.aside < most/lateAbove):
 		late.Store(false)
 	}
 }
@@ -236,7 +238,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
 	parked, left := p.parked, p.queue
-	p.queue, p.parked, p.queued = nil, nil, 0
+	p.queue, p.parked, p.queued, p.aside = nil, nil, 0, 0
 	p.mu.Unlock()
 	w := worker{p: p}
 	w.handle(parked)
@@ -287,6 +289,7 @@ func (p *Pipeline) take() (batch []wire.Captured, waits bool) {
 	defer p.judge()
 	if !wait && len(p.parked) > 0 {
 		batch = p.parked[:1:1]
+		p.aside -= batch[0].Bytes
 		if p.parked = p.parked[1:]; len(p.parked) == 0 {
 			p.parked = nil
 		}
@@ -315,6 +318,7 @@ func (p *Pipeline) park(batch []wire.Captured) []wire.Captured {
 	for _, c := range batch {
 		if c.Bytes > wire.Large {
 			p.parked = append(p.parked, c)
+			p.aside += c.Bytes
 		} else {
 			small = append(small, c)
 		}
@@ -339,6 +343,7 @@ func (p *Pipeline) shedOldest() (old [][]wire.Captured) {
 	}
 	for excess > 0 && len(p.parked) > 0 && older(p.parked[0]) { // they wait for the longest
 		shed([]wire.Captured{p.parked[0]})
+		p.aside -= p.parked[0].Bytes
 		p.parked[0] = wire.Captured{}
 		p.parked = p.parked[1:]
 	}
