@@ -32,7 +32,8 @@ type Item[T any] struct {
 //
 // Partitions are not sorted themselves: a record is appended when its answer has ended. One captured at c is appended by
 // c + Window, so once a partition has been read up to a record captured at c + Window, nothing captured before c is
-// left in it, and when that holds for all of them, c may leave. What a spool brought hours later is Late.
+// left in it, and when that holds for all of them, c may leave. What a spool brought hours later is Late, and so may be a large
+// exchange that a busy tap let wait.
 //
 // It reads no clock and is not safe for concurrent use. Push and Next cost O(log n).
 type Merge[T any] struct {
