@@ -58,3 +58,30 @@ func BenchmarkDialog(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkLargeBodies reads bodies of 64 KiB that come in two parts, as with its head one is longer than a read.
+func BenchmarkLargeBodies(b *testing.B) {
+	body := "Content-Length: 65536\r\n\r\n" + string(make([]byte, 64<<10))
+	for name, said := range map[string][2]string{
+		"answer": {"GET /items HTTP/1.1\r\nHost: shop.example\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + body},
+		"upload": {"POST /items HTTP/1.1\r\nHost: shop.example\r\n" + body, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
+	} {
+		b.Run(name, func(b *testing.B) {
+			r := NewRecorder(RecorderConfig{BodyMax: 256 << 10, ResponseWait: 2 * time.Second})
+			request, response, now := []byte(said[0]), []byte(said[1]), time.Now()
+			split := func(p []byte) int { return min(len(p), 64<<10) }
+			var d Dialog
+			d.Start(nil, nil, nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Requests(&d, request[:split(request)], now)
+				r.Requests(&d, request[split(request):], now)
+				r.Responses(&d, response[:split(response)], now)
+				r.Responses(&d, response[split(response):], now)
+				if len(r.Take()) != 1 {
+					b.Fatal("not one exchange")
+				}
+			}
+		})
+	}
+}

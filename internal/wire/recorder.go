@@ -283,11 +283,11 @@ func (r *Recorder) keep(p *pending, body *[]byte, data []byte, announced int64) 
 	data = data[:min(len(data), r.cfg.BodyMax-len(*body))]
 	need := len(*body) + len(data)
 	if need > cap(*body) {
-		most := r.cfg.BodyMax
-		if announced >= 0 {
-			most = int(min(int64(most), announced))
+		most, twice := r.cfg.BodyMax, 2*cap(*body)
+		if announced >= 0 { // what is announced comes, mostly: the first part has room for as much again
+			most, twice = int(min(int64(most), announced)), 2*need
 		}
-		room := max(need, min(2*cap(*body), most))
+		room := max(need, min(twice, most))
 		more := room - cap(*body)
 		if r.late(p.booked, more) {
 			r.lose(p, LostBehind)
@@ -296,9 +296,11 @@ func (r *Recorder) keep(p *pending, body *[]byte, data []byte, announced int64) 
 		if !r.book(p, more) {
 			return false
 		}
-		larger := r.store.room(room)
+		var larger []byte
 		if p.own {
 			larger = make([]byte, 0, room)
+		} else {
+			larger = r.store.room(room)
 		}
 		*body = append(larger, *body...)
 	}

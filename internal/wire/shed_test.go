@@ -281,3 +281,41 @@ func TestNothingBecomesLargeWhileABudgetIsLate(t *testing.T) {
 	require.Len(t, b.r.Take(), 1)
 	require.EqualValues(t, 6, b.r.Counts.Seen)
 }
+
+// A body whose length is known has its memory after the first half, and is not copied again; what comes of it decides how
+// much that is, not what was announced.
+func TestABodyHasRoomForTwiceWhatHasCome(t *testing.T) {
+	const whole, first = 64 << 10, 40 << 10
+	send := func(announced string, bodyMax int) (budget *ration, body func(n int)) {
+		budget = new(ration)
+		r := NewRecorder(RecorderConfig{BodyMax: bodyMax, ResponseWait: time.Hour, Budget: budget})
+		d, now := new(Dialog), time.Now()
+		d.Start(nil, nil, nil)
+		r.Requests(d, []byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), now)
+		r.Responses(d, []byte("HTTP/1.1 200 OK\r\n"+announced+"\r\n\r\n"), now)
+		head := budget.used
+		return budget, func(n int) {
+			r.Responses(d, []byte(strings.Repeat("x", n)), now)
+			budget.used -= head
+			head = 0
+		}
+	}
+
+	budget, body := send("Content-Length: 65536", 1<<20)
+	body(first)
+	require.EqualValues(t, whole, budget.used, "the rest has room")
+	body(whole - first)
+	require.EqualValues(t, whole, budget.used)
+
+	budget, body = send("Content-Length: 1000000000", 1<<20)
+	body(1 << 10)
+	require.EqualValues(t, 2<<10, budget.used, "most of it may never come")
+
+	budget, body = send("Content-Length: 1000000000", first+1)
+	body(first)
+	require.EqualValues(t, first+1, budget.used, "no more than is kept")
+
+	budget, body = send("Connection: close", 1<<20)
+	body(first)
+	require.EqualValues(t, first, budget.used, "nothing is known of the rest")
+}
