@@ -112,3 +112,26 @@ func TestUsageErrorsHaveCode2(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, "prog capture", e.Try, "the nearest name is offered")
 }
+
+func TestAMistypedFlagIsToldTheNearestOne(t *testing.T) {
+	for flag, try := range map[string]string{
+		"--hepl":       "--help\nprog capture --help",
+		"--helq":       "--help\nprog capture --help",
+		"--quite-else": "prog capture --help",
+		"-z":           "prog capture --help",
+	} {
+		root := tree()
+		root.SetArgs([]string{"capture", flag})
+		e, ok := errors.AsType[*fault.Error](root.Execute())
+		require.True(t, ok, flag)
+		require.Equal(t, try, e.Try, flag)
+	}
+}
+
+func TestWrongArgumentsAreShownTheRightOnes(t *testing.T) {
+	root := tree()
+	root.SetArgs([]string{"capture", "extra"})
+	e, ok := errors.AsType[*fault.Error](root.Execute())
+	require.True(t, ok)
+	require.Contains(t, e.Try, "prog capture [flags]\n")
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/reprise-io/reprise/internal/fault"
 )
@@ -114,15 +115,13 @@ func prepare(root *cobra.Command) {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetHelpTemplate(helpTemplate)
 	root.SetUsageTemplate(usageTemplate)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fault.BadUsage(err.Error(), "", c.CommandPath()+" --help")
-	})
+	root.SetFlagErrorFunc(badFlag)
 	walk(root, func(c *cobra.Command) {
 		if c.Args != nil {
 			check := c.Args
 			c.Args = func(c *cobra.Command, args []string) error {
 				if err := check(c, args); err != nil {
-					return fault.BadUsage(err.Error(), "", c.CommandPath()+" --help")
+					return fault.BadUsage(err.Error(), "", c.UseLine()+"\n"+c.CommandPath()+" --help")
 				}
 				return nil
 			}
@@ -132,6 +131,19 @@ func prepare(root *cobra.Command) {
 			c.RunE = unknownCommand
 		}
 	})
+}
+
+// badFlag is a usage error, with the flag that was probably meant.
+func badFlag(c *cobra.Command, err error) error {
+	try := c.CommandPath() + " --help"
+	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && unknown.GetSpecifiedShortnames() == "" {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near, ok := fault.Nearest(unknown.GetSpecifiedName(), names); ok {
+			try = "--" + near + "\n" + try
+		}
+	}
+	return fault.BadUsage(err.Error(), "", try)
 }
 
 // unknownCommand shows help when nothing was asked for, and an error with the nearest names otherwise.
