@@ -154,6 +154,7 @@ func TestFlawsAreToldWithTheirPlace(t *testing.T) {
 		"unknown kind":       {"sources:\n  - kind: prxy\n    listen: :1\n", []string{`:2:11: unknown kind of source "prxy": did you mean proxy?`}},
 		"lacks upstream":     {"sources:\n  - kind: proxy\n    listen: :1\n", []string{`:2:5: this source lacks upstream`}},
 		"bad upstream":       {"sources:\n  - kind: proxy\n    listen: :1\n    upstream: app\n", []string{`:4:5: bad --upstream "app"`}},
+		"upstream as a URL":  {"sources:\n  - kind: proxy\n    listen: :1\n    upstream: http://app:9000\n", []string{`:4:5: bad --upstream "http://app:9000": an address is wanted, without a scheme`}},
 		"port by name":       {"sources:\n  - {kind: proxy, listen: \":1\", upstream: \"app:http\"}\n", []string{`:2:33: bad --upstream "app:http"`}},
 		"port too large":     {"sources:\n  - {kind: mirror, listen: \":70000\", production: \"app:-1\"}\n", []string{`:2:20: bad --listen ":70000"`, `:2:38: bad --production "app:-1"`}},
 		"shared in a source": {"sources:\n  - kind: proxy\n    listen: :1\n    upstream: a:1\n    sample: 1%\n", []string{`:5:5: unknown key "sample": want kind, name`}},

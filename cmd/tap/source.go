@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -137,6 +139,9 @@ func (p production) check(wrong *problems) {
 // checkAddress reports whether an address has a port, and that is a number: replayers know production by it.
 func checkAddress(flag, address, want string) error {
 	_, port, err := net.SplitHostPort(address)
+	if strings.Contains(address, "://") {
+		err = errors.New("an address is wanted, without a scheme")
+	}
 	if err == nil {
 		if _, bad := strconv.ParseUint(port, 10, 16); bad != nil {
 			err = fmt.Errorf("the port %q is no number up to 65535", port)
