@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"testing"
 
@@ -97,7 +98,11 @@ func TestHelpOfEveryCommandHasExamples(t *testing.T) {
 func TestOrdersSayWhatTheyDo(t *testing.T) {
 	for _, c := range newOrderCommands() {
 		require.Contains(t, c.Example, "replayer "+c.Name()+" build-481")
-		require.Contains(t, c.Long, "All replicas of the run obey at the same moment")
+		about := "All replicas of the run obey at the same moment"
+		if c.Name() == "stop" {
+			about = "Each replica of the run obeys as soon as it reads the order"
+		}
+		require.Contains(t, c.Long, about)
 	}
 	for _, args := range [][]string{
 		{"pause"}, {"pause", "a", "b"}, {"speed", "a"}, {"speed", "a", "fast"}, {"seek", "a", "soon"}, {"stop", "a", "--brokers"},
@@ -108,4 +113,13 @@ func TestOrdersSayWhatTheyDo(t *testing.T) {
 		root.SetErr(new(bytes.Buffer))
 		require.Error(t, root.Execute(), args)
 	}
+}
+
+func TestSpeedCommandSpeaksOfItself(t *testing.T) {
+	root := newRoot()
+	root.SetArgs([]string{"speed", "a", "1..5/10m"})
+	e, ok := errors.AsType[*fault.Error](root.Execute())
+	require.True(t, ok)
+	require.Equal(t, `bad speed "1..5/10m"`, e.What)
+	require.Equal(t, "replayer speed RUN 2", e.Try)
 }

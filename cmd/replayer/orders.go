@@ -14,6 +14,7 @@ import (
 
 	"github.com/reprise-io/reprise/cmd/internal/cli"
 	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/schedule"
@@ -32,8 +33,16 @@ type orders struct {
 const aboutOrders = `
 
 All replicas of the run obey at the same moment, 0.8 s after the broker took the order, and say so; what they say is
-shown. Nothing is changed when no replica runs (exit code 1). It is 4 when one has not answered within --wait: the
-order stands, and the replica obeys when it reads it.`
+shown. ` + aboutAnswers
+
+// aboutStop is that of stop, which waits for no moment.
+const aboutStop = `
+
+Each replica of the run obeys as soon as it reads the order, and says so; what they say is shown. ` + aboutAnswers
+
+const aboutAnswers = `Nothing is changed
+when no replica runs (exit code 1). It is 4 when one has not answered within --wait: the order stands, and the
+replica obeys when it reads it.`
 
 func newOrderCommands() []*cobra.Command {
 	return []*cobra.Command{
@@ -49,8 +58,11 @@ func newOrderCommands() []*cobra.Command {
 		newOrderCommand(control.VerbSpeed, "speed RUN X", "Change how fast a run goes",
 			"Change how fast a run goes, from now to its end; in a pause, how fast it goes on. It replaces the rest of a --speed\nthat changes by itself. Nothing leads back from max, which has no schedule to go on from.",
 			"  replayer speed build-481 5\n  replayer speed build-481 max", func(s string, _ time.Time) (string, error) {
-				_, err := schedule.ParseSpeed(s)
-				return s, err
+				if _, err := schedule.ParseSpeed(s); err != nil {
+					return "", fault.BadUsage(fmt.Sprintf("bad speed %q", s), "want a number above 0, such as 0.5 or 2, or max; a ramp is for --speed of a run",
+						"replayer speed RUN 2")
+				}
+				return s, nil
 			}),
 		newOrderCommand(control.VerbSeek, "seek RUN TIME", "Go on at a later moment of the recording",
 			"Go on at a later moment of the recording. What was captured before it and is not sent yet is counted as skipped\n(seek).",
@@ -63,8 +75,12 @@ func newOrderCommands() []*cobra.Command {
 
 func newOrderCommand(verb, use, short, long, example string, argument func(string, time.Time) (string, error)) *cobra.Command {
 	var o orders
+	about := aboutOrders
+	if verb == control.VerbStop {
+		about = aboutStop
+	}
 	c := &cobra.Command{
-		Use: use, Short: short, Long: long + aboutOrders, Example: example, Args: cobra.ExactArgs(1),
+		Use: use, Short: short, Long: long + about, Example: example, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			arg := ""
 			if argument != nil {
@@ -132,7 +148,7 @@ func writeObedience(w io.Writer, mode string, o *replay.Obedience) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	if !o.InForce.IsZero() {
+	if !o.InForce.IsZero() && o.Verb != control.VerbStop { // which is obeyed when it is read
 		fmt.Fprintf(os.Stderr, "%s %s %sfrom %s on\n", o.Run, o.Verb, spaced(o.Argument), o.InForce.Local().Format("15:04:05.000"))
 	}
 	return nil
