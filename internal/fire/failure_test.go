@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -100,7 +101,7 @@ func TestAConnectionThatClosedWhileIdleIsNotUsed(t *testing.T) {
 		require.Empty(t, a.Reason, "%v", a.Err)
 		require.Zero(t, a.Resent)
 		<-closed
-		time.Sleep(60 * time.Millisecond) // longer than a connection is trusted unseen
+		time.Sleep(60 * time.Millisecond) // longer than a connection is trusted unseen, and a socket is looked at: no bubble
 	}
 	require.EqualValues(t, 3, served.Load())
 }
@@ -123,7 +124,7 @@ func TestAConnectionThatClosedWhileIdleIsNotUsedUnderTLSEither(t *testing.T) {
 		require.Empty(t, a.Reason, "%v", a.Err)
 		require.Zero(t, a.Resent)
 		<-closed
-		time.Sleep(60 * time.Millisecond) // longer than a connection is trusted unseen
+		time.Sleep(60 * time.Millisecond) // longer than a connection is trusted unseen, and a socket is looked at: no bubble
 	}
 	require.EqualValues(t, 3, served.Load())
 }
@@ -172,10 +173,13 @@ func TestFailuresHaveTheirReasons(t *testing.T) {
 func mute(c net.Conn, _ int) { _, _ = io.Copy(io.Discard, c) }
 
 func TestASlowTargetTimesOut(t *testing.T) {
+	const timeout = 100 * time.Millisecond
 	dripping := func(c net.Conn, _ int) {
-		if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"); err != nil {
+		r := bufio.NewReader(c)
+		if _, err := readRequest(r); err != nil {
 			return
 		}
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
 		for {
 			if _, err := c.Write([]byte("x")); err != nil {
 				return
@@ -185,47 +189,45 @@ func TestASlowTargetTimesOut(t *testing.T) {
 	}
 	for name, serve := range map[string]func(net.Conn, int){"no answer": mute, "an answer in drops": dripping} {
 		t.Run(name, func(t *testing.T) {
-			s := sender(t, listen(t, serve), func(cfg *fire.SenderConfig) { cfg.Timeout, cfg.Retries = 100*time.Millisecond, 3 })
-			start := time.Now()
-			a := fireOne(t, s, get())
-			for range 20 { // where this machine was too slow to connect
-				if a.Reason == fire.ConnectTimeout {
-					start = time.Now()
-					a = fireOne(t, s, get())
-				}
-			}
-			require.Equal(t, fire.Timeout, a.Reason, "%v", a.Err)
-			require.GreaterOrEqual(t, time.Since(start), 100*time.Millisecond)
-			require.Equal(t, 1, a.Attempts, "a timeout is no reason to try again")
-			require.Zero(t, s.Stats().Open)
+			synctest.Test(t, func(t *testing.T) {
+				s := piped(t, serve, func(cfg *fire.SenderConfig) { cfg.Timeout, cfg.Retries = timeout, 3 })
+				start := time.Now()
+				a := fireOne(t, s, get())
+				require.Equal(t, fire.Timeout, a.Reason, "%v", a.Err)
+				require.GreaterOrEqual(t, time.Since(start), timeout)
+				require.LessOrEqual(t, time.Since(start), timeout+timeout/16, "what is set ahead of it")
+				require.Equal(t, 1, a.Attempts, "a timeout is no reason to try again")
+				require.Zero(t, s.Stats().Open)
+			})
 		})
 	}
 }
 
+// A deadline is set ahead for those that follow: it ends none of them early, and all of them in the end.
 func TestTheDeadlineIsEachRequestsOwn(t *testing.T) {
-	const timeout = 200 * time.Millisecond
-	s := sender(t, listen(t, answering(ok)), func(cfg *fire.SenderConfig) { cfg.Timeout = timeout })
-	over := func() bool { // longer in all than one timeout, over one connection
-		dialed := s.Stats().Dialed
-		for n := range 10 {
-			began := time.Now()
-			if a := fireOne(t, s, get()); a.Reason != "" {
-				require.GreaterOrEqual(t, time.Since(began), timeout, "%s, %v: its time was not over", a.Reason, a.Err)
-				return false // this machine stood still
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = 200 * time.Millisecond
+		takes := timeout - time.Millisecond
+		s := piped(t, func(c net.Conn, _ int) {
+			for r := bufio.NewReader(c); ; {
+				if _, err := readRequest(r); err != nil {
+					return
+				}
+				time.Sleep(takes)
+				if _, err := io.WriteString(c, ok); err != nil {
+					return
+				}
 			}
-			if n == 0 {
-				dialed = s.Stats().Dialed
-			}
-			time.Sleep(timeout / 7)
+		}, func(cfg *fire.SenderConfig) { cfg.Timeout = timeout })
+		for n := range 20 { // longer in all than one timeout, over one connection
+			a := fireOne(t, s, get())
+			require.Empty(t, a.Reason, "%d: %v", n, a.Err)
+			time.Sleep(time.Duration(n) * time.Millisecond)
 		}
-		return s.Stats().Dialed == dialed
-	}
-	for range 50 {
-		if over() {
-			return
-		}
-	}
-	require.Fail(t, "ten requests never went over one connection")
+		require.EqualValues(t, 1, s.Stats().Dialed)
+		takes = 2 * timeout
+		require.Equal(t, fire.Timeout, fireOne(t, s, get()).Reason)
+	})
 }
 
 func TestTheContextEndsWhatIsOnItsWay(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -294,29 +295,35 @@ func TestAnEarlyAnswerToALargeRequestCounts(t *testing.T) {
 }
 
 func TestConcurrencyBoundsTheConnections(t *testing.T) {
-	var now, most atomic.Int64
-	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		n := now.Add(1)
-		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-		}
-		time.Sleep(time.Millisecond)
-		now.Add(-1)
-	}))
-	defer srv.Close()
-	s := sender(t, parseURL(t, srv.URL), func(cfg *fire.SenderConfig) { cfg.Concurrency = 3 })
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() {
-			for range 10 {
-				if a := fireOne(t, s, get()); a.Reason != "" {
-					t.Error(a.Reason, a.Err)
+	synctest.Test(t, func(t *testing.T) {
+		var now, most atomic.Int64
+		s := piped(t, func(c net.Conn, _ int) {
+			for r := bufio.NewReader(c); ; {
+				if _, err := readRequest(r); err != nil {
+					return
 				}
+				n := now.Add(1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(time.Millisecond) // until all wait for an answer or for a connection
+				now.Add(-1)
+				_, _ = io.WriteString(c, ok)
 			}
-		})
-	}
-	wg.Wait()
-	require.EqualValues(t, 3, most.Load())
-	require.EqualValues(t, 3, s.Stats().Dialed)
+		}, func(cfg *fire.SenderConfig) { cfg.Concurrency = 3 })
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				for range 10 {
+					if a := fireOne(t, s, get()); a.Reason != "" {
+						t.Error(a.Reason, a.Err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 3, most.Load())
+		require.EqualValues(t, 3, s.Stats().Dialed)
+	})
 }
 
 func TestWaitingForAConnectionHasAnEnd(t *testing.T) {

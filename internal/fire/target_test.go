@@ -145,6 +145,31 @@ func sender(t testing.TB, target *url.URL, change func(*fire.SenderConfig)) *fir
 	return s
 }
 
+// piped is a sender in a bubble, for one target that is in memory: nothing that another process does makes anything late.
+func piped(t *testing.T, serve func(c net.Conn, n int), change func(*fire.SenderConfig)) *fire.Sender {
+	t.Helper()
+	target := &url.URL{Scheme: "http", Host: "127.0.0.1:80"}
+	dialed := 0
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait) // once the sender is closed
+	g := guard(t, target, func(cfg *fire.GuardConfig) {
+		cfg.Dialer = func(context.Context, string, string) (net.Conn, error) {
+			here, there := net.Pipe()
+			dialed++
+			n := dialed
+			serving.Go(func() {
+				defer there.Close()
+				serve(there, n)
+			})
+			return here, nil
+		}
+	})
+	return sender(t, target, func(cfg *fire.SenderConfig) {
+		cfg.Guard = g
+		change(cfg)
+	})
+}
+
 // exchange makes a recorded request from its head as it stood on the wire and its body.
 func exchange(head, body string) *traffic.Exchange {
 	x := &traffic.Exchange{
