@@ -37,6 +37,7 @@ type stand struct {
 
 	cluster *kfake.Cluster // nil in a process that is to be killed
 	dialer  fire.DialFunc  // to targets; nil: TCP
+	unsure  [][2]time.Time // in which an order was in force that not every replica knew of
 }
 
 // atATime is how many tests run at once, whatever the number of cores: many wait for members of groups. Those that have to do something

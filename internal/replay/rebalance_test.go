@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -24,10 +25,10 @@ func TestReplicasThatComeAndGoRepeatNothing(t *testing.T) {
 			s, g := newStand(t, 6)
 			s.cluster.SetGroupConfigs("test.monday", map[string]string{"consumer.heartbeat.interval.ms": "500"})
 			g.answers(func(http.ResponseWriter, *http.Request) bool {
-				time.Sleep(30 * time.Millisecond)
+				time.Sleep(30 * time.Millisecond) // so that some are always in flight
 				return false
 			})
-			all := s.some(1000, 10*time.Millisecond)
+			all := s.some(4000, 10*time.Millisecond) // longer than all guests stay
 			o := s.options(g)
 			o.Profile, o.ServerSide = schedule.ConstantSpeed(1), serverSide
 			stays := s.start(o)
@@ -35,9 +36,11 @@ func TestReplicasThatComeAndGoRepeatNothing(t *testing.T) {
 			for range 3 {
 				n := len(g.all())
 				guest := s.start(o)
-				s.await(g, min(n+200, 900), stays)
+				s.await(g, n+200, stays)
+				guest.begins()
 				guest.interrupt()
 			}
+			s.give(control.VerbSpeed, "50") // the rest need not take its time
 			stays.finishes()
 			got := g.byID()
 			for _, x := range all {

@@ -78,6 +78,7 @@ func (p *replica) interrupt() *report.Report {
 	p.stop(errSignal)
 	r, err := p.ends()
 	require.ErrorIs(p.t, err, errSignal)
+	require.NotNil(p.t, r, "it was interrupted before it began")
 	require.Equal(p.t, "stopped", r.State)
 	return r
 }

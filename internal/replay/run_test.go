@@ -81,27 +81,28 @@ func TestScheduleAndOrderOverAllPartitions(t *testing.T) {
 
 func TestSessionsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	s, g := newStand(t, 3)
-	g.answers(func(http.ResponseWriter, *http.Request) bool {
-		time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
-		return false
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		g.answers(func(http.ResponseWriter, *http.Request) bool {
+			time.Sleep(time.Duration(rand.IntN(4)) * time.Millisecond)
+			return false
+		})
+		start := time.Now().Add(-time.Minute)
+		var all []*traffic.Exchange
+		for i := range 200 {
+			x := s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
+			x.Session = fmt.Appendf(nil, "user-%d", i%5)
+			all = append(all, x)
+		}
+		s.write(all...)
+		s.run(s.options(g)) // at full speed, over 64 connections
+		last := make(map[string]uint64)
+		for _, a := range g.all() {
+			session := fmt.Sprint((a.id.Seq() - 1) % 5)
+			require.Greater(t, a.id.Seq(), last[session], "session %s", session)
+			last[session] = a.id.Seq()
+		}
+		require.Len(t, g.all(), 200)
 	})
-	start := time.Now().Add(-time.Minute)
-	var all []*traffic.Exchange
-	for i := range 200 {
-		x := s.exchange(start.Add(time.Duration(i) * 10 * time.Millisecond))
-		x.Session = fmt.Appendf(nil, "user-%d", i%5)
-		all = append(all, x)
-	}
-	s.write(all...)
-	s.run(s.options(g)) // at full speed, over 64 connections
-	last := make(map[string]uint64)
-	for _, a := range g.all() {
-		session := fmt.Sprint((a.id.Seq() - 1) % 5)
-		require.Greater(t, a.id.Seq(), last[session], "session %s", session)
-		last[session] = a.id.Seq()
-	}
-	require.Len(t, g.all(), 200)
 }
 
 func TestBadRecordIsAnOutcomeAndBlocksNothing(t *testing.T) {
