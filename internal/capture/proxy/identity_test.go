@@ -184,7 +184,7 @@ type trouble func(b []byte) (pieces [][]byte, err error)
 var errBroken = errors.New("the link breaks")
 
 func delayed(b []byte) ([][]byte, error) {
-	time.Sleep(2 * time.Millisecond)
+	time.Sleep(2 * time.Millisecond) // that is the trouble
 	return [][]byte{b}, nil
 }
 
