@@ -146,9 +146,19 @@ func TestExtprocTellsEnvoysOwnAnswersAndThoseThatNobodyGot(t *testing.T) {
 	w := startWatched(t)
 	w.get(t, "POST", "/echo", "hello")
 	ctx, leave := context.WithCancel(within(t, 2*time.Minute))
-	time.AfterFunc(300*time.Millisecond, leave)
-	_, _, err := fetch(ctx, w.client, "POST", w.url()+"/hang", "patience")
-	require.ErrorIs(t, err, context.Canceled)
+	done := make(chan error, 1)
+	go func() {
+		_, _, err := fetch(ctx, w.client, "POST", w.url()+"/hang", "patience")
+		done <- err
+	}()
+	waitFor(t, 2*time.Minute, func() error {
+		if n := w.tap.metric(t, "reprise_tap_client_bytes_total"); n < len("hello"+"patience") {
+			return fmt.Errorf("the tap has got %d bytes", n)
+		}
+		return nil
+	})
+	leave()
+	require.ErrorIs(t, <-done, context.Canceled)
 	w.service.CloseClientConnections()
 	w.service.Close()
 	status, _, err := fetch(within(t, 2*time.Minute), w.client, "GET", w.url()+"/nobody", "")

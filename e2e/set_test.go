@@ -100,9 +100,8 @@ func hold(t *testing.T, taps ...*tapped) phase {
 		})
 	}
 	p.to = time.Now()
-	sleep(t, 300*time.Millisecond) // a moment after its answer a tap has seen an exchange
 	for _, tap := range taps {
-		seen := tap.counts(t).seen
+		seen := tap.counts(t).seen + 2 // asked one after the other: with two more what was answered by now is seen too
 		waitFor(t, 2*time.Minute, func() error {
 			if c := tap.counts(t); c.seen-c.pending < seen {
 				return fmt.Errorf("%d of %d worked off", c.seen-c.pending, seen)

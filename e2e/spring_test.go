@@ -153,7 +153,7 @@ func TestSpringGatewaysTrafficIsStoredAsItWas(t *testing.T) {
 		}
 	})
 	leave(t, g.addr, "/hang", func(net.Conn) { <-hanging })
-	require.Eventually(t, func() bool { return tap.counts(t).seen == len(all)+3 }, 30*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return tap.counts(t).seen == len(all)+3 }, 2*time.Minute, 20*time.Millisecond)
 	ended := g.stop(t)
 	require.Equal(t, len(all)+4, ended["seen"])
 	require.Equal(t, 1, ended["marked"])
@@ -217,7 +217,7 @@ func readSteps(t *testing.T, addr string, step chan<- struct{}) {
 		require.NoError(t, err)
 		select {
 		case step <- struct{}{}:
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("the origin does not wait for its next step")
 		}
 	}
@@ -254,7 +254,7 @@ func TestSpringGatewayOutlivesItsTap(t *testing.T) {
 	}
 	try("first ones", 500)
 	try("tap is there", 2000)
-	require.Eventually(t, func() bool { return tap.counts(t).seen > 0 }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return tap.counts(t).seen > 0 }, 2*time.Minute, 20*time.Millisecond)
 	tap.Signal(unix.SIGSTOP)
 	try("tap hangs (SIGSTOP)", 4000)
 	tap.Signal(unix.SIGCONT)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,7 +76,7 @@ func TestEveryRequestThatIsDueIsSentAndAnswered(t *testing.T) {
 // A client that waits for its answers would tell 20 ms for each: here the waiting counts too.
 func TestTimesCountFromWhenARequestWasDue(t *testing.T) {
 	addr := serve(t, func(conn net.Conn, r *http.Request) bool {
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // what is measured
 		return ok(conn, r)
 	})
 	l := load(addr)
@@ -139,12 +140,17 @@ func TestABodyLargerThanTheSocketIsSentWhole(t *testing.T) {
 }
 
 func TestTheEndOfTheContextEndsALoad(t *testing.T) {
-	addr := serve(t, ok)
 	ctx, cancel := context.WithCancel(t.Context())
+	var asked atomic.Int64
+	addr := serve(t, func(conn net.Conn, r *http.Request) bool {
+		if asked.Add(1) == 20 {
+			cancel()
+		}
+		return ok(conn, r)
+	})
 	l := load(addr)
 	l.For = time.Hour
 	l.Rate = 100
-	time.AfterFunc(200*time.Millisecond, cancel)
 	r, err := l.Run(ctx)
 	require.NoError(t, err)
 	require.Less(t, r.Due, 360000)
