@@ -176,7 +176,7 @@ func takeOver(t *testing.T, told time.Duration, more ...string) {
 		fired[i] = parseReport(t, p.Stdout()).Fired
 		require.Positive(t, fired[i], "replica %d took part", i)
 	}
-	own := machine()
+	own := machine().p99
 	stop()
 
 	base := timeBase(t, names, "three")

@@ -23,49 +23,49 @@ func holds(t *testing.T, try func() error) {
 	require.NoError(t, err)
 }
 
-// longestLull is far beyond every gap between requests that are due all the time.
-const longestLull = 50 * time.Millisecond
+// spell is a time in which something went on, or nothing did.
+type spell struct{ from, to time.Time }
 
-// still tells which times somebody's standing still may have spoiled, by what arrived, in order, where something was due all the
-// time: whoever is stopped, be it the replayer, Kafka or the sink, nothing arrives. What had to wait comes after it, for half as long.
-func still(arrived []time.Time) (spoiled func(due time.Time) bool) {
-	type lull struct{ from, to time.Time }
-	var lulls []lull
-	for i := 1; i < len(arrived); i++ {
-		if gap := arrived[i].Sub(arrived[i-1]); gap > longestLull {
-			lulls = append(lulls, lull{arrived[i-1], arrived[i].Add(gap / 2)})
-		}
-	}
-	return func(due time.Time) bool {
-		return slices.ContainsFunc(lulls, func(l lull) bool { return !due.Before(l.from) && due.Before(l.to) })
-	}
+func (s spell) length() time.Duration { return s.to.Sub(s.from) }
+
+// machine is what this one does to a sleeper: what other work on it adds to every time that a test takes, whatever our programs do.
+type machine struct {
+	p99    time.Duration // how late it wakes one
+	asleep []spell       // in which it should have woken one, and did not, for half a lull and more
 }
 
-// noise measures how late this machine wakes a sleeper, until the returned function is called, which gives the p99: what other
-// work on the machine adds to every time that a test takes, whatever our programs do.
-func noise(t *testing.T) (p99 func() time.Duration) {
+// stood reports whether a lull is the machine's: nobody was woken for a part of it.
+func (m machine) stood(lull spell) bool {
+	return slices.ContainsFunc(m.asleep, func(s spell) bool { return s.from.Before(lull.to) && lull.from.Before(s.to) })
+}
+
+// noise measures the machine until the returned function is called.
+func noise(t *testing.T) (measured func() machine) {
 	t.Helper()
-	stop, late := make(chan struct{}), make(chan []time.Duration, 1)
+	stop, result := make(chan struct{}), make(chan machine, 1)
 	go func() {
-		var all []time.Duration
+		var m machine
+		var late []time.Duration
 		for {
 			due := time.Now().Add(2 * time.Millisecond)
 			select {
 			case <-stop:
-				late <- all
+				if slices.Sort(late); len(late) > 0 {
+					m.p99 = late[len(late)*99/100]
+				}
+				result <- m
 				return
 			case <-time.After(time.Until(due)):
-				all = append(all, time.Since(due))
+				now := time.Now()
+				late = append(late, now.Sub(due))
+				if now.Sub(due) > longestLull/2 {
+					m.asleep = append(m.asleep, spell{due, now})
+				}
 			}
 		}
 	}()
-	return func() time.Duration {
+	return func() machine {
 		close(stop)
-		all := <-late
-		if len(all) == 0 {
-			return 0
-		}
-		slices.Sort(all)
-		return all[len(all)*99/100]
+		return <-result
 	}
 }

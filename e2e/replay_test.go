@@ -5,7 +5,6 @@ package e2e_test
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -40,7 +39,6 @@ func TestReplayKeepsSpeedAndOrder(t *testing.T) {
 	}
 	all, err := made.Write(within(t, time.Minute), shared.broker.Addr(), names)
 	require.NoError(t, err)
-	captured := all[len(all)-1].Capture.Sub(all[0].Capture)
 
 	runs := 0
 	at := func(t *testing.T, speed float64) func() error {
@@ -56,8 +54,10 @@ func TestReplayKeepsSpeedAndOrder(t *testing.T) {
 			got := arrivals(t, target)
 			require.Len(t, got, made.Count)
 			last := make(map[int]feed.Recorded) // by session
+			seen := make([]sight, 0, len(all))
 			for _, x := range all {
 				require.Len(t, got[x.ID], 1, "fired once")
+				seen = append(seen, sight{x.Capture, got[x.ID][0].At})
 				// An exchange that began after its predecessor had been answered is not sent before it.
 				before, ok := last[x.Session]
 				if ok && x.Capture.After(before.Capture.Add(duration)) {
@@ -65,44 +65,12 @@ func TestReplayKeepsSpeedAndOrder(t *testing.T) {
 				}
 				last[x.Session] = x
 			}
-			// Deadlines are absolute: between any two requests the target sees the recorded distance, give or take a busy machine. The
-			// earliest one tells where the schedule began, as none is ever early; and what was due while somebody stood still tells nothing.
-			arrived := make([]time.Time, 0, len(all))
-			first, earliest := got[all[0].ID][0].At, time.Hour
-			late := make(map[traffic.ID]time.Duration, len(all)) // beside the first one
-			for _, x := range all {
-				at := got[x.ID][0].At
-				arrived = append(arrived, at)
-				late[x.ID] = at.Sub(first) - time.Duration(float64(x.Capture.Sub(all[0].Capture))/speed)
-				earliest = min(earliest, late[x.ID])
+			m, err := timingOf(seen, speed, own)
+			t.Logf("%s; the machine's own p99 %s, it stood still %d times; reported lateness %+v", m, own.p99, len(own.asleep), r.Lateness)
+			if err == nil && !m.stood && math.Abs(r.Speed.Achieved-speed) > 0.05*speed+0.02 {
+				err = fmt.Errorf("the report says that the speed was %g, not %g", r.Speed.Achieved, speed)
 			}
-			arrived = append(arrived, first.Add(earliest)) // when the first was due: somebody may have stood still then
-			slices.SortFunc(arrived, time.Time.Compare)
-			spoiled := still(arrived)
-			errors := make([]time.Duration, 0, len(all))
-			for _, x := range all {
-				if err := late[x.ID] - earliest; !spoiled(got[x.ID][0].At.Add(-err)) {
-					errors = append(errors, err)
-				}
-			}
-			if len(errors) < len(all)/5 {
-				return fmt.Errorf("somebody stood still for most of the time: only %d of %d requests were due beside that", len(errors), len(all))
-			}
-			slices.Sort(errors)
-			p50, p99 := errors[len(errors)/2], errors[len(errors)*99/100]
-			t.Logf("error p50 %s p99 %s max %s of %d; the machine's own p99 %s; reported lateness %+v",
-				p50, p99, errors[len(errors)-1], len(errors), own, r.Lateness)
-			stood := len(errors) < len(all)
-			total, want := arrived[len(arrived)-1].Sub(arrived[0]), time.Duration(float64(captured)/speed)
-			switch {
-			case !stood && (total-want).Abs() > want/20+100*time.Millisecond:
-				return fmt.Errorf("it took %s, not %s", total, want)
-			case !stood && math.Abs(r.Speed.Achieved-speed) > 0.05*speed+0.02:
-				return fmt.Errorf("the report says that the speed was %g, not %g", r.Speed.Achieved, speed)
-			case p50 >= 5*time.Millisecond+own || p99 >= 100*time.Millisecond+4*own:
-				return fmt.Errorf("errors of p50 %s, p99 %s", p50, p99)
-			}
-			return nil
+			return err
 		}
 	}
 	for _, speed := range []float64{0.5, 1, 2} {
