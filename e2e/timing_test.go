@@ -111,8 +111,8 @@ func TestTimingIsJudgedWhoeverIsStopped(t *testing.T) {
 		{"as it should", true, func(_ int, due, _ time.Duration) time.Duration { return due }},
 		{"somebody is stopped", true, func(_ int, due, stopped time.Duration) time.Duration { return stands(due, stopped, stop) }},
 		{"three are stopped, one after the other", true, func(_ int, due, stopped time.Duration) time.Duration {
-			for n := range time.Duration(3) {
-				due = stands(due, stopped+n*700*time.Millisecond, 500*time.Millisecond)
+			for n := range 3 {
+				due = stands(due, stopped+ms(float64(700*n)), ms(500))
 			}
 			return due
 		}},
@@ -137,7 +137,7 @@ func TestTimingIsJudgedWhoeverIsStopped(t *testing.T) {
 			return due
 		}},
 		{"in bursts", false, func(_ int, due, _ time.Duration) time.Duration {
-			return stands(due, due/ms(250)*ms(250)+ms(1), ms(80))
+			return stands(due, due.Truncate(ms(250))+ms(1), ms(80))
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
