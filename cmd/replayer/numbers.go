@@ -20,6 +20,7 @@ func (o *options) checkNumbers() error {
 		want, try string
 	}{
 		{"run", o.run == "", "without a name nobody could resume it", "--run monday-2, or no --run for a new name"},
+		{"sample", o.sample == "", "want a share above 0%", "--sample 10%"},
 		{"clone", o.clones < 1, "want 1 or more", "--clone 5"},
 		{"wait-replicas", o.waitReplicas < 1, "want 1 or more", "--wait-replicas 3"},
 		{"concurrency", o.concurrency < 1, "want 1 or more", "--concurrency 500"},

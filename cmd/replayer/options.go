@@ -13,6 +13,7 @@ import (
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/tap"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -36,6 +37,7 @@ type options struct {
 	killFile                  string
 	allowWrites               []string
 	filter, include, exclude  []string
+	sample                    string
 	setHeaders, removeHeaders []string
 	host                      string
 	order                     string
@@ -90,6 +92,7 @@ func (o *options) addTarget(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.filter, "filter", nil, `only what matches: 'GET /api/**' or 'status >= 500 && path startsWith "/api"' (repeatable: all must match)`)
 	fs.StringArrayVar(&o.include, "include", nil, "only what matches one of these (repeatable)")
 	fs.StringArrayVar(&o.exclude, "exclude", nil, "nothing that matches one of these (repeatable)")
+	fs.StringVar(&o.sample, "sample", "100%", "share of the recorded sessions to replay, each whole and with its clones, the same in every run: 10%")
 	fs.StringArrayVar(&o.setHeaders, "set-header", nil, "'Name: value' to set in every request (repeatable)")
 	fs.StringArrayVar(&o.removeHeaders, "remove-header", nil, "a header to remove from every request (repeatable)")
 	fs.StringVar(&o.host, "host", "", "Host header: recorded, or a name; default: the target's")
@@ -192,6 +195,9 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 			return r, err
 		}
 	}
+	if r.Sample, err = parseSample(o.sample); err != nil {
+		return r, err
+	}
 	if o.speed != "" {
 		if r.Profile, err = schedule.ParseProfile(o.speed); err != nil {
 			return r, err
@@ -235,6 +241,21 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 	r.Kafka = o.Topic("replayer", r.Logger)
 	err = o.applyRules(&r)
 	return r, err
+}
+
+// parseSample reads the value of --sample.
+func parseSample(s string) (sample.Share, error) {
+	if s == "" {
+		return sample.All, nil
+	}
+	share, err := sample.ParseShare(s)
+	if err != nil {
+		return 0, err
+	}
+	if share == 0 {
+		return 0, fault.BadUsage(fmt.Sprintf("bad --sample %q", s), "nothing would be sent", "--sample 10%")
+	}
+	return share, nil
 }
 
 // parseLoops reads the value of --loop.

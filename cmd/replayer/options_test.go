@@ -27,6 +27,8 @@ func TestBadFlagsSayWhatToTry(t *testing.T) {
 		"TLS file":         {func(o *options) { o.target, o.tls.CA = "https://preprod", "/no/such" }, "/no/such"},
 		"speed":            {func(o *options) { o.speed = "fast" }, `"fast"`},
 		"speed zero":       {func(o *options) { o.speed = "0" }, `"0"`},
+		"sample":           {func(o *options) { o.sample = "ten" }, "0% to 100%"},
+		"sample of none":   {func(o *options) { o.sample = "0%" }, "nothing would be sent"},
 		"loop":             {func(o *options) { o.loops = -2 }, "--loop 3"},
 		"clone id":         {func(o *options) { o.cloneIDs = []string{"body:x"} }, "header:NAME, field:NAME"},
 		"clone cookie":     {func(o *options) { o.cloneIDs = []string{"cookie:sid"} }, "cookies of its own"},
@@ -63,6 +65,7 @@ func TestBadFlagsSayWhatToTry(t *testing.T) {
 func TestNumbersOutOfRangeAreNotReplacedByDefaults(t *testing.T) {
 	for _, command := range [][]string{
 		{"run", "--run", ""},
+		{"run", "--sample", ""},
 		{"run", "--clone", "0"},
 		{"plan", "--clone", "-1"},
 		{"run", "--wait-replicas", "0"},

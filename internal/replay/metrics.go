@@ -117,7 +117,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			fire.WriteNotAllowed, fire.AuthorityIsTarget, fire.TargetIsProduction, fire.BadFlags, fire.UnsafeBytes, fire.NoTarget,
 			fire.TargetIsPublic, fire.TargetIsMetadata, fire.HostNotAllowed, routeCap, redactionFailed, rewriteFailed, sessionValueLate, credentialFailed),
 		skipped: newReasonCounter(reg, "reprise_replay_skipped_total", "Exchanges left out by a rule.",
-			append(flags, outsideWindow, filtered, filterFailed, soughtPast)...),
+			append(flags, outsideWindow, filtered, filterFailed, sampledOut, soughtPast)...),
 		lateBy: newReasonCounter(reg, "reprise_replay_late_total", "Exchanges left out because late or stale.", tooLate, stale),
 		badBy:  newReasonCounter(reg, "reprise_replay_bad_records_total", "Records that could not be read.", corrupt, noCaptureTime),
 		lateness: histogram("reprise_replay_lateness_seconds", "From the due time to the first byte sent.",

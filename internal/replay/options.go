@@ -28,6 +28,7 @@ import (
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/rewrite"
+	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -133,9 +134,11 @@ type Options struct {
 
 	Filter           []string // all must match
 	Include, Exclude []string // any
-	SetHeaders       []traffic.Field
-	RemoveHeaders    []string
-	Host             string // "", "recorded" or a name
+	// Sample is how much of what was recorded is replayed, whole sessions of it; 0: all.
+	Sample        sample.Share
+	SetHeaders    []traffic.Field
+	RemoveHeaders []string
+	Host          string // "", "recorded" or a name
 
 	Rewrite rewrite.Rules  // the same for every request
 	Session SessionOptions // what depends on the target's answers
@@ -312,6 +315,9 @@ func (o *Options) canonical() string {
 	put("filter", sorted(o.Filter)...)
 	put("include", sorted(o.Include)...)
 	put("exclude", sorted(o.Exclude)...)
+	if share := o.share(); share != sample.All {
+		put("sample", share.String())
+	}
 	put("allow-writes", sorted(o.AllowWrites)...)
 	for _, c := range o.Caps { // their place is the name of what is claimed
 		put("cap", c.Route+"="+strconv.FormatInt(c.Most, 10))
@@ -347,6 +353,14 @@ func (o *Options) canonical() string {
 		put("rules", hex.EncodeToString(o.RulesDigest))
 	}
 	return b.String()
+}
+
+// share returns how much is replayed.
+func (o *Options) share() sample.Share {
+	if o.Sample == 0 {
+		return sample.All
+	}
+	return o.Sample
 }
 
 func sorted(s []string) []string {

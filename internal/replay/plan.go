@@ -13,6 +13,7 @@ import (
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -31,8 +32,9 @@ type Plan struct {
 	Refusal string `json:"refusal,omitempty"` // why not
 	Try     string `json:"try,omitempty"`
 
-	Clones     int                `json:"clones"` // copies of each exchange; every copy counts below
-	Loops      int                `json:"loops"`  // times that the window would be replayed; -1: until the run is stopped. All below is of one
+	Sample     string             `json:"sample,omitempty"` // share of the recorded sessions that would be sent; absent: all
+	Clones     int                `json:"clones"`           // copies of each exchange; every copy counts below
+	Loops      int                `json:"loops"`            // times that the window would be replayed; -1: until the run is stopped. All below is of one
 	Read       int64              `json:"read"`
 	Fire       int64              `json:"fire"`
 	MaxTotal   int64              `json:"max_total,omitempty"` // after so many of those the run would stop
@@ -135,6 +137,9 @@ func MakePlan(ctx context.Context, o Options) (*Plan, error) {
 		summary: report.NewSummary(report.Run{}, time.Now()), routes: map[string]*PlanRoute{}, seconds: map[int64]int64{},
 	}
 	p.plan.MaxTotal = o.MaxTotal
+	if share := o.share(); share != sample.All {
+		p.plan.Sample = share.String()
+	}
 	for _, c := range o.Caps {
 		p.caps = append(p.caps, c.Most)
 	}
@@ -403,6 +408,9 @@ func (p *Plan) Text(w io.Writer) error {
 		}
 	}
 	line("records", "%s in %d partitions", report.Number(p.Read), p.Window.Partitions)
+	if p.Sample != "" {
+		line("sample", "%s of the recorded sessions, and connections without one", p.Sample)
+	}
 	if p.Clones > 1 {
 		line("clones", "%d users for each one recorded, up to %s later", p.Clones, p.jitter)
 	}

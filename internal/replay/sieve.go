@@ -8,6 +8,7 @@ import (
 	"github.com/reprise-io/reprise/internal/filter"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -17,6 +18,7 @@ const (
 	outsideWindow   = "outside_window"   // captured before --from or after --to
 	filtered        = "filter"           // by --filter, --include, --exclude
 	filterFailed    = "filter_error"     // an expression could not be evaluated for it
+	sampledOut      = "sampled_out"      // by --sample
 	redactionFailed = "redaction_failed" // its header block could not be redacted
 	identityFailed  = "identity_failed"  // a copy could not be made another user, or another request
 	corrupt         = "corrupt"
@@ -30,6 +32,7 @@ const (
 type sieve struct {
 	from, to time.Time
 	maxStale time.Duration // 0: nothing is stale
+	share    sample.Share  // of what the filters want
 	filters  []*filter.Filter
 	sets     []*filter.Set // all must want it
 	redactor *redact.Redactor
@@ -44,7 +47,7 @@ type sieve struct {
 
 // newSieve compiles the filters.
 func newSieve(o *Options) (*sieve, error) {
-	s := &sieve{from: o.From, to: o.To}
+	s := &sieve{from: o.From, to: o.To, share: o.share()}
 	if o.Live {
 		s.maxStale = o.MaxStale
 	}
@@ -193,6 +196,9 @@ func (s *sieve) byRule(x *traffic.Exchange) judgement {
 		if keep, _ := set.Keep(x); !keep {
 			return judgement{result: traffic.Skipped, reason: filtered}
 		}
+	}
+	if s.share != sample.All && !s.share.Keeps(sample.HashRecorded(x)) {
+		return judgement{result: traffic.Skipped, reason: sampledOut}
 	}
 	return judgement{}
 }

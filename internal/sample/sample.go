@@ -68,19 +68,38 @@ func ParseUnit(s string) (Unit, error) {
 	return "", fault.BadUsage(fmt.Sprintf("bad --sample-by %q", s), "", "session, connection or request")
 }
 
+// Salts of the hashes: what one sample keeps says nothing of what the other does.
+const (
+	tapSalt    = "sample\x00"
+	replaySalt = "replay\x00"
+)
+
 // Hash hashes the unit that x belongs to. The session is a keyed pseudonym already, so the hash is keyed too, and
 // the same on every tap that has the key. Connections are told apart by the tap's id; a request's hash is random.
 func Hash(x *traffic.Exchange, by Unit, tap [16]byte) uint64 {
-	var unit [64]byte
-	b := append(unit[:0], "sample\x00"...)
 	switch {
 	case by == BySession && len(x.Session) > 0:
-		b = append(b, x.Session...)
+		return hash(tapSalt, x.Session, nil)
 	case by != ByRequest && len(x.Connection.ID) > 0:
-		b = append(append(b, tap[:]...), x.Connection.ID...)
-	default:
-		return rand.Uint64()
+		return hash(tapSalt, tap[:], x.Connection.ID)
 	}
-	sum := sha256.Sum256(b)
+	return rand.Uint64()
+}
+
+// HashRecorded hashes the session that a recorded x belongs to, else its connection, else x itself, for a second sample: a tenth
+// by it is a tenth of what was recorded, whatever share that is. It is the same wherever and however often x is read.
+func HashRecorded(x *traffic.Exchange) uint64 {
+	switch {
+	case len(x.Session) > 0:
+		return hash(replaySalt, x.Session, nil)
+	case len(x.Connection.ID) > 0:
+		return hash(replaySalt, x.ID[:16], x.Connection.ID)
+	}
+	return hash(replaySalt, x.ID[:], nil)
+}
+
+func hash(salt string, unit, more []byte) uint64 {
+	var space [64]byte
+	sum := sha256.Sum256(append(append(append(space[:0], salt...), unit...), more...))
 	return binary.BigEndian.Uint64(sum[:8])
 }
