@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/threshold"
 )
 
 // ErrorRate is a share of errors in a sliding window of time: 5 % of what was answered in the last 30 s. What is an error
@@ -28,26 +28,20 @@ const (
 // ParseErrorRate reads "5%", "5%/30s" or "error_rate > 5%/30s"; what is not said is as in unless.
 func ParseErrorRate(s string, unless ErrorRate) (ErrorRate, error) {
 	r := unless
-	rest := strings.TrimSpace(s)
-	if after, ok := strings.CutPrefix(rest, "error_rate"); ok {
-		if rest, ok = strings.CutPrefix(strings.TrimSpace(after), ">"); !ok {
-			return r, badErrorRate(s, "want > behind error_rate")
-		}
+	text, err := threshold.Split(s)
+	if err != nil {
+		return r, badErrorRate(s, err.Error())
 	}
-	rate, within, windowed := strings.Cut(rest, "/")
-	percent, ok := strings.CutSuffix(strings.TrimSpace(rate), "%")
-	if !ok {
-		return r, badErrorRate(s, "a rate is in percent")
+	if text.Name != "" && text.Name != "error_rate" {
+		return r, badErrorRate(s, "it is about error_rate only")
 	}
-	n, err := strconv.ParseFloat(strings.TrimSpace(percent), 64)
-	if err != nil || math.IsNaN(n) {
-		return r, badErrorRate(s, "the rate is no number")
+	percent, err := threshold.Percent(text.Value)
+	if err != nil {
+		return r, badErrorRate(s, err.Error())
 	}
-	r.Above = n / 100
-	if windowed {
-		if r.Within, err = time.ParseDuration(strings.TrimSpace(within)); err != nil {
-			return r, badErrorRate(s, "the window is no time")
-		}
+	r.Above = percent / 100
+	if text.Windowed {
+		r.Within = text.Window
 	}
 	return r, r.check(s)
 }
