@@ -33,12 +33,18 @@ The window, the options and the schedule are fixed in the run's record when it s
 a run that was stopped or killed: it keeps the old schedule, so what has become overdue is sent late (--late).
 --speed makes the same users faster, --clone makes more of them, --loop makes them come again.
 What a crash repeats was in flight or sent in the last 200 ms, and carries the same Reprise-Exchange-Id. Any number of
-replicas share a run; partitions of one that died go to the others after 10 s, or back to it at once (--instance).`,
+replicas share a run; partitions of one that died go to the others after 10 s, or back to it at once (--instance).
+
+--fail-on is judged once, when the run has come to its end, over all its replicas and starts, and all that are there then say the
+same: a replica waits up to 20 s for the last figures of the others. Above a threshold, or with nothing to measure it of, the exit code is 3.
+A run that was interrupted (130), stopped or incomplete (4) keeps its code. Measures:
+` + report.Measures(),
 		Example: `  replayer run --target http://preprod:8080 --allow-target preprod:8080
   replayer run --run build-481 --target http://preprod:8080 --allow-target preprod:8080 --from yesterday --speed 2
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --speed max --filter 'GET /api/**'
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --clone 5 --clone-id header:X-User-Id
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --from now-10m --loop 6
+  replayer run --target http://preprod:8080 --allow-target preprod:8080 --sample 10% --fail-on 'error_rate > 1%' --fail-on 'p99_ratio > 1.2'
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --allow-writes 'POST /cart' --results diff
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --rules rules.yaml --max-total 10000 --kill-file /run/reprise/kill`,
 		Args: cobra.NoArgs,
@@ -64,7 +70,8 @@ func newLiveCommand() *cobra.Command {
 		Long: `Follow production at a fixed distance, until it is interrupted.
 
 It begins now, or where it was stopped. What is older than --max-stale is counted and not sent; a shorter backlog is
-worked off at twice the recorded speed, never in a storm. While the target is sick it is left alone (--breaker).`,
+worked off at twice the recorded speed, never in a storm. While the target is sick it is left alone (--breaker).
+--fail-on is judged when --duration is over, by what this process has sent; its measures are those of replayer run.`,
 		Example: `  replayer live --target http://preprod:8080 --allow-target preprod:8080
   replayer live --target http://preprod:8080 --allow-target '*.preprod.internal' --lag 10s --admin :9102
   replayer live --target http://preprod:8080 --allow-target preprod:8080 --duration 10m -o json`,

@@ -13,6 +13,7 @@ import (
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/tap"
@@ -52,6 +53,7 @@ type options struct {
 	timeout                   time.Duration
 	retries                   int
 	results                   string
+	failOn                    []string
 	lookAhead                 cli.Bytes
 	instance, groupProtocol   string
 	onDataLoss, delivery      string
@@ -118,6 +120,7 @@ func (o *options) addFiring(fs *pflag.FlagSet) {
 	fs.StringVar(&o.breaker, "breaker", "off", "leave the target alone while it is sick, and probe it: 'error_rate > 50%/10s', on (which is that) or off")
 	fs.BoolVar(&o.adaptive, "adaptive", false, "fewer requests at a time than --concurrency while answers take longer than they did")
 	fs.StringVar(&o.maxErrorRate, "max-error-rate", "", "stop the run, in all replicas, with exit code 3 when more than this fails: 5%, or 5%/30s")
+	fs.StringArrayVar(&o.failOn, "fail-on", nil, "exit code 3 when the run was above this at its end: 'error_rate > 1%', 'p99 > 200ms' (repeatable; measures above)")
 	fs.DurationVar(&o.timeout, "timeout", replay.DefaultTimeout, "for a whole answer, of one attempt")
 	fs.IntVar(&o.retries, "retries", 0, "try again so many times when the target could not be reached; retries change the load")
 	fs.StringVar(&o.results, "results", string(replay.AllResults), "outcomes to store: all, diff (answers that differ, and errors), errors or none")
@@ -217,6 +220,13 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 			return r, err
 		}
 		r.CloneIDs = append(r.CloneIDs, id)
+	}
+	for _, s := range o.failOn {
+		t, err := report.ParseThreshold(s)
+		if err != nil {
+			return r, err
+		}
+		r.FailOn = append(r.FailOn, t)
 	}
 	for _, s := range o.production {
 		a, err := fire.ParseProduction(s, "--production")

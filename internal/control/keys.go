@@ -30,6 +30,11 @@ func ReplicaKey(run string, generation uint32, writer string) Key {
 	return Key("run/" + run + "/replica/" + number(generation) + "/" + writer)
 }
 
+// TallyKey is where one process tells what it has sent of one generation of a run: the newest tally replaces the older ones.
+func TallyKey(run string, generation uint32, writer string) Key {
+	return Key("run/" + run + "/tally/" + number(generation) + "/" + writer)
+}
+
 // EndKey is where the end of one generation of a run is told, with its report.
 func EndKey(run string, generation uint32) Key {
 	return Key("run/" + run + "/end/" + number(generation))

@@ -54,6 +54,11 @@ func (a Author) Replica(r *reprisev1.ReplicaReport) Record {
 		&reprisev1.Control{Kind: &reprisev1.Control_ReplicaReport{ReplicaReport: r}})
 }
 
+// Tally is what a process has sent of a run.
+func (a Author) Tally(t *reprisev1.RunTally) Record {
+	return a.record(TallyKey(t.GetRun(), t.GetGeneration(), a.Writer), &reprisev1.Control{Kind: &reprisev1.Control_RunTally{RunTally: t}})
+}
+
 // Command is an order to replayers or taps. One without an id is given one.
 func (a Author) Command(c *reprisev1.Command) Record {
 	if c.GetId() == "" {

@@ -63,6 +63,33 @@ func (g *Generation) replica(r *Replica) {
 	g.replicas[r.Writer] = r
 }
 
+// tally is the newest that a process has told of what it sent.
+type tally struct {
+	*reprisev1.RunTally
+	offset int64
+}
+
+func (g *Generation) tally(offset int64, writer string, t *reprisev1.RunTally) {
+	if old, known := g.tallies[writer]; known && offset < old.offset || !known && len(g.tallies) >= maxReplicas {
+		return
+	}
+	if g.tallies == nil {
+		g.tallies = make(map[string]tally)
+	}
+	g.tallies[writer] = tally{t, offset}
+}
+
+// Tallies returns what every process has told of what it sent of the generation, by writer.
+func (g *Generation) Tallies() map[string]*reprisev1.RunTally {
+	all := make(map[string]*reprisev1.RunTally)
+	if g != nil {
+		for writer, t := range g.tallies {
+			all[writer] = t.RunTally
+		}
+	}
+	return all
+}
+
 // Orders returns the commands for the generation, in the order in which they count.
 func (g *Generation) Orders() []Order {
 	if g == nil {

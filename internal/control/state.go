@@ -58,6 +58,7 @@ type Generation struct {
 	orders   []Order
 	claims   []claim
 	replicas map[string]*Replica
+	tallies  map[string]tally
 }
 
 // Started is when the winning spec was written.
@@ -122,6 +123,10 @@ func (s *State) Apply(offset int64, stamp time.Time, key, value []byte) {
 	case *reprisev1.Control_ReplicaReport:
 		if g := s.generation(offset, k.ReplicaReport.GetRun(), k.ReplicaReport.GetGeneration()); g != nil {
 			g.replica(&Replica{ReplicaReport: k.ReplicaReport, Offset: offset, Time: at, Stamp: stamp, Writer: c.GetWriter()})
+		}
+	case *reprisev1.Control_RunTally:
+		if g := s.generation(offset, k.RunTally.GetRun(), k.RunTally.GetGeneration()); g != nil {
+			g.tally(offset, c.GetWriter(), k.RunTally)
 		}
 	case nil:
 		s.skipped++ // a kind of a newer version

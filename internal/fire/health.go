@@ -46,6 +46,13 @@ func judge(a *Answer, recorded *traffic.Response, timeout time.Duration) health 
 	return unknown // ours: cancelled, refused by a guard
 }
 
+// IsError reports whether the answer, or its absence, is an error as the error rates count it, with production's answer recorded (nil:
+// there is none) and the time that an attempt may take. tells false: it tells nothing of the target, and is not counted.
+func (a *Answer) IsError(recorded *traffic.Response, timeout time.Duration) (isError, tells bool) {
+	h := judge(a, recorded, timeout)
+	return h == sick, h != unknown
+}
+
 // troubled reports whether an answer says that its server could not, rather than that the request was wrong.
 func troubled(r *traffic.Response) bool {
 	if r.Status >= 500 || r.Status == http.StatusTooManyRequests {

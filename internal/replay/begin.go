@@ -71,7 +71,11 @@ func (r *run) conduct(stop context.CancelCauseFunc) {
 	r.lead = &conductor{
 		cfg: r.opts.Kafka, registry: r.registry, run: r.opts.Run, number: r.generation.Number, clock: r.clock, log: r.opts.Logger,
 		started: r.started, wake: r.ahead.poke, stop: func(o control.Order) { stop(r.stoppedBy(o)) }, suspended: r.suspended, figures: r.figures, begun: r.begun,
-		news: make(chan struct{}, 1), retimed: make(chan struct{}, 1), heard: make(chan struct{}, 1), late: make(chan late, 1),
+		tally: func() *reprisev1.RunTally { return r.told(r.tally()) },
+		news:  make(chan struct{}, 1), retimed: make(chan struct{}, 1), heard: make(chan struct{}, 1), late: make(chan late, 1),
+	}
+	if r.opts.Live { // each for itself, and for as long as it likes
+		r.lead.tally = nil
 	}
 	r.volley.behind = r.lead.slow
 	if before != nil { // the loop before: commands that came meanwhile are news

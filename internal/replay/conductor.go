@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/topic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
@@ -37,6 +38,7 @@ type conductor struct {
 	// suspended is told that a guard holds the run, and that somebody lets it go on.
 	suspended func(on bool)
 	figures   func(*reprisev1.ReplicaReport) // fills in how it goes
+	tally     func() *reprisev1.RunTally     // what was sent here; nil: nobody is told
 	begun     func() (begun, bool)           // false: it is not decided yet
 
 	known   int64         // offset from which on commands are news: stops before it were for those who ran then
@@ -44,6 +46,7 @@ type conductor struct {
 	retimed chan struct{} // a token: the gate may have to be turned at another moment
 	heard   chan struct{} // a token: the topic has said something; for those who wait for others
 	late    chan late     // at most one: what was sent late, so that the rest of the run is to be put off
+	tallied time.Time     // when the others were told the tally; used by who reports
 
 	mu     sync.Mutex
 	obeyed int64 // everything below is read
@@ -249,7 +252,7 @@ func (c *conductor) putOff(ctx context.Context, p producer, l late) {
 	}
 }
 
-// report writes how it goes here. last, which may be nil, changes it.
+// report writes how it goes here, and now and then what was sent. last, which may be nil, changes it: both are told then.
 func (c *conductor) report(ctx context.Context, p producer, last func(*reprisev1.ReplicaReport)) error {
 	host, err := os.Hostname()
 	if err != nil {
@@ -275,16 +278,24 @@ func (c *conductor) report(ctx context.Context, p producer, last func(*reprisev1
 	if last != nil {
 		last(r)
 	}
-	record := c.registry.author().Replica(r)
 	before := time.Now()
-	offsets, err := p.Produce(ctx, &topic.Record{Key: []byte(record.Key), Value: record.Value, Time: before})
+	var records []*topic.Record
+	put := func(r control.Record) {
+		records = append(records, &topic.Record{Key: []byte(r.Key), Value: r.Value, Time: before})
+	}
+	if c.tally != nil && (last != nil || before.Sub(c.tallied) >= report.TallyEvery) {
+		put(c.registry.author().Tally(c.tally()))
+		c.tallied = before
+	}
+	put(c.registry.author().Replica(r)) // who reads that it is final has read the tally
+	offsets, err := p.Produce(ctx, records...)
 	if err != nil {
 		return err
 	}
 	took := time.Since(before)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sent = reportSent{offsets[0], before.Add(took / 2), took}
+	c.sent = reportSent{offsets[len(offsets)-1], before.Add(took / 2), took}
 	c.measure()
 	return nil
 }

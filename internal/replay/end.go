@@ -23,7 +23,7 @@ func (r *run) leave(ctx context.Context) {
 	}
 }
 
-// end says the last words: the end of the run and its report.
+// end says the last words: the end of the run and its report, with what --fail-on comes to when nothing else has gone wrong.
 func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	state := finished
 	switch {
@@ -38,7 +38,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	rep := r.summary.Report(report.End{
 		State: state, LimitedBy: r.limitedBy(), Read: r.read(), Reordered: r.reorderedBefore + int64(r.ahead.reordered()), Time: time.Now(),
 		Sessions: r.sessionReport(),
-		Gone:     r.goneBefore + r.intake.gone.Load(), GivenUp: r.givenUpBefore + r.volley.givenUp.Load(),
+		Gone:     r.gone(), GivenUp: r.givenUp(),
 		StoppedBy: cmp.Or(r.heldBy(), stoppedBy(state, err)), Rules: r.sieve.ruleCounts(), Asked: r.asked(), Commands: r.commands(), Shortened: r.shortened(),
 		Loops: r.begunLoops(), Limits: r.limits(),
 	})
@@ -47,6 +47,9 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 			"from", r.opts.AskedFrom, "to", r.opts.AskedTo, "try", "another window; inspect stats shows when there was traffic")
 	}
 	r.last(ctx, "the last report", func(ctx context.Context) error { return r.lead.leave(ctx, state) })
+	if err == nil {
+		err = r.judge(ctx, rep)
+	}
 	end := &reprisev1.RunEnd{Run: r.opts.Run, Generation: r.generation.Number, State: state, Report: rep.JSON()}
 	r.last(ctx, "writing the end of the run", func(ctx context.Context) error {
 		return r.registry.write(ctx, r.registry.author().End(end))

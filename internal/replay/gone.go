@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -129,6 +130,12 @@ func (r *run) nothingLeft(ctx context.Context, failed error) (*report.Report, er
 		return nil, failed
 	}
 	rep := r.summary.Report(end)
+	t := r.summary.Tally()
+	t.Missing += end.Gone
+	if err := r.registry.write(ctx, r.registry.author().Tally(r.told(t))); err != nil {
+		return nil, err
+	}
+	failed = r.judge(ctx, rep)
 	record := &reprisev1.RunEnd{Run: r.opts.Run, Generation: r.generation.Number, State: finished, Report: rep.JSON()}
-	return rep, r.registry.write(ctx, r.registry.author().End(record))
+	return rep, cmp.Or(r.registry.write(ctx, r.registry.author().End(record)), failed)
 }

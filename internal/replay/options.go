@@ -27,6 +27,7 @@ import (
 	"github.com/reprise-io/reprise/internal/filter"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/rewrite"
 	"github.com/reprise-io/reprise/internal/sample"
 	"github.com/reprise-io/reprise/internal/schedule"
@@ -158,6 +159,8 @@ type Options struct {
 	Retries      int
 	Results      ResultsPolicy
 	LookAhead    int64 // bytes
+	// FailOn is what the run must not be above at its end, over all replicas and starts; live: what this process has sent.
+	FailOn []report.Threshold
 
 	OnDataLoss DataLossPolicy // "": fail; live: skip
 	Delivery   Delivery       // "": at least once
@@ -219,6 +222,9 @@ func (o *Options) check() error {
 	}
 	if err := o.checkCaps(); err != nil {
 		return err
+	}
+	if len(o.FailOn) > 0 && (o.Live && o.Duration == 0 || o.Loops == Forever) {
+		o.Logger.Warn("--fail-on will not be judged: this ends only when it is interrupted", "try", "live --duration 10m, or --loop 3")
 	}
 	setDefault(&o.OrderWait, DefaultOrderWait)
 	setDefault(&o.Timeout, DefaultTimeout)

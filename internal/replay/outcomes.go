@@ -23,6 +23,7 @@ type outcomes struct {
 	run      string
 	loop     uint32
 	policy   ResultsPolicy
+	timeout  time.Duration // of one attempt
 	summary  *report.Summary
 	metrics  *metrics
 	redactor *redact.Redactor
@@ -36,6 +37,9 @@ func (c *outcomes) behind() bool { return c.results != nil && c.results.behind()
 
 // answered takes what the target did with an exchange that was begun.
 func (c *outcomes) answered(it *item, a *fire.Answer) {
+	if isError, tells := a.IsError(it.x.Response, c.timeout); tells {
+		c.summary.Health(isError)
+	}
 	o := c.outcome(it)
 	o.Attempt, o.FireTime = uint32(max(1, a.Attempts)), a.FireTime
 	if a.Response == nil {

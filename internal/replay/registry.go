@@ -16,6 +16,7 @@ import (
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/topic"
+	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
 // registry is the control topic as this process knows it: what it has read of it, and its own proposals.
@@ -136,6 +137,12 @@ func (r *registry) orders(run string, number uint32) (orders []control.Order) {
 // replicas returns the processes that have worked on one generation of a run.
 func (r *registry) replicas(run string, number uint32) (all []*control.Replica) {
 	r.view(func(s *control.State) { all = s.Run(run).Generation(number).Replicas() })
+	return all
+}
+
+// tallies returns what the processes that have worked on one generation of a run have told of what they sent, by writer.
+func (r *registry) tallies(run string, number uint32) (all map[string]*reprisev1.RunTally) {
+	r.view(func(s *control.State) { all = s.Run(run).Generation(number).Tallies() })
 	return all
 }
 

@@ -44,6 +44,10 @@ type Report struct {
 	BadRecords []BadRecord      `json:"bad_records"`        // the first hundred
 	BadTotal   int64            `json:"bad_records_total"`  // all of them
 
+	Thresholds []Judgement `json:"thresholds,omitempty"` // of --fail-on, judged over all processes of the run; absent: it had not come to its end
+	Processes  int         `json:"processes,omitempty"`  // that they were judged over: replicas, and earlier starts
+	Unheard    int         `json:"unheard,omitempty"`    // of those, that ended without a last word: some of what they sent is not judged
+
 	Limits    *Limits     `json:"limits,omitempty"` // what was to spare the target; absent: nothing was
 	Speed     Speed       `json:"speed"`
 	Profile   string      `json:"profile,omitempty"`  // how the speed was to change

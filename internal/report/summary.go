@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -64,6 +65,7 @@ type Summary struct {
 	key                []byte // scratch of route
 	resumed            int64
 	started            time.Time
+	judged, errors     atomic.Int64 // what tells how the target is
 }
 
 // span is the earliest and the latest of some moments.

@@ -71,6 +71,7 @@ func (r *Report) Text(w io.Writer) error {
 	}
 	r.badLines(line)
 	r.differLines(line)
+	r.thresholdLines(line)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -39,6 +39,7 @@ type Control struct {
 	//	*Control_RunEnd
 	//	*Control_Command
 	//	*Control_ReplicaReport
+	//	*Control_RunTally
 	Kind          isControl_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -149,6 +150,15 @@ func (x *Control) GetReplicaReport() *ReplicaReport {
 	return nil
 }
 
+func (x *Control) GetRunTally() *RunTally {
+	if x != nil {
+		if x, ok := x.Kind.(*Control_RunTally); ok {
+			return x.RunTally
+		}
+	}
+	return nil
+}
+
 type isControl_Kind interface {
 	isControl_Kind()
 }
@@ -177,6 +187,10 @@ type Control_ReplicaReport struct {
 	ReplicaReport *ReplicaReport `protobuf:"bytes,8,opt,name=replica_report,json=replicaReport,proto3,oneof"`
 }
 
+type Control_RunTally struct {
+	RunTally *RunTally `protobuf:"bytes,9,opt,name=run_tally,json=runTally,proto3,oneof"`
+}
+
 func (*Control_TapReport) isControl_Kind() {}
 
 func (*Control_RunSpec) isControl_Kind() {}
@@ -188,6 +202,8 @@ func (*Control_RunEnd) isControl_Kind() {}
 func (*Control_Command) isControl_Kind() {}
 
 func (*Control_ReplicaReport) isControl_Kind() {}
+
+func (*Control_RunTally) isControl_Kind() {}
 
 // Key "tap/<tap id>": the newest replaces the older ones.
 type TapReport struct {
@@ -1424,6 +1440,224 @@ func (x *ReplicaReport) GetLoop() uint32 {
 	return 0
 }
 
+// Key "run/<run>/tally/<generation>/<writer>": what one process has sent of a run, and what came of it, by which the whole run is
+// judged at its end. The newest replaces the older ones.
+type RunTally struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Run        string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Generation uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// With an answer or without.
+	Sent uint64 `protobuf:"varint,3,opt,name=sent,proto3" json:"sent,omitempty"`
+	// Answers and missing ones that tell how the target is, and of those the ones that tell that it is sick.
+	Judged uint64 `protobuf:"varint,4,opt,name=judged,proto3" json:"judged,omitempty"`
+	Errors uint64 `protobuf:"varint,5,opt,name=errors,proto3" json:"errors,omitempty"`
+	// Answers that could be compared.
+	Same          uint64 `protobuf:"varint,6,opt,name=same,proto3" json:"same,omitempty"`
+	StatusChanged uint64 `protobuf:"varint,7,opt,name=status_changed,json=statusChanged,proto3" json:"status_changed,omitempty"`
+	BodyChanged   uint64 `protobuf:"varint,8,opt,name=body_changed,json=bodyChanged,proto3" json:"body_changed,omitempty"`
+	Refused       uint64 `protobuf:"varint,9,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Not sent because late or stale.
+	LeftOutLate uint64 `protobuf:"varint,10,opt,name=left_out_late,json=leftOutLate,proto3" json:"left_out_late,omitempty"`
+	SentLate    uint64 `protobuf:"varint,11,opt,name=sent_late,json=sentLate,proto3" json:"sent_late,omitempty"`
+	// Records that could not be read, were not in Kafka any more, or were given up.
+	Missing uint64 `protobuf:"varint,12,opt,name=missing,proto3" json:"missing,omitempty"`
+	// From sending to the answer's last byte; the same of production; how late requests were sent.
+	Target        *Distribution `protobuf:"bytes,13,opt,name=target,proto3" json:"target,omitempty"`
+	Recorded      *Distribution `protobuf:"bytes,14,opt,name=recorded,proto3" json:"recorded,omitempty"`
+	Lateness      *Distribution `protobuf:"bytes,15,opt,name=lateness,proto3" json:"lateness,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunTally) Reset() {
+	*x = RunTally{}
+	mi := &file_reprise_v1_control_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunTally) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunTally) ProtoMessage() {}
+
+func (x *RunTally) ProtoReflect() protoreflect.Message {
+	mi := &file_reprise_v1_control_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunTally.ProtoReflect.Descriptor instead.
+func (*RunTally) Descriptor() ([]byte, []int) {
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RunTally) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *RunTally) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RunTally) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *RunTally) GetJudged() uint64 {
+	if x != nil {
+		return x.Judged
+	}
+	return 0
+}
+
+func (x *RunTally) GetErrors() uint64 {
+	if x != nil {
+		return x.Errors
+	}
+	return 0
+}
+
+func (x *RunTally) GetSame() uint64 {
+	if x != nil {
+		return x.Same
+	}
+	return 0
+}
+
+func (x *RunTally) GetStatusChanged() uint64 {
+	if x != nil {
+		return x.StatusChanged
+	}
+	return 0
+}
+
+func (x *RunTally) GetBodyChanged() uint64 {
+	if x != nil {
+		return x.BodyChanged
+	}
+	return 0
+}
+
+func (x *RunTally) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *RunTally) GetLeftOutLate() uint64 {
+	if x != nil {
+		return x.LeftOutLate
+	}
+	return 0
+}
+
+func (x *RunTally) GetSentLate() uint64 {
+	if x != nil {
+		return x.SentLate
+	}
+	return 0
+}
+
+func (x *RunTally) GetMissing() uint64 {
+	if x != nil {
+		return x.Missing
+	}
+	return 0
+}
+
+func (x *RunTally) GetTarget() *Distribution {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *RunTally) GetRecorded() *Distribution {
+	if x != nil {
+		return x.Recorded
+	}
+	return nil
+}
+
+func (x *RunTally) GetLateness() *Distribution {
+	if x != nil {
+		return x.Lateness
+	}
+	return nil
+}
+
+// How many times there were of each length.
+type Distribution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Lengths in µs, rising, each as the difference to the one before it, to three digits.
+	StepUs        []uint64 `protobuf:"varint,1,rep,packed,name=step_us,json=stepUs,proto3" json:"step_us,omitempty"`
+	Count         []uint64 `protobuf:"varint,2,rep,packed,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Distribution) Reset() {
+	*x = Distribution{}
+	mi := &file_reprise_v1_control_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Distribution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Distribution) ProtoMessage() {}
+
+func (x *Distribution) ProtoReflect() protoreflect.Message {
+	mi := &file_reprise_v1_control_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Distribution.ProtoReflect.Descriptor instead.
+func (*Distribution) Descriptor() ([]byte, []int) {
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Distribution) GetStepUs() []uint64 {
+	if x != nil {
+		return x.StepUs
+	}
+	return nil
+}
+
+func (x *Distribution) GetCount() []uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return nil
+}
+
 // Key "run/<run>/end/<generation>".
 type RunEnd struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1439,7 +1673,7 @@ type RunEnd struct {
 
 func (x *RunEnd) Reset() {
 	*x = RunEnd{}
-	mi := &file_reprise_v1_control_proto_msgTypes[13]
+	mi := &file_reprise_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1685,7 @@ func (x *RunEnd) String() string {
 func (*RunEnd) ProtoMessage() {}
 
 func (x *RunEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[13]
+	mi := &file_reprise_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1698,7 @@ func (x *RunEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunEnd.ProtoReflect.Descriptor instead.
 func (*RunEnd) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RunEnd) GetRun() string {
@@ -1520,7 +1754,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_reprise_v1_control_proto_msgTypes[14]
+	mi := &file_reprise_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1766,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[14]
+	mi := &file_reprise_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1779,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Command) GetId() string {
@@ -1595,7 +1829,7 @@ var File_reprise_v1_control_proto protoreflect.FileDescriptor
 const file_reprise_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"\x18reprise/v1/control.proto\x12\n" +
-	"reprise.v1\"\x92\x03\n" +
+	"reprise.v1\"\xc7\x03\n" +
 	"\aControl\x12$\n" +
 	"\x0etime_unix_nano\x18\x01 \x01(\x06R\ftimeUnixNano\x12\x16\n" +
 	"\x06writer\x18\x02 \x01(\tR\x06writer\x126\n" +
@@ -1605,7 +1839,8 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\ttime_base\x18\x05 \x01(\v2\x14.reprise.v1.TimeBaseH\x00R\btimeBase\x12-\n" +
 	"\arun_end\x18\x06 \x01(\v2\x12.reprise.v1.RunEndH\x00R\x06runEnd\x12/\n" +
 	"\acommand\x18\a \x01(\v2\x13.reprise.v1.CommandH\x00R\acommand\x12B\n" +
-	"\x0ereplica_report\x18\b \x01(\v2\x19.reprise.v1.ReplicaReportH\x00R\rreplicaReportB\x06\n" +
+	"\x0ereplica_report\x18\b \x01(\v2\x19.reprise.v1.ReplicaReportH\x00R\rreplicaReport\x123\n" +
+	"\trun_tally\x18\t \x01(\v2\x14.reprise.v1.RunTallyH\x00R\brunTallyB\x06\n" +
 	"\x04kind\"\x9a\x04\n" +
 	"\tTapReport\x12\x15\n" +
 	"\x06tap_id\x18\x01 \x01(\fR\x05tapId\x12\x12\n" +
@@ -1739,7 +1974,29 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\x10clock_ahead_nano\x18\f \x01(\x10H\x00R\x0eclockAheadNano\x88\x01\x01\x121\n" +
 	"\x15clock_round_trip_nano\x18\r \x01(\x04R\x12clockRoundTripNano\x12\x12\n" +
 	"\x04loop\x18\x0e \x01(\rR\x04loopB\x13\n" +
-	"\x11_clock_ahead_nano\"h\n" +
+	"\x11_clock_ahead_nano\"\xf1\x03\n" +
+	"\bRunTally\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\rR\n" +
+	"generation\x12\x12\n" +
+	"\x04sent\x18\x03 \x01(\x04R\x04sent\x12\x16\n" +
+	"\x06judged\x18\x04 \x01(\x04R\x06judged\x12\x16\n" +
+	"\x06errors\x18\x05 \x01(\x04R\x06errors\x12\x12\n" +
+	"\x04same\x18\x06 \x01(\x04R\x04same\x12%\n" +
+	"\x0estatus_changed\x18\a \x01(\x04R\rstatusChanged\x12!\n" +
+	"\fbody_changed\x18\b \x01(\x04R\vbodyChanged\x12\x18\n" +
+	"\arefused\x18\t \x01(\x04R\arefused\x12\"\n" +
+	"\rleft_out_late\x18\n" +
+	" \x01(\x04R\vleftOutLate\x12\x1b\n" +
+	"\tsent_late\x18\v \x01(\x04R\bsentLate\x12\x18\n" +
+	"\amissing\x18\f \x01(\x04R\amissing\x120\n" +
+	"\x06target\x18\r \x01(\v2\x18.reprise.v1.DistributionR\x06target\x124\n" +
+	"\brecorded\x18\x0e \x01(\v2\x18.reprise.v1.DistributionR\brecorded\x124\n" +
+	"\blateness\x18\x0f \x01(\v2\x18.reprise.v1.DistributionR\blateness\"=\n" +
+	"\fDistribution\x12\x17\n" +
+	"\astep_us\x18\x01 \x03(\x04R\x06stepUs\x12\x14\n" +
+	"\x05count\x18\x02 \x03(\x04R\x05count\"h\n" +
 	"\x06RunEnd\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
@@ -1769,7 +2026,7 @@ func file_reprise_v1_control_proto_rawDescGZIP() []byte {
 	return file_reprise_v1_control_proto_rawDescData
 }
 
-var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_reprise_v1_control_proto_goTypes = []any{
 	(*Control)(nil),         // 0: reprise.v1.Control
 	(*TapReport)(nil),       // 1: reprise.v1.TapReport
@@ -1784,32 +2041,38 @@ var file_reprise_v1_control_proto_goTypes = []any{
 	(*TimeBase)(nil),        // 10: reprise.v1.TimeBase
 	(*CaptureGap)(nil),      // 11: reprise.v1.CaptureGap
 	(*ReplicaReport)(nil),   // 12: reprise.v1.ReplicaReport
-	(*RunEnd)(nil),          // 13: reprise.v1.RunEnd
-	(*Command)(nil),         // 14: reprise.v1.Command
-	nil,                     // 15: reprise.v1.Counters.DroppedEntry
+	(*RunTally)(nil),        // 13: reprise.v1.RunTally
+	(*Distribution)(nil),    // 14: reprise.v1.Distribution
+	(*RunEnd)(nil),          // 15: reprise.v1.RunEnd
+	(*Command)(nil),         // 16: reprise.v1.Command
+	nil,                     // 17: reprise.v1.Counters.DroppedEntry
 }
 var file_reprise_v1_control_proto_depIdxs = []int32{
 	1,  // 0: reprise.v1.Control.tap_report:type_name -> reprise.v1.TapReport
 	8,  // 1: reprise.v1.Control.run_spec:type_name -> reprise.v1.RunSpec
 	10, // 2: reprise.v1.Control.time_base:type_name -> reprise.v1.TimeBase
-	13, // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
-	14, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
+	15, // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
+	16, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
 	12, // 5: reprise.v1.Control.replica_report:type_name -> reprise.v1.ReplicaReport
-	7,  // 6: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
-	5,  // 7: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
-	4,  // 8: reprise.v1.TapReport.self_protection:type_name -> reprise.v1.SelfProtection
-	2,  // 9: reprise.v1.TapReport.rules:type_name -> reprise.v1.TapRules
-	3,  // 10: reprise.v1.TapRules.counts:type_name -> reprise.v1.RuleCount
-	6,  // 11: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
-	14, // 12: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
-	15, // 13: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
-	9,  // 14: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
-	11, // 15: reprise.v1.TimeBase.gaps:type_name -> reprise.v1.CaptureGap
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	13, // 6: reprise.v1.Control.run_tally:type_name -> reprise.v1.RunTally
+	7,  // 7: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
+	5,  // 8: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
+	4,  // 9: reprise.v1.TapReport.self_protection:type_name -> reprise.v1.SelfProtection
+	2,  // 10: reprise.v1.TapReport.rules:type_name -> reprise.v1.TapRules
+	3,  // 11: reprise.v1.TapRules.counts:type_name -> reprise.v1.RuleCount
+	6,  // 12: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
+	16, // 13: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
+	17, // 14: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
+	9,  // 15: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
+	11, // 16: reprise.v1.TimeBase.gaps:type_name -> reprise.v1.CaptureGap
+	14, // 17: reprise.v1.RunTally.target:type_name -> reprise.v1.Distribution
+	14, // 18: reprise.v1.RunTally.recorded:type_name -> reprise.v1.Distribution
+	14, // 19: reprise.v1.RunTally.lateness:type_name -> reprise.v1.Distribution
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_reprise_v1_control_proto_init() }
@@ -1824,6 +2087,7 @@ func file_reprise_v1_control_proto_init() {
 		(*Control_RunEnd)(nil),
 		(*Control_Command)(nil),
 		(*Control_ReplicaReport)(nil),
+		(*Control_RunTally)(nil),
 	}
 	file_reprise_v1_control_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
@@ -1832,7 +2096,7 @@ func file_reprise_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reprise_v1_control_proto_rawDesc), len(file_reprise_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

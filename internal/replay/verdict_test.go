@@ -1,0 +1,155 @@
+package replay_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/schedule"
+	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
+)
+
+func failOn(t *testing.T, o *replay.Options, texts ...string) {
+	t.Helper()
+	o.FailOn = nil
+	for _, s := range texts {
+		one, err := report.ParseThreshold(s)
+		require.NoError(t, err)
+		o.FailOn = append(o.FailOn, one)
+	}
+}
+
+// everyFifthFails answers 500 to every fifth exchange, whoever sends it.
+func (g *target) everyFifthFails() {
+	g.answers(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path[len(r.URL.Path)-1]%5 != 0 { // of the digits, 2 and 7 in ASCII
+			return false
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		return true
+	})
+}
+
+func TestARunThatCrossesAThresholdSaysSo(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 3, func(t *testing.T, s *stand, g *target) {
+		s.some(100, time.Millisecond)
+		g.everyFifthFails()
+		o := s.options(g)
+		failOn(t, &o, "error_rate > 20%", "diff_rate > 20%", "missing > 0", "p99 > 1h")
+		r := s.run(o)
+		require.Len(t, r.Thresholds, 4)
+		require.Empty(t, report.Crossed(r.Thresholds), "20 % are not above 20 %")
+		require.Equal(t, 1, r.Processes)
+		require.Zero(t, r.Unheard)
+
+		o.Run = "tuesday"
+		failOn(t, &o, "error_rate > 19.9%", "p99 > 1h")
+		r, err := s.start(o).ends()
+		require.ErrorContains(t, err, "error_rate 20 % > 19.9%")
+		require.NotContains(t, err.Error(), "p99")
+		require.Equal(t, fault.Finding, fault.Code(err))
+		require.Equal(t, "finished", r.State)
+		require.True(t, r.Thresholds[0].Crossed)
+		require.InDelta(t, 20, *r.Thresholds[0].Measured, 1e-9)
+		require.EqualValues(t, 100, r.Thresholds[0].Of)
+		stored, err := report.Parse(s.state().Run("tuesday").Current().End.GetReport())
+		require.NoError(t, err)
+		require.Equal(t, r.Thresholds, stored.Thresholds, "in the run's record too")
+
+		// Nothing was sent: nothing is known to hold.
+		o.Run, o.Filter = "wednesday", []string{"DELETE /**"}
+		r, err = s.start(o).ends()
+		require.ErrorContains(t, err, "nothing to measure")
+		require.Equal(t, fault.Finding, fault.Code(err))
+		require.Nil(t, r.Thresholds[0].Measured)
+
+		// Interrupted: that has a code of its own.
+		o.Run, o.Filter, o.Profile = "thursday", nil, schedule.ConstantSpeed(0.01)
+		failOn(t, &o, "error_rate > 0%")
+		r = s.runUntil(g, len(g.all())+5, o)
+		require.Empty(t, r.Thresholds, "it was interrupted: not judged")
+	})
+}
+
+// A run is judged over all that was sent in it: replicas without a request of their own say the same, and so does who resumes.
+func TestAllReplicasAndStartsOfARunAreJudgedAsOne(t *testing.T) {
+	t.Parallel()
+	s, g := newStand(t, 2)
+	all := s.some(300, 10*time.Millisecond)
+	g.everyFifthFails()
+	o := s.options(g)
+	o.Profile = schedule.ConstantSpeed(5)
+	failOn(t, &o, "error_rate > 19%", "error_rate > 21%", "missing > 0")
+	s.runUntil(g, 100, o)
+
+	// All are there before one can come to the end.
+	s.tell(control.Author{Writer: "ann", Time: time.Now()}.Command(&reprisev1.Command{Run: "monday", Generation: 1, Verb: control.VerbPause}))
+	three := s.startAll(3, o) // one of which has no partition
+	for _, p := range three {
+		p.begins()
+	}
+	require.Eventually(t, func() bool { return len(s.state().Run("monday").Current().Replicas()) == 4 }, hangs, 20*time.Millisecond)
+	s.give(control.VerbResume, "")
+	reports := make([]*report.Report, 3)
+	for i, p := range three {
+		r, err := p.ends()
+		require.Equal(t, fault.Finding, fault.Code(err), "%v", err)
+		require.ErrorContains(t, err, "> 19%")
+		reports[i] = r
+	}
+	for _, r := range reports {
+		require.Equal(t, reports[0].Thresholds, r.Thresholds, "all say the same")
+		require.Equal(t, 4, r.Processes)
+		require.Zero(t, r.Unheard)
+		require.GreaterOrEqual(t, r.Thresholds[0].Of, int64(len(all)), "also what was sent before")
+	}
+}
+
+// What a process had told before it was killed counts, and that it ended without a last word is said.
+func TestAProcessThatWasKilledIsJudgedByWhatItHadTold(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		s.some(10, time.Millisecond)
+		killed := control.Author{Writer: "killed", Time: time.Now()}
+		s.tell(killed.Tally(&reprisev1.RunTally{Run: "monday", Generation: 1, Sent: 30, Judged: 30, Errors: 4}))
+		s.tell(killed.Replica(&reprisev1.ReplicaReport{Run: "monday", Generation: 1, State: "running", Sent: 31}))
+		o := s.options(g)
+		failOn(t, &o, "error_rate > 9%", "error_rate > 10%")
+		before := time.Now()
+		r, err := s.start(o).ends()
+		require.ErrorContains(t, err, "error_rate 10 % > 9%")
+		require.NotContains(t, err.Error(), "> 10%")
+		require.Equal(t, 2, r.Processes)
+		require.Equal(t, 1, r.Unheard)
+		require.GreaterOrEqual(t, time.Since(before), 3*control.ReplicaReportEvery, "it might have gone on")
+	})
+}
+
+func TestLiveIsJudgedByWhatItHasSent(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		s.some(10, time.Millisecond)
+		o := s.options(g)
+		o.Run, o.Live, o.Duration = "live", true, 20*time.Second
+		failOn(t, &o, "error_rate > 50%")
+		g.everyFifthFails()
+		p := s.start(o)
+		p.begins()
+		now := time.Now()
+		for i := range 20 {
+			s.write(s.exchange(now.Add(time.Duration(i) * time.Millisecond)))
+		}
+		r, err := p.ends()
+		require.NoError(t, err)
+		require.Equal(t, 1, r.Processes)
+		require.False(t, r.Thresholds[0].Crossed)
+		require.InDelta(t, 20, *r.Thresholds[0].Measured, 1e-9)
+	})
+}
