@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,27 @@ func (c Config) options(role string, more ...kgo.Opt) ([]kgo.Opt, error) {
 	return c.patientOptions(role, more...)
 }
 
+// badAddress says why nothing can be reached at a broker's address; empty: it is HOST, HOST:PORT or an IPv6 address.
+func badAddress(addr string) string {
+	const want = "it must be HOST:PORT"
+	_, port, err := net.SplitHostPort(addr)
+	bare := addr
+	if strings.HasPrefix(addr, "[") && strings.HasSuffix(addr, "]") {
+		bare = addr[1 : len(addr)-1]
+	}
+	switch {
+	case addr == "", strings.ContainsAny(addr, "/ \t"):
+		return want
+	case err == nil:
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "its port must be a number from 1 to 65535"
+		}
+	case net.ParseIP(bare) == nil && strings.ContainsAny(addr, "[]:"):
+		return want + ", and an IPv6 address in brackets"
+	}
+	return ""
+}
+
 // patientOptions are what every client has, and the one place where the way to a broker is decided. role names the client
 // in metrics and is one of a bounded set; empty: no metrics.
 func (c Config) patientOptions(role string, more ...kgo.Opt) ([]kgo.Opt, error) {
@@ -40,8 +62,8 @@ func (c Config) patientOptions(role string, more ...kgo.Opt) ([]kgo.Opt, error) 
 		return nil, fault.BadUsage("no Kafka broker given", "", tryBrokers)
 	}
 	for _, b := range c.Brokers {
-		if b == "" || strings.Contains(b, "/") {
-			return nil, fault.BadUsage("bad broker address "+quote(b), "it must be HOST:PORT", tryBrokers)
+		if cause := badAddress(b); cause != "" {
+			return nil, fault.BadUsage("bad broker address "+quote(b), cause, tryBrokers)
 		}
 	}
 	opts := []kgo.Opt{
