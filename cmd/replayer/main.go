@@ -4,6 +4,7 @@ package main
 import (
 	"os"
 	"runtime"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +13,7 @@ import (
 
 func main() {
 	tune()
-	os.Exit(cli.Main(newRoot()))
+	os.Exit(cli.Main(newRoot(), syscall.SIGHUP)) // there is nothing to read again, and a terminal that is gone must not cut off what is under way
 }
 
 // tune sets what the pacing loop needs: a thread that wakes at its deadline still needs a P to run on, even when all

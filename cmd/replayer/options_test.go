@@ -29,6 +29,7 @@ func TestBadFlagsSayWhatToTry(t *testing.T) {
 		"speed zero":       {func(o *options) { o.speed = "0" }, `"0"`},
 		"sample":           {func(o *options) { o.sample = "ten" }, "0% to 100%"},
 		"sample of none":   {func(o *options) { o.sample = "0%" }, "nothing would be sent"},
+		"threshold":        {func(o *options) { o.failOn = []string{"eror_rate > 1%"} }, "error_rate > 1%"},
 		"loop":             {func(o *options) { o.loops = -2 }, "--loop 3"},
 		"clone id":         {func(o *options) { o.cloneIDs = []string{"body:x"} }, "header:NAME, field:NAME"},
 		"clone cookie":     {func(o *options) { o.cloneIDs = []string{"cookie:sid"} }, "cookies of its own"},

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -50,12 +51,13 @@ Flags:
 var ErrInterrupted = errors.New("interrupted")
 
 // Main runs root with the process's arguments and returns the exit code. The first SIGINT or SIGTERM ends the context
-// with cause ErrInterrupted, so that the command drains; another one, a second later or more, ends the process at once.
-func Main(root *cobra.Command) int {
+// with cause ErrInterrupted, so that the command drains; another one, a second later or more, ends the process at once. So do the
+// signals in also, unless whoever started the process had them ignored, as nohup does.
+func Main(root *cobra.Command, also ...os.Signal) int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, append(slices.DeleteFunc(also, signal.Ignored), os.Interrupt, syscall.SIGTERM)...)
 	done := make(chan struct{})
 	defer close(done)
 	go obey(signals, done, func() { cancel(ErrInterrupted) }, func() {
