@@ -172,8 +172,11 @@ func (r *run) decideBase(ctx context.Context, found beginning) error {
 		r.awaitFirst(ctx)
 	}
 	base := &reprisev1.TimeBase{Run: o.Run, Generation: r.generation.Number, Speed: r.generation.Spec.GetSpeed()}
-	if !found.first.IsZero() {
+	switch {
+	case !found.first.IsZero():
 		base.CaptureUnixNano = uint64(found.first.UnixNano())
+	case !o.Profile.IsMax(): // nothing is wanted: what is left out has its turn at once, and not as long after the epoch as 1970 is past
+		base.CaptureUnixNano = uint64(time.Now().UnixNano())
 	}
 	if base.GapMaxNano = uint64(found.gaps.Max); base.GapMaxNano > 0 {
 		for _, gap := range found.gaps.List() {

@@ -70,6 +70,13 @@ func TestARunThatCrossesAThresholdSaysSo(t *testing.T) {
 		require.Equal(t, fault.Finding, fault.Code(err))
 		require.Nil(t, r.Thresholds[0].Measured)
 
+		// Neither at a speed that has a schedule.
+		o.Run, o.Profile = "paced", schedule.ConstantSpeed(1)
+		begin := time.Now()
+		_, err = s.start(o).ends()
+		require.ErrorContains(t, err, "nothing to measure")
+		require.Less(t, time.Since(begin), time.Minute, "of the bubble's time")
+
 		// Interrupted: that has a code of its own.
 		o.Run, o.Filter, o.Profile = "thursday", nil, schedule.ConstantSpeed(0.01)
 		failOn(t, &o, "error_rate > 0%")
