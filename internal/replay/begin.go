@@ -22,6 +22,10 @@ const (
 
 	// The first records of all partitions are waited for no longer than that before a schedule begins.
 	firstTimeout = 5 * time.Second
+
+	// A process that has had no partition for that long is taken for one too many: it waits for those of another that ends. Any
+	// other gets its share within a rebalance, which takes heartbeats of 3 s.
+	idleAfter = 10 * time.Second
 )
 
 // begin waits for partitions and the time base, and starts releasing.
@@ -99,7 +103,7 @@ func (r *run) rate() float64 {
 	return r.opts.RateLimit * float64(len(r.intake.all())) / float64(max(1, all))
 }
 
-// settleBase returns once partitions are assigned and the clock runs by the time base of the run.
+// settleBase returns once partitions are assigned, or there are none to assign, and the clock runs by the time base of the run.
 func (r *run) settleBase(ctx context.Context) error {
 	o := r.opts
 	var found beginning
@@ -110,8 +114,12 @@ func (r *run) settleBase(ctx context.Context) error {
 			return err
 		}
 	}
+	idle := time.NewTimer(idleAfter)
+	defer idle.Stop()
 	select {
 	case <-r.intake.first:
+	case <-idle.C:
+		r.opts.Logger.Info("no partition is left for this process: it steps in when another ends")
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -165,8 +173,8 @@ func (r *run) decideBase(ctx context.Context, found beginning) error {
 	if err := r.awaitReplicas(ctx); err != nil {
 		return err
 	}
-	if r.decided() {
-		return nil
+	if err := r.awaitShare(ctx); err != nil || r.decided() {
+		return err
 	}
 	if !o.Profile.IsMax() {
 		r.awaitFirst(ctx)
@@ -184,6 +192,24 @@ func (r *run) decideBase(ctx context.Context, found beginning) error {
 		}
 	}
 	return r.propose(ctx, base)
+}
+
+// awaitShare waits until this process has a partition, or until the schedule stands: a process without one knows neither whether
+// the others have begun to read nor how far they are.
+func (r *run) awaitShare(ctx context.Context) error {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for !r.decided() {
+		select {
+		case <-r.intake.first:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-r.lead.heard:
+		case <-look.C:
+		}
+	}
+	return nil
 }
 
 // awaitFirst waits until the first records of every partition of this process are there, but not for ever: a schedule that begins
