@@ -26,6 +26,7 @@ import (
 
 // kafka is an outlet that is there or away. Away, it gives back what it gets, as a ring does that is full.
 type kafka struct {
+	giving sync.Mutex // what it gives back comes in order, whoever makes it do so
 	mu     sync.Mutex
 	spill  *spill
 	away   bool
@@ -42,6 +43,8 @@ type kafka struct {
 const ringSize = 1 << 20
 
 func (k *kafka) PutAll(rs []*topic.Record) {
+	k.giving.Lock()
+	defer k.giving.Unlock()
 	for _, r := range rs {
 		if r = k.hold(r); r == nil {
 			continue
@@ -92,6 +95,8 @@ func (k *kafka) shed() *topic.Record {
 }
 
 func (k *kafka) Relieve(bytes int64) {
+	k.giving.Lock()
+	defer k.giving.Unlock()
 	var old []*topic.Record
 	k.mu.Lock()
 	for len(k.ring) > 0 && weight(k.ring[0]) <= bytes {
