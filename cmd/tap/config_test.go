@@ -84,7 +84,7 @@ redact: on
 	search, ok := c.sources[1].source.(*proxyOptions)
 	require.True(t, ok)
 	require.Equal(t, proxyOptions{
-		listen: ":8081", upstream: []string{"127.0.0.1:9001"}, responseWait: 5 * time.Second, drainTimeout: 10 * time.Second, loops: halfOfTheCores(),
+		listen: ":8081", upstream: []string{"127.0.0.1:9001"}, responseWait: 5 * time.Second, drainTimeout: 10 * time.Second, loops: halfOfTheCores(), nice: -5,
 		protocolIn: "off", protocolOut: "off", tls: proxy.TLS{ALPN: []string{"http/1.1"}},
 	}, *search)
 }
@@ -135,6 +135,7 @@ func TestFlawsAreToldWithTheirPlace(t *testing.T) {
 		"no spool":           {"spool-max: 2GiB\n" + twoProxies, []string{`:1:1: --spool-max without --spool-dir`}},
 		"no wait":            {"sources:\n  - {kind: proxy, listen: \":1\", upstream: \"a:1\", response-wait: 0s}\n", []string{`:2:50: bad --response-wait 0s`}},
 		"no loops":           {"sources:\n  - {kind: proxy, listen: \":1\", upstream: \"a:1\", loops: -1}\n", []string{`:2:50: bad --loops -1`}},
+		"no nice value":      {"sources:\n  - {kind: proxy, listen: \":1\", upstream: \"a:1\", forward-nice: 1}\n", []string{`:2:50: bad --forward-nice 1`}},
 		"no drain":           {"sources:\n  - {kind: ingest, listen: \":1\", drain-timeout: -1s}\n", []string{`:2:34: bad --drain-timeout -1s`}},
 		"a list":             {"workers: [1, 2]\n" + twoProxies, []string{`:1:10: workers takes one value`}},
 		"a mapping":          {"workers: {a: 1}\n" + twoProxies, []string{`:1:10: workers must be a plain value`}},

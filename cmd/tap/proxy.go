@@ -21,6 +21,7 @@ type proxyOptions struct {
 	responseWait time.Duration
 	drainTimeout time.Duration
 	loops        int
+	nice         int
 	connections  int
 	protocolIn   string
 	protocolOut  string
@@ -43,6 +44,7 @@ func (o *proxyOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.tls.UpstreamCA, "upstream-tls-ca", "", "PEM file of the authorities to trust; none: the system's")
 	fs.StringVar(&o.tls.UpstreamName, "upstream-tls-server-name", "", "name in the upstream's certificate, if it is not its host")
 	fs.IntVar(&o.loops, "loops", halfOfTheCores(), "event loops; by default one for two of the cores that the tap may use, by its CPU quota and affinity")
+	fs.IntVar(&o.nice, "forward-nice", -5, "nice value of the event loops, -20 to 0: how far traffic goes before other work, if the tap may (CAP_SYS_NICE or LimitNICE) and nobody has given it another; 0: not at all")
 }
 
 func (o *proxyOptions) check() (wrong problems) {
@@ -58,6 +60,9 @@ func (o *proxyOptions) check() (wrong problems) {
 		wrong.note("max-connections", fault.BadUsage(fmt.Sprintf("bad --max-connections %d", o.connections), "", "a number, or 0 for no bound of its own"))
 	}
 	wrong.least("loops", int64(o.loops), 0)
+	if o.nice < -20 || o.nice > 0 {
+		wrong.note("forward-nice", fault.BadUsage(fmt.Sprintf("bad --forward-nice %d", o.nice), "", "-20 to 0"))
+	}
 	wrong.time("response-wait", o.responseWait, time.Millisecond)
 	wrong.time("drain-timeout", o.drainTimeout, 0)
 	_, err := proxy.ParseProtocol(o.protocolIn)
@@ -82,7 +87,7 @@ func (o *proxyOptions) open(s site) (tap.Source, error) {
 	p, err := proxy.Listen(proxy.Config{
 		Listen: o.listen, Bind: s.bind, Upstreams: o.upstream, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait,
 		DrainTimeout: o.drainTimeout, Loops: o.loops, MaxConnections: o.connections, Descriptors: s.descriptors,
-		ProtocolIn: in, ProtocolOut: out, TLS: o.tls, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Thread: s.tap.Forwards, Logger: s.log,
+		ProtocolIn: in, ProtocolOut: out, TLS: o.tls, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Thread: func(id int) { s.tap.Forwards(id, o.nice) }, Logger: s.log,
 	})
 	if err != nil {
 		return tap.Source{}, err

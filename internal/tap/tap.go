@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,6 +68,7 @@ type Tap struct {
 	follower *follower
 	spill    *spill // nil: no spool
 	guarding *protector
+	humble   sync.Once // one of many threads says that they may not be preferred
 }
 
 // Source is where the exchanges come from, and what is reported of it.
@@ -180,11 +182,17 @@ func (t *Tap) Pipeline() *Pipeline { return t.pipeline }
 // Budget is what a source books its bytes with.
 func (t *Tap) Budget() *Budget { return t.budget }
 
-// Forwards tells, on it, that a thread of this process passes traffic on: the kernel runs it soon, and workers leave the cores to
-// it. Where the kernel does not tell how threads fare, nobody does.
-func (t *Tap) Forwards(id int) {
+// Forwards tells, on it, that a thread of this process passes traffic on: the kernel runs it soon and, if it may be, before others,
+// by that nice value; workers leave the cores to it. Where the kernel does not tell how threads fare, nobody does.
+func (t *Tap) Forwards(id, nice int) {
 	if err := meter.Prompt(); err != nil {
 		t.opts.Logger.Info("the kernel does not let traffic have the cores in short slices: it waits until others have used up theirs", "cause", err)
+	}
+	if err := meter.Prefer(nice); err != nil {
+		t.humble.Do(func() {
+			t.opts.Logger.Info("traffic does not go before other work of this machine", "nice", nice, "cause", err,
+				"try", "CAP_SYS_NICE, LimitNICE= of systemd, or --forward-nice 0, which asks for nothing")
+		})
 	}
 	thread, err := meter.OpenThread(id)
 	if err != nil {
