@@ -26,7 +26,7 @@ type unit map[string]map[string][]string
 // the pen would be a hardening that is not there.
 var unitKeys = map[string]string{
 	"Unit": "Description Documentation Wants After StartLimitIntervalSec",
-	"Service": `Type WatchdogSec EnvironmentFile LoadCredential ExecStart ExecReload Restart RestartSec RestartPreventExitStatus TimeoutStopSec LimitNOFILE
+	"Service": `Type WatchdogSec EnvironmentFile LoadCredential ExecStart ExecReload Restart RestartSec RestartPreventExitStatus TimeoutStopSec LimitNOFILE LimitNICE
 		MemoryMax OOMScoreAdjust DynamicUser NoNewPrivileges CapabilityBoundingSet AmbientCapabilities ProtectSystem ProtectHome
 		ProtectProc ProtectClock ProtectControlGroups ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables
 		PrivateDevices PrivateTmp LockPersonality MemoryDenyWriteExecute RemoveIPC RestrictAddressFamilies RestrictNamespaces
@@ -146,6 +146,18 @@ func TestUnitsAsSystemdReadsThem(t *testing.T) {
 		if len(out) == 0 {
 			require.NoError(t, err, name)
 		}
+	}
+}
+
+// @resources has the calls by which event loops and the replayer's pacing thread get a core soon; without them they are only late.
+func TestUnitsAllowWhatKeepsTime(t *testing.T) {
+	for name, calls := range map[string]string{
+		"reprise-tap.service":      "sched_getattr sched_setattr setpriority",
+		"reprise-tap-run.service":  "sched_getattr sched_setattr setpriority",
+		"reprise-replayer.service": "sched_getattr sched_setattr",
+	} {
+		filters := units(t)[name]["Service"]["SystemCallFilter"]
+		require.Equal(t, calls, filters[len(filters)-1], name)
 	}
 }
 
