@@ -112,7 +112,8 @@ func rateTable(w *ways, times map[string][]quantiles, turns map[string][]turn) t
 		head:  []string{"through", "p50", "p99", "p99.9", "max", "p50 − HAProxy's", "p99 − HAProxy's", "CPU µs/request", "captured %", "p99 each round"},
 		notes: []string{
 			"Open loop: a request has its due time, whatever became of those before it, and its time counts from then (`e2e/openloop`). Its thread asks the",
-			"kernel for short slices, or its own waits for a core would count as everybody's.",
+			"kernel for short slices, or its own waits for a core would count as everybody's. The tap's event loop has nice value -5 when root",
+			"runs this, as by default (`--forward-nice`); all others have 0.",
 			fmt.Sprintf("Medians of %d rounds; differences are taken within a round. p99.9 and max of \"direct\" tell what the machine itself does.", len(times[direct])),
 		},
 	}
