@@ -69,6 +69,9 @@ func (r *run) sample(now time.Time) {
 // limitedBy says what kept the run from the speed it was asked for; empty: nothing.
 func (r *run) limitedBy() string {
 	l, o := &r.load, r.opts
+	if c := r.summary.Counts(); c.Fired == 0 && c.Failed > 0 {
+		return "target (" + noAnswers(r.summary.Tally().Failed) + ")"
+	}
 	achieved, asked := r.summary.Achieved(r.shortened()), r.asked()
 	if rel := r.releaser.Load(); rel != nil && rel.limit.Delayed() > r.read()*int64(r.sieve.clones.n)/10 {
 		return fmt.Sprintf("--rate-limit %v (%s requests were put off)", o.RateLimit, report.Number(rel.limit.Delayed()))

@@ -44,6 +44,7 @@ type run struct {
 	// liveBase is the delay of a live replay, as a schedule: what commands pause. nil: it has not begun.
 	liveBase atomic.Pointer[schedule.Base]
 	load     load
+	silence  silence
 	view     view
 	started  time.Time
 	said     atomic.Bool // that a guard holds the run

@@ -31,12 +31,16 @@ func (r *run) givenUp() int64 { return r.givenUpBefore + r.volley.givenUp.Load()
 
 // told is the tally as the others are told it.
 func (r *run) told(t *report.Tally) *reprisev1.RunTally {
+	failed := make(map[string]uint64, len(t.Failed))
+	for reason, n := range t.Failed {
+		failed[reason] = uint64(n)
+	}
 	return &reprisev1.RunTally{
 		Run: r.opts.Run, Generation: r.generation.Number,
 		Sent: uint64(t.Sent), Judged: uint64(t.Judged), Errors: uint64(t.Errors),
 		Same: uint64(t.Same), StatusChanged: uint64(t.StatusChanged), BodyChanged: uint64(t.BodyChanged),
 		Refused: uint64(t.Refused), LeftOutLate: uint64(t.LeftOutLate), SentLate: uint64(t.SentLate), Missing: uint64(t.Missing),
-		Target: steps(&t.Target), Recorded: steps(&t.Recorded), Lateness: steps(&t.Lateness),
+		Target: steps(&t.Target), Recorded: steps(&t.Recorded), Lateness: steps(&t.Lateness), Failed: failed,
 	}
 }
 
@@ -61,43 +65,69 @@ func heard(t *reprisev1.RunTally) *report.Tally {
 		}
 		return d
 	}
+	failed := make(map[string]int64, len(t.GetFailed()))
+	for reason, count := range t.GetFailed() {
+		failed[reason] = n(count)
+	}
 	return &report.Tally{
 		Sent: n(t.GetSent()), Judged: n(t.GetJudged()), Errors: n(t.GetErrors()),
 		Same: n(t.GetSame()), StatusChanged: n(t.GetStatusChanged()), BodyChanged: n(t.GetBodyChanged()),
 		Refused: n(t.GetRefused()), LeftOutLate: n(t.GetLeftOutLate()), SentLate: n(t.GetSentLate()), Missing: n(t.GetMissing()),
-		Target: distribution(t.GetTarget()), Recorded: distribution(t.GetRecorded()), Lateness: distribution(t.GetLateness()),
+		Target: distribution(t.GetTarget()), Recorded: distribution(t.GetRecorded()), Lateness: distribution(t.GetLateness()), Failed: failed,
 	}
 }
 
-// judge holds the run against --fail-on, and adds to the report what came of it. A run is judged over all processes that have worked on
-// it, so that all of them say the same: those that end now are waited for. Live is judged by what this process has sent: the others end
-// when they are told to.
+// judge adds to the report what the run has come to, and returns an error when it has crossed a threshold of --fail-on, or when requests were
+// sent and not one of them had an answer. A run is judged over all processes that have worked on it, so that all of them say the same: those
+// that end now are waited for, unless an answer is all that is asked for, and has come. Live is judged by what this process has sent: the
+// others end when they are told to.
 func (r *run) judge(ctx context.Context, rep *report.Report) error {
-	if len(r.opts.FailOn) == 0 {
-		return nil
-	}
-	sum := new(report.Tally)
-	if r.opts.Live {
+	sum := r.tally()
+	answer := len(r.opts.FailOn) == 0 // is all that is asked for
+	switch {
+	case r.opts.Live:
 		rep.Processes = 1
-		sum = r.tally()
-	} else {
-		var err error
-		if rep.Unheard, err = r.hearOthers(ctx); err != nil {
+	case !answer || sum.Answered() <= 0:
+		unheard, err := r.hearOthers(ctx, answer)
+		if err != nil {
 			return err
 		}
-		tallies := r.registry.tallies(r.opts.Run, r.generation.Number)
-		for _, t := range tallies {
-			sum.Add(heard(t))
-		}
-		rep.Processes = len(tallies)
+		sum, rep.Processes = r.sum()
+		rep.Unheard = unheard
+	}
+	unanswered := sum.Sent > 0 && sum.Answered() <= 0
+	if answer && !unanswered {
+		rep.Processes, rep.Unheard = 0, 0 // nothing was judged
+		return nil
+	}
+	if unanswered {
+		rep.Failure = noAnswers(sum.Failed)
+		rep.LimitedBy = "target (" + rep.Failure + ")"
 	}
 	rep.Thresholds = sum.Judge(r.opts.FailOn)
 	crossed := report.Crossed(rep.Thresholds)
-	if len(crossed) == 0 {
-		return nil
+	switch {
+	case len(crossed) > 0:
+		return r.crossed(crossed)
+	case unanswered:
+		return r.unanswered(sum.Failed)
 	}
-	said := make([]string, len(crossed))
-	for i, j := range crossed {
+	return nil
+}
+
+// sum adds up what all processes have told of the run, and says how many have.
+func (r *run) sum() (*report.Tally, int) {
+	sum := new(report.Tally)
+	tallies := r.registry.tallies(r.opts.Run, r.generation.Number)
+	for _, t := range tallies {
+		sum.Add(heard(t))
+	}
+	return sum, len(tallies)
+}
+
+func (r *run) crossed(all []report.Judgement) *fault.Error {
+	said := make([]string, len(all))
+	for i, j := range all {
 		said[i] = j.String()
 	}
 	cause := "--fail-on is judged over the whole run, all its replicas and starts"
@@ -110,8 +140,9 @@ func (r *run) judge(ctx context.Context, rep *report.Report) error {
 	}
 }
 
-// hearOthers returns once every replica has said its last word or says nothing any more, with how many ended without one.
-func (r *run) hearOthers(ctx context.Context) (unheard int, err error) {
+// hearOthers returns once every replica has said its last word or says nothing any more, with how many ended without one; or once one of them
+// has had an answer, if that is enough.
+func (r *run) hearOthers(ctx context.Context, answer bool) (unheard int, err error) {
 	limit := time.NewTimer(verdictWait)
 	defer limit.Stop()
 	look := time.NewTicker(verdictLook)
@@ -119,6 +150,9 @@ func (r *run) hearOthers(ctx context.Context) (unheard int, err error) {
 	for waiting := true; ; {
 		if err := r.registry.catchUp(ctx); err != nil {
 			return 0, because(ctx, err)
+		}
+		if sum, _ := r.sum(); answer && sum.Answered() > 0 {
+			return 0, nil
 		}
 		tallies := r.registry.tallies(r.opts.Run, r.generation.Number)
 		var silent, working []string

@@ -10,7 +10,7 @@ const (
 	commitEvery = 100 * time.Millisecond
 
 	askOthersEvery = time.Second     // how far the partitions of other replicas are
-	guardEvery     = 5 * time.Second // whether taps report the target as production by now
+	guardEvery     = 5 * time.Second // whether taps report the target as production by now, and whether it answers
 )
 
 // watch commits, and looks after the run until it has finished (nil) or cannot go on.
@@ -47,6 +47,7 @@ func (r *run) watch(ctx context.Context) error {
 				r.tell(now)
 			}
 		case <-guard.C:
+			r.listen()
 			if err := r.lookForProduction(ctx); err != nil {
 				return err
 			}

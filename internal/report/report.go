@@ -44,6 +44,7 @@ type Report struct {
 	BadRecords []BadRecord      `json:"bad_records"`        // the first hundred
 	BadTotal   int64            `json:"bad_records_total"`  // all of them
 
+	Failure    string      `json:"failure,omitempty"`    // why a run has failed that came to its end: not one request of all its processes had an answer
 	Thresholds []Judgement `json:"thresholds,omitempty"` // of --fail-on, judged over all processes of the run; absent: it had not come to its end
 	Processes  int         `json:"processes,omitempty"`  // that they were judged over: replicas, and earlier starts
 	Unheard    int         `json:"unheard,omitempty"`    // of those, that ended without a last word: some of what they sent is not judged

@@ -21,7 +21,11 @@ type Tally struct {
 	SentLate                         int64
 	Missing                          int64 // bad records, and those that were gone or given up
 	Target, Recorded, Lateness       Distribution
+	Failed                           map[string]int64 // of those sent, without a whole answer, by reason
 }
+
+// Answered is how many requests had a whole answer, whatever it was.
+func (t *Tally) Answered() int64 { return t.Sent - Total(t.Failed) }
 
 func (t *Tally) compared() int64 { return t.Same + t.StatusChanged + t.BodyChanged }
 
@@ -78,6 +82,15 @@ func (t *Tally) Add(o *Tally) {
 	for _, d := range []struct{ to, from *Distribution }{{&t.Target, &o.Target}, {&t.Recorded, &o.Recorded}, {&t.Lateness, &o.Lateness}} {
 		d.from.Each(d.to.Add)
 	}
+	for reason, n := range o.Failed {
+		if t.Failed == nil {
+			t.Failed = make(map[string]int64)
+		}
+		if _, known := t.Failed[reason]; !known && len(t.Failed) >= maxReasons {
+			reason = "other"
+		}
+		t.Failed[reason] += n
+	}
 }
 
 // Health counts an answer, or its absence, that tells how the target is: whether it is an error, as for --max-error-rate.
@@ -95,6 +108,7 @@ func (s *Summary) Tally() *Tally {
 	t.Sent = s.results[traffic.Fired] + s.results[traffic.Failed]
 	t.Same, t.StatusChanged, t.BodyChanged = s.verdicts[traffic.Same], s.verdicts[traffic.StatusChanged], s.verdicts[traffic.BodyChanged]
 	t.Refused, t.LeftOutLate, t.SentLate, t.Missing = s.results[traffic.Refused], s.results[traffic.Late], s.sentLate, s.results[traffic.BadRecord]
+	t.Failed = s.why(traffic.Failed)
 	target, recorded, lateness := s.service.Export(), s.recorded.Export(), s.lateness.Export()
 	s.mu.Unlock()
 	t.Judged, t.Errors = s.judged.Load(), s.errors.Load()

@@ -55,6 +55,9 @@ func (r *Report) Text(w io.Writer) error {
 	if r.Lateness != (Percentiles{}) {
 		line("lateness", "p50 %s   p99 %s   p99.9 %s   max %s", millis(r.Lateness.P50), millis(r.Lateness.P99), millis(r.Lateness.P999), millis(r.Lateness.Max))
 	}
+	if r.Failure != "" {
+		line("failure", "%s", Printable(r.Failure))
+	}
 	if r.Fired > 0 {
 		line("target", "p50 %s   p99 %s%s", millis(r.Service.P50), millis(r.Service.P99), r.besides())
 		line("status", "%s", r.statusShares())
@@ -118,7 +121,11 @@ func (r *Report) speedLine(line liner) {
 		line("command", "%s   by %s at %s", strings.TrimSpace(c.Verb+" "+c.Argument), Printable(c.By), c.At.Format(time.DateTime))
 	}
 	if r.Speed.Achieved == 0 {
-		line("speed", "asked %s   achieved unknown (too few requests)", asked)
+		limited := ""
+		if r.LimitedBy != "nothing" {
+			limited = "   limited by " + r.LimitedBy
+		}
+		line("speed", "asked %s   achieved unknown (too few requests)%s", asked, limited)
 		return
 	}
 	line("speed", "asked %s   achieved %s   %s/s   limited by %s", asked, times(r.Speed.Achieved), Number(int64(r.Speed.PerSecond+0.5)), r.LimitedBy)

@@ -233,6 +233,9 @@ func (r *Report) thresholdLines(line liner) {
 			held = ""
 		}
 	}
+	if r.Failure != "" && crossed != "" {
+		line(crossed, "%d: %s", fault.Failure, "the target answered nothing")
+	}
 	if r.Unheard > 0 {
 		line("unheard", "%s without its last figures: up to %s of what each sent is not judged", plural(int64(r.Unheard), "process"), TallyEvery)
 	}

@@ -1462,9 +1462,11 @@ type RunTally struct {
 	// Records that could not be read, were not in Kafka any more, or were given up.
 	Missing uint64 `protobuf:"varint,12,opt,name=missing,proto3" json:"missing,omitempty"`
 	// From sending to the answer's last byte; the same of production; how late requests were sent.
-	Target        *Distribution `protobuf:"bytes,13,opt,name=target,proto3" json:"target,omitempty"`
-	Recorded      *Distribution `protobuf:"bytes,14,opt,name=recorded,proto3" json:"recorded,omitempty"`
-	Lateness      *Distribution `protobuf:"bytes,15,opt,name=lateness,proto3" json:"lateness,omitempty"`
+	Target   *Distribution `protobuf:"bytes,13,opt,name=target,proto3" json:"target,omitempty"`
+	Recorded *Distribution `protobuf:"bytes,14,opt,name=recorded,proto3" json:"recorded,omitempty"`
+	Lateness *Distribution `protobuf:"bytes,15,opt,name=lateness,proto3" json:"lateness,omitempty"`
+	// Of what was sent, what had no whole answer, by reason.
+	Failed        map[string]uint64 `protobuf:"bytes,16,rep,name=failed,proto3" json:"failed,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1600,6 +1602,13 @@ func (x *RunTally) GetRecorded() *Distribution {
 func (x *RunTally) GetLateness() *Distribution {
 	if x != nil {
 		return x.Lateness
+	}
+	return nil
+}
+
+func (x *RunTally) GetFailed() map[string]uint64 {
+	if x != nil {
+		return x.Failed
 	}
 	return nil
 }
@@ -1974,7 +1983,7 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\x10clock_ahead_nano\x18\f \x01(\x10H\x00R\x0eclockAheadNano\x88\x01\x01\x121\n" +
 	"\x15clock_round_trip_nano\x18\r \x01(\x04R\x12clockRoundTripNano\x12\x12\n" +
 	"\x04loop\x18\x0e \x01(\rR\x04loopB\x13\n" +
-	"\x11_clock_ahead_nano\"\xf1\x03\n" +
+	"\x11_clock_ahead_nano\"\xe6\x04\n" +
 	"\bRunTally\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
@@ -1993,7 +2002,11 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\amissing\x18\f \x01(\x04R\amissing\x120\n" +
 	"\x06target\x18\r \x01(\v2\x18.reprise.v1.DistributionR\x06target\x124\n" +
 	"\brecorded\x18\x0e \x01(\v2\x18.reprise.v1.DistributionR\brecorded\x124\n" +
-	"\blateness\x18\x0f \x01(\v2\x18.reprise.v1.DistributionR\blateness\"=\n" +
+	"\blateness\x18\x0f \x01(\v2\x18.reprise.v1.DistributionR\blateness\x128\n" +
+	"\x06failed\x18\x10 \x03(\v2 .reprise.v1.RunTally.FailedEntryR\x06failed\x1a9\n" +
+	"\vFailedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"=\n" +
 	"\fDistribution\x12\x17\n" +
 	"\astep_us\x18\x01 \x03(\x04R\x06stepUs\x12\x14\n" +
 	"\x05count\x18\x02 \x03(\x04R\x05count\"h\n" +
@@ -2026,7 +2039,7 @@ func file_reprise_v1_control_proto_rawDescGZIP() []byte {
 	return file_reprise_v1_control_proto_rawDescData
 }
 
-var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_reprise_v1_control_proto_goTypes = []any{
 	(*Control)(nil),         // 0: reprise.v1.Control
 	(*TapReport)(nil),       // 1: reprise.v1.TapReport
@@ -2046,6 +2059,7 @@ var file_reprise_v1_control_proto_goTypes = []any{
 	(*RunEnd)(nil),          // 15: reprise.v1.RunEnd
 	(*Command)(nil),         // 16: reprise.v1.Command
 	nil,                     // 17: reprise.v1.Counters.DroppedEntry
+	nil,                     // 18: reprise.v1.RunTally.FailedEntry
 }
 var file_reprise_v1_control_proto_depIdxs = []int32{
 	1,  // 0: reprise.v1.Control.tap_report:type_name -> reprise.v1.TapReport
@@ -2068,11 +2082,12 @@ var file_reprise_v1_control_proto_depIdxs = []int32{
 	14, // 17: reprise.v1.RunTally.target:type_name -> reprise.v1.Distribution
 	14, // 18: reprise.v1.RunTally.recorded:type_name -> reprise.v1.Distribution
 	14, // 19: reprise.v1.RunTally.lateness:type_name -> reprise.v1.Distribution
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	18, // 20: reprise.v1.RunTally.failed:type_name -> reprise.v1.RunTally.FailedEntry
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_reprise_v1_control_proto_init() }
@@ -2096,7 +2111,7 @@ func file_reprise_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reprise_v1_control_proto_rawDesc), len(file_reprise_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
