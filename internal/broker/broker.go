@@ -107,7 +107,7 @@ func lockDir(dir string) (*os.File, error) {
 		_ = f.Close()
 		return nil, &fault.Error{
 			What: fmt.Sprintf("the data directory %s is in use", dir), Cause: "another embedded broker holds its lock",
-			Try: "end that one, or give another directory", Code: fault.Usage, Err: err,
+			Try: "end that one, or give another directory", Code: fault.Failure, Err: err, // as for a port: nothing is wrong with what was typed
 		}
 	}
 	return f, nil

@@ -76,7 +76,7 @@ func TestOneBrokerToADirectory(t *testing.T) {
 	defer b.Close()
 	_, err := broker.Start(broker.Options{Data: dir, Listen: "127.0.0.1:0"})
 	require.ErrorContains(t, err, "in use")
-	require.Equal(t, fault.Usage, fault.Code(err))
+	require.Equal(t, fault.Failure, fault.Code(err), "as for a port that is in use")
 }
 
 func TestPortInUseIsSaid(t *testing.T) {

@@ -21,6 +21,7 @@ func (s *Shared) AddKafka(fs *pflag.FlagSet) {
 		brokers = strings.Split(env, ",")
 	}
 	fs.StringSliceVar(&s.Brokers, "brokers", brokers, "Kafka brokers, HOST:PORT with commas between (env REPRISE_BROKERS)")
+	fs.Lookup("brokers").DefValue = "[" + defaultBroker + "]" // of the program, not of this environment
 	s.AddTopicPrefix(fs, "topics are PREFIX.exchanges, PREFIX.control, PREFIX.results")
 
 	o := &s.Security
