@@ -59,8 +59,13 @@ func Compile(src string) (*Filter, error) {
 		return f, nil
 	}
 	var err error
-	f.expr, err = compile(src)
-	return f, err
+	if f.expr, err = compile(src); err != nil {
+		if meant := mistaken(src); meant != nil {
+			err = meant
+		}
+		return nil, err
+	}
+	return f, nil
 }
 
 // shorthand reads src as one, if it has the form of one.

@@ -2,6 +2,8 @@ package filter_test
 
 import (
 	"errors"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -133,6 +135,45 @@ func TestBadFilterSaysWhereAndWhatToTry(t *testing.T) {
 	}
 }
 
+// What was meant as a shorthand is told so in a shorthand's words, with one that is right.
+func TestBadShorthandIsToldWhatIsWrongWithIt(t *testing.T) {
+	for src, want := range map[string]struct{ says, try string }{
+		"GET api":            {`column 5: a path begins with "/"`, "'GET /api'"},
+		"GET  api/**":        {`column 6: a path begins with "/"`, "'GET /api/**'"},
+		"api/**":             {`column 1: a path begins with "/"`, "'/api/**'"},
+		"get /api":           {"column 1: methods are in capitals, with commas", "'GET /api'"},
+		"post":               {"methods are in capitals", "'POST'"},
+		"GET|POST /api":      {"with commas between them", "'GET,POST /api'"},
+		"GET, POST /api":     {"with commas between them", "'GET,POST /api'"},
+		"GET/api":            {"column 4: a method and a path have a blank", "'GET /api'"},
+		"POST:/api":          {"have a blank", "'POST /api'"},
+		"GET '/api'":         {"without quotes", "'GET /api'"},
+		`"GET /api"`:         {"it is in quotes", "'GET /api'"},
+		"GET http://h:1/a?b": {"column 5: a shorthand has a path, and no scheme and host", `'GET /a', or 'host == "h:1"'`},
+		"https://shop/a":     {"no scheme and host", `'/a', or 'host == "shop"'`},
+		"GET /a /b":          {"column 8: a shorthand has one path", "'GET /a' and 'GET /b'"},
+		"GET && status > 1":  {"and nothing else", `'method == "GET" && status > 1'`},
+		"GET,PUT /a status":  {"and nothing else", `method in ["GET", "PUT"] &&`},
+	} {
+		_, err := filter.Compile(src)
+		require.Equal(t, fault.Usage, fault.Code(err), src)
+		f, ok := errors.AsType[*fault.Error](err)
+		require.True(t, ok)
+		require.Contains(t, f.What, strconv.Quote(src))
+		require.Contains(t, f.Cause, want.says, src)
+		require.Contains(t, f.Try, want.try, src)
+		for _, one := range regexp.MustCompile(`'([^']+)'`).FindAllStringSubmatch(f.Try, -1) {
+			_, err := filter.Compile(one[1])
+			require.NoError(t, err, "%s: what it says to try", src)
+		}
+	}
+	for _, src := range []string{"size/2", "(", "GET ==", "status and", `path = "/a"`, "duration_ms"} {
+		_, err := filter.Compile(src)
+		require.Error(t, err, src)
+		require.NotContains(t, err.Error(), "column", "%s was meant as an expression", src)
+	}
+}
+
 func TestExcludeIsStrongerThanInclude(t *testing.T) {
 	s, err := filter.CompileSet([]string{"GET /**", `status == 503`}, []string{"/health"})
 	require.NoError(t, err)
@@ -157,13 +198,16 @@ func TestExcludeIsStrongerThanInclude(t *testing.T) {
 }
 
 func FuzzCompile(f *testing.F) {
-	for _, s := range []string{"GET /a/**", `status >= 500`, `header("a") matches "("`, "/**/**/*", `any(flags, # == "GAP")`, "((((", "\x00"} {
+	for _, s := range []string{"GET /a/**", `status >= 500`, `header("a") matches "("`, "/**/**/*", `any(flags, # == "GAP")`, "((((", "\x00", "GET, POST http://a/b c", "api/**"} {
 		f.Add(s)
 	}
 	x := exchange("GET", "/a/b?c=d")
-	f.Fuzz(func(_ *testing.T, src string) {
-		if r, err := filter.Compile(src); err == nil {
+	f.Fuzz(func(t *testing.T, src string) {
+		r, err := filter.Compile(src)
+		if err == nil {
 			_, _ = r.Match(x)
+		} else if fault.Code(err) != fault.Usage {
+			t.Fatal(err)
 		}
 	})
 }

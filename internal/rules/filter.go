@@ -53,7 +53,7 @@ func (m *Match) Check(f *yamlfile.File) {
 	}
 	if m.Text != "" {
 		if _, err := filter.Compile(m.Text); err != nil {
-			f.At(&m.Text, "%s", err)
+			f.Wrong(&m.Text, err)
 		}
 		return
 	}
@@ -68,7 +68,7 @@ func (m *Match) Check(f *yamlfile.File) {
 		"source": &m.Source, "expr": &m.Expr, "": m,
 	}
 	for _, wrong := range filter.FieldErrors(err) {
-		f.At(places[wrong.Field], "%s", wrong)
+		f.Wrong(places[wrong.Field], wrong)
 	}
 }
 

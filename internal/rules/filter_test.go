@@ -70,3 +70,13 @@ sample: {keep: 1/s per user}
 		"3:14", "3:29", "4:7", "5:14", "5:27", "5:48", "6:25", "6:41", "7:14", "7:23", "7:34", "8:16",
 	}, places, "%s", strings.Join(bad.Flaws, "\n"))
 }
+
+// A line of a file has nobody to type it again for: what to try stands behind what is wrong.
+func TestABadShorthandIsToldWhatWasMeant(t *testing.T) {
+	_, err := rules.Parse("rules.yaml", "filter:\n  exclude: [GET api/**]\nwrites:\n  caps: [{route: post /api, most: 5}]\n")
+	bad, ok := errors.AsType[*yamlfile.Bad](err)
+	require.True(t, ok)
+	require.Len(t, bad.Flaws, 2, "%q", bad.Flaws)
+	require.Contains(t, bad.Flaws[0], `rules.yaml:2:13: bad filter "GET api/**": column 5: a path begins with "/"; try 'GET /api/**'`)
+	require.Contains(t, bad.Flaws[1], `methods are in capitals, with commas between them; try 'POST /api'`)
+}

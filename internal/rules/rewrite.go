@@ -112,7 +112,7 @@ func checkFilter(f *yamlfile.File, text *string) {
 		return
 	}
 	if _, err := filter.Compile(*text); err != nil {
-		f.At(text, "%s", err)
+		f.Wrong(text, err)
 	}
 }
 

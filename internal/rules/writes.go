@@ -34,7 +34,7 @@ func (w *Writes) Check(f *yamlfile.File) {
 // Check implements yamlfile.Checker.
 func (c *Cap) Check(f *yamlfile.File) {
 	if _, err := filter.Compile(c.Route); err != nil {
-		f.At(&c.Route, "%s", err)
+		f.Wrong(&c.Route, err)
 	}
 	if c.Most < 0 {
 		f.At(&c.Most, "most cannot be %d: want a number of requests", c.Most)

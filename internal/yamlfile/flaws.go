@@ -1,6 +1,7 @@
 package yamlfile
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -40,6 +41,15 @@ func (f *File) At(field any, format string, args ...any) {
 		t = f.within
 	}
 	f.Flaw(t, format, args...)
+}
+
+// Wrong notes what is wrong with a field's value, with what to try where one line says it.
+func (f *File) Wrong(field any, err error) {
+	text := err.Error()
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Try != "" && !strings.Contains(text+e.Try, "\n") {
+		text += "; try " + e.Try
+	}
+	f.At(field, "%s", text)
 }
 
 // Unknown notes a key that is not one of names.
