@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -25,6 +26,9 @@ type Admin struct {
 	client *kgo.Client
 	adm    *kadm.Client
 	calls  sync.WaitGroup
+
+	known   atomic.Bool           // that it is Kafka, or what it is instead: nobody looks a second time
+	foreign atomic.Pointer[error] // what it is instead, when it answers nothing
 }
 
 // Info describes a topic.
@@ -119,7 +123,34 @@ func call[T any](
 	case <-bounded.Done():
 		r.err = bounded.Err()
 	}
-	return r.value, a.cfg.translate(ctx, r.err, doing, time.Since(start))
+	waited := time.Since(start)
+	if f := a.unlike(ctx, r.err); f != nil {
+		return r.value, f
+	}
+	return r.value, a.cfg.translate(ctx, r.err, doing, waited)
+}
+
+// unlike returns the error for what is no Kafka and waits for something else than Kafka's requests; nil when that is not it. Only who never
+// had an answer has a look, and once: it takes a while, and Kafka that answers nothing is to be found again soon.
+func (a *Admin) unlike(ctx context.Context, err error) error {
+	answer, _ := errors.AsType[*kerr.Error](err)
+	switch {
+	case err == nil || answer != nil:
+		a.known.Store(true)
+		a.foreign.Store(nil)
+		return nil
+	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+		return nil
+	case !a.known.Swap(true):
+		if found := a.cfg.look(ctx); found != nil && found.http {
+			f := notKafka(found.address, err)
+			a.foreign.Store(&f)
+		}
+	}
+	if f := a.foreign.Load(); f != nil {
+		return *f
+	}
+	return nil
 }
 
 // List returns the names of all topics but internal ones, sorted.
