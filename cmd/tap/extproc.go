@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,8 +43,9 @@ func (o *extprocOptions) check() (wrong problems) {
 }
 
 func (o *extprocOptions) open(s site) (tap.Source, error) {
+	var door door
 	e, err := extproc.Listen(extproc.Config{
-		Listen: o.listen, Bind: s.bind, Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait, DrainTimeout: o.drainTimeout,
+		Listen: o.listen, Bind: s.bind, Admit: s.door(&door), Name: s.name, BodyMax: s.bodyMax, ResponseWait: o.responseWait, DrainTimeout: o.drainTimeout,
 		MaxStreams: o.maxStreams, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
 	})
 	if err != nil {
@@ -51,7 +53,7 @@ func (o *extprocOptions) open(s site) (tap.Source, error) {
 	}
 	return tap.Source{
 		Kind: traffic.ExtProc, Listen: []string{e.Addr().String()}, Upstream: o.production, ResponseWait: o.responseWait, Run: e.Run,
-	}, registerExtproc(s.reg, e)
+	}, errors.Join(registerExtproc(s.reg, e), door.register(s.reg))
 }
 
 func newExtprocCommand() *cobra.Command {

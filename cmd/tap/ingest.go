@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -48,15 +49,16 @@ func (o *ingestOptions) open(s site) (tap.Source, error) {
 	if err != nil {
 		return tap.Source{}, err
 	}
+	var door door
 	server, err := ingest.Listen(ingest.Config{
-		Listen: o.listen, Bind: s.bind, Name: s.name, Token: token, BodyMax: s.bodyMax, Concurrency: o.concurrency,
+		Listen: o.listen, Bind: s.bind, Admit: s.door(&door), Name: s.name, Token: token, BodyMax: s.bodyMax, Concurrency: o.concurrency,
 		DrainTimeout: o.drainTimeout, Budget: s.tap.Budget(), Sink: s.tap.Pipeline(), Logger: s.log,
 	})
 	if err != nil {
 		return tap.Source{}, err
 	}
 	source := tap.Source{Kind: traffic.Ingest, Listen: []string{server.Addr().String()}, Upstream: o.production, Run: server.Run}
-	return source, registerIngest(s.reg, server)
+	return source, errors.Join(registerIngest(s.reg, server), door.register(s.reg))
 }
 
 func newIngestCommand() *cobra.Command {

@@ -7,6 +7,7 @@ const (
 	helpConnections   = "Connections open now: of clients, or of gateways. Of an Envoy its streams, one for each exchange."
 	helpAccepted      = "Connections accepted, or an Envoy's streams."
 	helpRefused       = "Connections that the upstream did not take. Of a mirror those over --max-connections, or for which there was no descriptor."
+	helpTurnedAway    = "Connections of filters or Envoys closed at once: no descriptors but those kept for capture."
 	helpClientBytes   = "Bytes from clients, or from gateways."
 	helpUpstreamBytes = "Bytes to clients."
 	helpOpaque        = "Connections not read, or read no further: TLS, what is no HTTP; of a proxy also upgraded ones. A mirror closes them."

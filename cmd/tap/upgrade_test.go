@@ -55,10 +55,15 @@ type tapProcess struct {
 
 func startTap(t *testing.T, env []string, args ...string) *tapProcess {
 	t.Helper()
+	return startCommand(t, env, append([]string{"proxy", "--brokers", "127.0.0.1:1"}, args...)...)
+}
+
+func startCommand(t *testing.T, env []string, args ...string) *tapProcess {
+	t.Helper()
 	log, err := os.CreateTemp(t.TempDir(), "log")
 	require.NoError(t, err)
 	defer log.Close()
-	p := &tapProcess{cmd: exec.Command(os.Args[0], append([]string{"proxy", "--brokers", "127.0.0.1:1"}, args...)...), log: log.Name(), ended: make(chan struct{})}
+	p := &tapProcess{cmd: exec.Command(os.Args[0], args...), log: log.Name(), ended: make(chan struct{})}
 	p.cmd.Env = append(append(os.Environ(), asTap+"=1"), env...)
 	p.cmd.Stderr = log // a file: a successor of it may write on
 	require.NoError(t, p.cmd.Start())

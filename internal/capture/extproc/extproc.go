@@ -55,6 +55,7 @@ const (
 type Config struct {
 	Listen       string                                         // "host:port", ":9002", "[::1]:0"
 	Bind         func(address string) (*net.TCPListener, error) // of Listen; nil: a new socket
+	Admit        func(net.Listener) net.Listener                // bounds the connections; nil: as many as the kernel gives
 	Name         string                                         // of the source, for Exchange.Source
 	BodyMax      int                                            // bytes kept of each body; 0: none
 	ResponseWait time.Duration                                  // from the last request byte to the response's end; 0: 2 s
@@ -103,7 +104,9 @@ func Listen(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fault.Listening(cfg.Listen, err)
 	}
-	s.ln = ln
+	if s.ln = ln; cfg.Admit != nil {
+		s.ln = cfg.Admit(ln)
+	}
 	return s, nil
 }
 

@@ -33,6 +33,7 @@ type Sink interface {
 type Config struct {
 	Listen       string
 	Bind         func(address string) (*net.TCPListener, error) // of Listen; nil: a new socket
+	Admit        func(net.Listener) net.Listener                // bounds the connections; nil: as many as the kernel gives
 	Name         string                                         // of the source, for Exchange.Source
 	Token        string                                         // that requests must carry as Authorization: Bearer; "": none
 	BodyMax      int                                            // bytes kept of each body
@@ -92,6 +93,9 @@ func Listen(cfg Config) (*Server, error) {
 	}
 	if err != nil {
 		return nil, fault.Listening(cfg.Listen, err)
+	}
+	if cfg.Admit != nil {
+		ln = cfg.Admit(ln)
 	}
 	s := &Server{cfg: cfg, listener: ln, slots: make(chan struct{}, cfg.Concurrency)}
 	var protocols http.Protocols
