@@ -35,6 +35,11 @@ func TallyKey(run string, generation uint32, writer string) Key {
 	return Key("run/" + run + "/tally/" + number(generation) + "/" + writer)
 }
 
+// VerdictKey is where one process proposes by what one generation of a run is judged.
+func VerdictKey(run string, generation uint32, writer string) Key {
+	return Key("run/" + run + "/verdict/" + number(generation) + "/" + writer)
+}
+
 // EndKey is where the end of one generation of a run is told, with its report.
 func EndKey(run string, generation uint32) Key {
 	return Key("run/" + run + "/end/" + number(generation))

@@ -59,6 +59,11 @@ func (a Author) Tally(t *reprisev1.RunTally) Record {
 	return a.record(TallyKey(t.GetRun(), t.GetGeneration(), a.Writer), &reprisev1.Control{Kind: &reprisev1.Control_RunTally{RunTally: t}})
 }
 
+// Verdict is the proposal of what a run is judged by.
+func (a Author) Verdict(v *reprisev1.RunVerdict) Record {
+	return a.record(VerdictKey(v.GetRun(), v.GetGeneration(), a.Writer), &reprisev1.Control{Kind: &reprisev1.Control_RunVerdict{RunVerdict: v}})
+}
+
 // Command is an order to replayers or taps. One without an id is given one.
 func (a Author) Command(c *reprisev1.Command) Record {
 	if c.GetId() == "" {

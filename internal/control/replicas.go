@@ -114,6 +114,12 @@ func (g *Generation) Replicas() []*Replica {
 // ReplicaReportEvery is how often a replica reports at least.
 const ReplicaReportEvery = 5 * time.Second
 
+// Joining is the state of a replica that is about to have partitions, and has sent nothing yet.
+const Joining = "joining"
+
+// AtWork reports whether a replica has joined and is alive.
+func (r *Replica) AtWork(now time.Time) bool { return r.Alive(now) && r.GetState() != Joining }
+
 // Alive reports whether a replica is at work, as far as its last report tells.
 func (r *Replica) Alive(now time.Time) bool {
 	return !r.GetFinal() && now.Sub(r.Time) <= 3*ReplicaReportEvery

@@ -45,11 +45,13 @@ type Generation struct {
 	Spec   *reprisev1.RunSpec  // nil: only other records of it were seen
 	Base   *reprisev1.TimeBase // of the newest loop; nil: not decided yet
 	End    *reprisev1.RunEnd   // nil: not ended
+	// Verdict is the winning proposal of what the run is judged by; nil: none is made.
+	Verdict *reprisev1.RunVerdict
 
 	// Writers of the winning proposals.
 	SpecWriter, BaseWriter     string
 	specOffset, baseOffset     int64
-	endOffset                  int64
+	endOffset, verdictOffset   int64
 	specTime, baseTime, ending time.Time
 
 	before       *reprisev1.TimeBase // of the loop before that
@@ -127,6 +129,11 @@ func (s *State) Apply(offset int64, stamp time.Time, key, value []byte) {
 	case *reprisev1.Control_RunTally:
 		if g := s.generation(offset, k.RunTally.GetRun(), k.RunTally.GetGeneration()); g != nil {
 			g.tally(offset, c.GetWriter(), k.RunTally)
+		}
+	case *reprisev1.Control_RunVerdict:
+		g := s.generation(offset, k.RunVerdict.GetRun(), k.RunVerdict.GetGeneration())
+		if g != nil && (g.Verdict == nil || offset < g.verdictOffset) {
+			g.Verdict, g.verdictOffset = k.RunVerdict, offset
 		}
 	case nil:
 		s.skipped++ // a kind of a newer version

@@ -27,3 +27,14 @@ func TestTheNewestTallyOfEachProcessCounts(t *testing.T) {
 	require.Empty(t, s.Run("monday").Generation(1).Tallies())
 	require.Empty(t, s.Run("tuesday").Generation(1).Tallies())
 }
+
+func TestTheFirstVerdictWins(t *testing.T) {
+	var s control.State
+	for offset, unheard := range map[int64]uint32{8: 8, 4: 4, 6: 6} { // in any order
+		r := control.Author{Writer: "a", Time: time.Unix(1, 0)}.Verdict(&reprisev1.RunVerdict{Run: "monday", Generation: 2, Unheard: unheard})
+		require.Equal(t, control.VerdictKey("monday", 2, "a"), r.Key)
+		s.Apply(offset, time.Unix(1, 0), []byte(r.Key), r.Value)
+	}
+	require.EqualValues(t, 4, s.Run("monday").Generation(2).Verdict.GetUnheard())
+	require.Nil(t, s.Run("monday").Generation(1))
+}

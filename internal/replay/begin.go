@@ -92,7 +92,7 @@ func (r *run) conduct(stop context.CancelCauseFunc) {
 // figures says how it goes in this process.
 func (r *run) figures(to *reprisev1.ReplicaReport) {
 	c := r.summary.Counts()
-	to.Loop = r.loop
+	to.Loop, to.FailOn = r.loop, texts(r.opts.FailOn)
 	to.Partitions, to.Sent = uint32(len(r.intake.all())), uint64(c.Fired+c.Failed)
 	to.LatenessP50Nano, to.LatenessP99Nano = uint64(c.LatenessP50), uint64(c.LatenessP99)
 }
@@ -246,7 +246,7 @@ func (r *run) awaitReplicas(ctx context.Context) error {
 		}
 		there := 0
 		for _, other := range r.registry.replicas(r.opts.Run, r.generation.Number) {
-			if other.Alive(time.Now()) {
+			if other.AtWork(time.Now()) {
 				there++
 			}
 		}

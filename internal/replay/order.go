@@ -86,7 +86,7 @@ func (g *giving) begin(ctx context.Context) error {
 	}
 	g.number = current.Number
 	for _, r := range current.Replicas() {
-		if r.Alive(time.Now()) {
+		if r.AtWork(time.Now()) { // who joins now reads the order before anything else
 			g.named = append(g.named, r.Writer)
 		}
 	}

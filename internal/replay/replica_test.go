@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/report"
 )
@@ -126,8 +127,18 @@ func (s *stand) replicas(n int, o replay.Options) []*replica {
 		p.begins()
 	}
 	// Ready to send is not yet known to others: each says so a moment later, and orders are for those who have.
-	require.Eventually(s.t, func() bool { return len(s.state().Run(o.Run).Current().Replicas()) == n }, time.Minute, 20*time.Millisecond)
+	require.Eventually(s.t, func() bool { return s.joined(o.Run) == n }, time.Minute, 20*time.Millisecond)
 	return all
+}
+
+// joined returns how many processes of a run have told more than that they are about to join it.
+func (s *stand) joined(run string) (n int) {
+	for _, r := range s.state().Run(run).Current().Replicas() {
+		if r.GetState() != control.Joining {
+			n++
+		}
+	}
+	return n
 }
 
 // finish waits for the end of all, and returns their reports.

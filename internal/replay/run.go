@@ -86,10 +86,14 @@ func start(ctx context.Context, o *Options) (*report.Report, error) {
 
 // play goes through the window as often as it is wanted.
 func (r *run) play(ctx context.Context) (*report.Report, error) {
+	if err := r.arrive(ctx); err != nil {
+		return nil, because(ctx, err)
+	}
 	for {
 		err := r.once(ctx)
-		if r.lead == nil {
-			return nil, err // nothing has begun
+		if r.lead == nil { // nothing has begun
+			r.turnBack(ctx)
+			return nil, err
 		}
 		r.leave(ctx)
 		if err == nil && r.more() {

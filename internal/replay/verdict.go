@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,25 +79,22 @@ func heard(t *reprisev1.RunTally) *report.Tally {
 }
 
 // judge adds to the report what the run has come to, and returns an error when it has crossed a threshold of --fail-on, or when requests were
-// sent and not one of them had an answer. A run is judged over all processes that have worked on it, so that all of them say the same: those
-// that end now are waited for, unless an answer is all that is asked for, and has come. Live is judged by what this process has sent: the
-// others end when they are told to.
+// sent and not one of them had an answer. A run is judged over all processes that have worked on it and by what any of them wants that has
+// come to its end, so that all of them say the same. Live is judged by what this process has sent: the others end when they are told to.
 func (r *run) judge(ctx context.Context, rep *report.Report) error {
-	sum := r.tally()
-	answer := len(r.opts.FailOn) == 0 // is all that is asked for
-	switch {
-	case r.opts.Live:
+	sum, failOn := r.tally(), r.opts.FailOn
+	if r.opts.Live {
 		rep.Processes = 1
-	case !answer || sum.Answered() <= 0:
-		unheard, err := r.hearOthers(ctx, answer)
-		if err != nil {
+	} else {
+		v, err := r.verdict(ctx, sum)
+		if v == nil || err != nil {
 			return err
 		}
-		sum, rep.Processes = r.sum()
-		rep.Unheard = unheard
+		sum, failOn = heard(v.GetSum()), r.thresholds(v)
+		rep.Processes, rep.Unheard = int(v.GetProcesses()), int(v.GetUnheard())
 	}
 	unanswered := sum.Sent > 0 && sum.Answered() <= 0
-	if answer && !unanswered {
+	if len(failOn) == 0 && !unanswered {
 		rep.Processes, rep.Unheard = 0, 0 // nothing was judged
 		return nil
 	}
@@ -104,7 +102,7 @@ func (r *run) judge(ctx context.Context, rep *report.Report) error {
 		rep.Failure = noAnswers(sum.Failed)
 		rep.LimitedBy = "target (" + rep.Failure + ")"
 	}
-	rep.Thresholds = sum.Judge(r.opts.FailOn)
+	rep.Thresholds = sum.Judge(failOn)
 	crossed := report.Crossed(rep.Thresholds)
 	switch {
 	case len(crossed) > 0:
@@ -113,6 +111,83 @@ func (r *run) judge(ctx context.Context, rep *report.Report) error {
 		return r.unanswered(sum.Failed)
 	}
 	return nil
+}
+
+// verdict returns by what the run is judged: what the first process has proposed that came to its end and saw something to judge. nil: there is
+// nothing, as no process asks for more than an answer, and one has come.
+func (r *run) verdict(ctx context.Context, mine *report.Tally) (*reprisev1.RunVerdict, error) {
+	enough := len(r.opts.FailOn) == 0 && mine.Answered() > 0
+	if err := r.registry.catchUp(ctx); err != nil {
+		if enough && ctx.Err() == nil {
+			r.opts.Logger.Warn("what other replicas want the run to be judged by (--fail-on) is not known", "error", err)
+			return nil, nil //nolint:nilnil // nothing that is known is to be judged
+		}
+		return nil, because(ctx, err)
+	}
+	number := r.generation.Number
+	if g := r.registry.generation(r.opts.Run, number); g != nil && g.Verdict != nil {
+		return g.Verdict, nil
+	}
+	if enough && len(r.wanted(false)) == 0 {
+		return nil, nil //nolint:nilnil // nothing is to be judged
+	}
+	unheard, err := r.hearOthers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sum, processes := r.sum()
+	failOn := r.wanted(true)
+	if len(failOn) == 0 && (sum.Sent == 0 || sum.Answered() > 0) {
+		return nil, nil //nolint:nilnil // nothing is to be judged
+	}
+	err = r.registry.propose(ctx, r.registry.author().Verdict(&reprisev1.RunVerdict{
+		Run: r.opts.Run, Generation: number, Sum: r.told(sum), Processes: uint32(processes), Unheard: uint32(unheard), FailOn: failOn,
+	}))
+	if err != nil {
+		return nil, because(ctx, err)
+	}
+	if g := r.registry.generation(r.opts.Run, number); g != nil && g.Verdict != nil {
+		return g.Verdict, nil
+	}
+	return nil, fault.New(fmt.Sprintf("run %s: the record of its verdict was written but is not there", r.opts.Run), "", "look at the topic "+r.registry.name)
+}
+
+// wanted returns the thresholds of this process and of those that have come to the end too, or may come to it.
+func (r *run) wanted(ended bool) []string {
+	all := texts(r.opts.FailOn)
+	for _, other := range r.registry.replicas(r.opts.Run, r.generation.Number) {
+		if other.GetState() == finished || !ended && other.Alive(time.Now()) {
+			all = append(all, other.GetFailOn()...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// thresholds returns those of a verdict, and this process's where whoever proposed it took this one for gone.
+func (r *run) thresholds(v *reprisev1.RunVerdict) (all []report.Threshold) {
+	all = slices.Clone(r.opts.FailOn)
+	mine := texts(all)
+	for _, text := range v.GetFailOn() {
+		if slices.Contains(mine, text) {
+			continue
+		}
+		one, err := report.ParseThreshold(text)
+		if err != nil {
+			r.opts.Logger.Warn("the run is to be judged by what this version does not know", "fail_on", text, "error", err)
+			continue
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+func texts(all []report.Threshold) []string {
+	s := make([]string, len(all))
+	for i, one := range all {
+		s[i] = one.String()
+	}
+	return s
 }
 
 // sum adds up what all processes have told of the run, and says how many have.
@@ -140,9 +215,9 @@ func (r *run) crossed(all []report.Judgement) *fault.Error {
 	}
 }
 
-// hearOthers returns once every replica has said its last word or says nothing any more, with how many ended without one; or once one of them
-// has had an answer, if that is enough.
-func (r *run) hearOthers(ctx context.Context, answer bool) (unheard int, err error) {
+// hearOthers returns once every replica has said its last word or says nothing any more, with how many ended without one; or once there is
+// nothing to judge, as one of them has had an answer and none wants more.
+func (r *run) hearOthers(ctx context.Context) (unheard int, err error) {
 	limit := time.NewTimer(verdictWait)
 	defer limit.Stop()
 	look := time.NewTicker(verdictLook)
@@ -151,7 +226,7 @@ func (r *run) hearOthers(ctx context.Context, answer bool) (unheard int, err err
 		if err := r.registry.catchUp(ctx); err != nil {
 			return 0, because(ctx, err)
 		}
-		if sum, _ := r.sum(); answer && sum.Answered() > 0 {
+		if sum, _ := r.sum(); sum.Answered() > 0 && len(r.wanted(false)) == 0 {
 			return 0, nil
 		}
 		tallies := r.registry.tallies(r.opts.Run, r.generation.Number)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
@@ -102,7 +103,7 @@ func TestAllReplicasAndStartsOfARunAreJudgedAsOne(t *testing.T) {
 	for _, p := range both {
 		p.begins()
 	}
-	require.Eventually(t, func() bool { return len(s.state().Run("monday").Current().Replicas()) == 3 }, hangs, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return s.joined("monday") == 3 }, hangs, 20*time.Millisecond)
 	s.give(control.VerbResume, "")
 	reports := make([]*report.Report, 2)
 	for i, p := range both {
@@ -136,6 +137,66 @@ func TestAProcessThatWasKilledIsJudgedByWhatItHadTold(t *testing.T) {
 		require.Equal(t, 2, r.Processes)
 		require.Equal(t, 1, r.Unheard)
 		require.GreaterOrEqual(t, time.Since(before), 3*control.ReplicaReportEvery, "it might have gone on")
+	})
+}
+
+// Whoever comes to the end of a run says the same of it, whatever its own flags are.
+func TestAReplicaIsJudgedByWhatTheOthersWantToo(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		s.some(10, time.Millisecond)
+		other := control.Author{Writer: "other", Time: time.Now()}
+		s.tell(other.Tally(&reprisev1.RunTally{Run: "monday", Generation: 1, Sent: 10, Judged: 10, Errors: 4}))
+		s.tell(other.Replica(&reprisev1.ReplicaReport{
+			Run: "monday", Generation: 1, State: "finished", Final: true, Sent: 10, FailOn: []string{"error_rate > 19%", "nonsense > 1%"},
+		}))
+		s.tell(control.Author{Writer: "earlier", Time: time.Now()}.Replica(&reprisev1.ReplicaReport{
+			Run: "monday", Generation: 1, State: "stopped", Final: true, FailOn: []string{"error_rate > 1%"},
+		}))
+		r, err := s.start(s.options(g)).ends()
+		require.ErrorContains(t, err, "error_rate 20 % > 19%")
+		require.Equal(t, fault.Finding, fault.Code(err))
+		require.Len(t, r.Thresholds, 1, "not what an earlier start wanted, nor what nobody knows")
+		stored, err := report.Parse(s.state().Run("monday").Current().End.GetReport())
+		require.NoError(t, err)
+		require.Equal(t, r.Thresholds, stored.Thresholds, "in the run's record too")
+	})
+}
+
+// The first to come to the end decides, also for one that was taken for gone.
+func TestTheFirstVerdictStands(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		s.some(10, time.Millisecond)
+		s.tell(control.Author{Writer: "first", Time: time.Now()}.Verdict(&reprisev1.RunVerdict{
+			Run: "monday", Generation: 1, Sum: &reprisev1.RunTally{Run: "monday", Sent: 90, Judged: 90, Errors: 9}, Processes: 7, Unheard: 1,
+			FailOn: []string{"error_rate > 9%"},
+		}))
+		o := s.options(g)
+		failOn(t, &o, "error_rate > 10%")
+		r, err := s.start(o).ends()
+		require.ErrorContains(t, err, "error_rate 10 % > 9%")
+		require.Equal(t, fault.Finding, fault.Code(err))
+		require.Len(t, r.Thresholds, 2, "and its own, which the first did not know of")
+		require.False(t, r.Thresholds[0].Crossed)
+		require.Equal(t, 7, r.Processes)
+		require.Equal(t, 1, r.Unheard)
+	})
+}
+
+// Nobody can take what a process has sent for all there is while that one has told nothing of itself yet.
+func TestAProcessIsKnownBeforeItHasPartitions(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(t *testing.T, s *stand, g *target) {
+		s.some(10, time.Millisecond)
+		known := make(chan int, 1)
+		s.cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+			s.cluster.SleepControl(func() { known <- len(s.state().Run("monday").Current().Replicas()) })
+			return nil, nil, false
+		})
+		p := s.start(s.options(g))
+		require.Equal(t, 1, <-known, "before it joins the group")
+		p.finishes()
 	})
 }
 

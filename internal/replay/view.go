@@ -44,7 +44,7 @@ func (r *run) draw(now time.Time) []string {
 	since := max(now.Sub(first.at).Seconds(), 1e-9)
 	replicas := 0
 	for _, other := range r.registry.replicas(r.opts.Run, r.generation.Number) {
-		if other.Alive(now) {
+		if other.AtWork(now) {
 			replicas++
 		}
 	}

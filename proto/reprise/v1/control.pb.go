@@ -40,6 +40,7 @@ type Control struct {
 	//	*Control_Command
 	//	*Control_ReplicaReport
 	//	*Control_RunTally
+	//	*Control_RunVerdict
 	Kind          isControl_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -159,6 +160,15 @@ func (x *Control) GetRunTally() *RunTally {
 	return nil
 }
 
+func (x *Control) GetRunVerdict() *RunVerdict {
+	if x != nil {
+		if x, ok := x.Kind.(*Control_RunVerdict); ok {
+			return x.RunVerdict
+		}
+	}
+	return nil
+}
+
 type isControl_Kind interface {
 	isControl_Kind()
 }
@@ -191,6 +201,10 @@ type Control_RunTally struct {
 	RunTally *RunTally `protobuf:"bytes,9,opt,name=run_tally,json=runTally,proto3,oneof"`
 }
 
+type Control_RunVerdict struct {
+	RunVerdict *RunVerdict `protobuf:"bytes,10,opt,name=run_verdict,json=runVerdict,proto3,oneof"`
+}
+
 func (*Control_TapReport) isControl_Kind() {}
 
 func (*Control_RunSpec) isControl_Kind() {}
@@ -204,6 +218,8 @@ func (*Control_Command) isControl_Kind() {}
 func (*Control_ReplicaReport) isControl_Kind() {}
 
 func (*Control_RunTally) isControl_Kind() {}
+
+func (*Control_RunVerdict) isControl_Kind() {}
 
 // Key "tap/<tap id>": the newest replaces the older ones.
 type TapReport struct {
@@ -1295,7 +1311,7 @@ type ReplicaReport struct {
 	Final bool `protobuf:"varint,5,opt,name=final,proto3" json:"final,omitempty"`
 	// Every command below this offset of the control topic is obeyed, or was not for it.
 	ObeyedBelow int64 `protobuf:"varint,6,opt,name=obeyed_below,json=obeyedBelow,proto3" json:"obeyed_below,omitempty"`
-	// "waiting" (for the schedule or for partitions), "running", "paused", or how it ended: "finished", "stopped", "failed".
+	// "joining" (it is about to have partitions, and has sent nothing), "waiting" (for the schedule or for partitions), "running", "paused", or how it ended: "finished", "stopped", "failed".
 	State      string `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
 	Partitions uint32 `protobuf:"varint,8,opt,name=partitions,proto3" json:"partitions,omitempty"`
 	// What it has sent, failed ones among them.
@@ -1307,7 +1323,9 @@ type ReplicaReport struct {
 	ClockAheadNano     *int64 `protobuf:"fixed64,12,opt,name=clock_ahead_nano,json=clockAheadNano,proto3,oneof" json:"clock_ahead_nano,omitempty"`
 	ClockRoundTripNano uint64 `protobuf:"varint,13,opt,name=clock_round_trip_nano,json=clockRoundTripNano,proto3" json:"clock_round_trip_nano,omitempty"`
 	// Which time through the window, from 0.
-	Loop          uint32 `protobuf:"varint,14,opt,name=loop,proto3" json:"loop,omitempty"`
+	Loop uint32 `protobuf:"varint,14,opt,name=loop,proto3" json:"loop,omitempty"`
+	// What the run must not be above at its end, as "error_rate > 1%".
+	FailOn        []string `protobuf:"bytes,15,rep,name=fail_on,json=failOn,proto3" json:"fail_on,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1438,6 +1456,13 @@ func (x *ReplicaReport) GetLoop() uint32 {
 		return x.Loop
 	}
 	return 0
+}
+
+func (x *ReplicaReport) GetFailOn() []string {
+	if x != nil {
+		return x.FailOn
+	}
+	return nil
 }
 
 // Key "run/<run>/tally/<generation>/<writer>": what one process has sent of a run, and what came of it, by which the whole run is
@@ -1667,6 +1692,95 @@ func (x *Distribution) GetCount() []uint64 {
 	return nil
 }
 
+// Key "run/<run>/verdict/<generation>/<writer>": the figures by which a run is judged, as a process proposes that has come to its end. The
+// lowest offset wins: by that all processes judge the run, whenever they come to its end.
+type RunVerdict struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Run        string                 `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	Generation uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Of all processes.
+	Sum       *RunTally `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"`
+	Processes uint32    `protobuf:"varint,4,opt,name=processes,proto3" json:"processes,omitempty"`
+	// Of those, that ended without a last word.
+	Unheard uint32 `protobuf:"varint,5,opt,name=unheard,proto3" json:"unheard,omitempty"`
+	// What all processes that have come to the end want the run to be judged by.
+	FailOn        []string `protobuf:"bytes,6,rep,name=fail_on,json=failOn,proto3" json:"fail_on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunVerdict) Reset() {
+	*x = RunVerdict{}
+	mi := &file_reprise_v1_control_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunVerdict) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunVerdict) ProtoMessage() {}
+
+func (x *RunVerdict) ProtoReflect() protoreflect.Message {
+	mi := &file_reprise_v1_control_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunVerdict.ProtoReflect.Descriptor instead.
+func (*RunVerdict) Descriptor() ([]byte, []int) {
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RunVerdict) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *RunVerdict) GetGeneration() uint32 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RunVerdict) GetSum() *RunTally {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
+func (x *RunVerdict) GetProcesses() uint32 {
+	if x != nil {
+		return x.Processes
+	}
+	return 0
+}
+
+func (x *RunVerdict) GetUnheard() uint32 {
+	if x != nil {
+		return x.Unheard
+	}
+	return 0
+}
+
+func (x *RunVerdict) GetFailOn() []string {
+	if x != nil {
+		return x.FailOn
+	}
+	return nil
+}
+
 // Key "run/<run>/end/<generation>".
 type RunEnd struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1682,7 +1796,7 @@ type RunEnd struct {
 
 func (x *RunEnd) Reset() {
 	*x = RunEnd{}
-	mi := &file_reprise_v1_control_proto_msgTypes[15]
+	mi := &file_reprise_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1808,7 @@ func (x *RunEnd) String() string {
 func (*RunEnd) ProtoMessage() {}
 
 func (x *RunEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[15]
+	mi := &file_reprise_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1821,7 @@ func (x *RunEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunEnd.ProtoReflect.Descriptor instead.
 func (*RunEnd) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RunEnd) GetRun() string {
@@ -1763,7 +1877,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_reprise_v1_control_proto_msgTypes[16]
+	mi := &file_reprise_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +1889,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_control_proto_msgTypes[16]
+	mi := &file_reprise_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +1902,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_reprise_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Command) GetId() string {
@@ -1838,7 +1952,7 @@ var File_reprise_v1_control_proto protoreflect.FileDescriptor
 const file_reprise_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"\x18reprise/v1/control.proto\x12\n" +
-	"reprise.v1\"\xc7\x03\n" +
+	"reprise.v1\"\x82\x04\n" +
 	"\aControl\x12$\n" +
 	"\x0etime_unix_nano\x18\x01 \x01(\x06R\ftimeUnixNano\x12\x16\n" +
 	"\x06writer\x18\x02 \x01(\tR\x06writer\x126\n" +
@@ -1849,7 +1963,10 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\arun_end\x18\x06 \x01(\v2\x12.reprise.v1.RunEndH\x00R\x06runEnd\x12/\n" +
 	"\acommand\x18\a \x01(\v2\x13.reprise.v1.CommandH\x00R\acommand\x12B\n" +
 	"\x0ereplica_report\x18\b \x01(\v2\x19.reprise.v1.ReplicaReportH\x00R\rreplicaReport\x123\n" +
-	"\trun_tally\x18\t \x01(\v2\x14.reprise.v1.RunTallyH\x00R\brunTallyB\x06\n" +
+	"\trun_tally\x18\t \x01(\v2\x14.reprise.v1.RunTallyH\x00R\brunTally\x129\n" +
+	"\vrun_verdict\x18\n" +
+	" \x01(\v2\x16.reprise.v1.RunVerdictH\x00R\n" +
+	"runVerdictB\x06\n" +
 	"\x04kind\"\x9a\x04\n" +
 	"\tTapReport\x12\x15\n" +
 	"\x06tap_id\x18\x01 \x01(\fR\x05tapId\x12\x12\n" +
@@ -1962,7 +2079,7 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"CaptureGap\x12$\n" +
 	"\x0efrom_unix_nano\x18\x01 \x01(\x06R\ffromUnixNano\x12 \n" +
 	"\fto_unix_nano\x18\x02 \x01(\x06R\n" +
-	"toUnixNano\"\xe7\x03\n" +
+	"toUnixNano\"\x80\x04\n" +
 	"\rReplicaReport\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
@@ -1982,7 +2099,8 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\x11lateness_p99_nano\x18\v \x01(\x04R\x0flatenessP99Nano\x12-\n" +
 	"\x10clock_ahead_nano\x18\f \x01(\x10H\x00R\x0eclockAheadNano\x88\x01\x01\x121\n" +
 	"\x15clock_round_trip_nano\x18\r \x01(\x04R\x12clockRoundTripNano\x12\x12\n" +
-	"\x04loop\x18\x0e \x01(\rR\x04loopB\x13\n" +
+	"\x04loop\x18\x0e \x01(\rR\x04loop\x12\x17\n" +
+	"\afail_on\x18\x0f \x03(\tR\x06failOnB\x13\n" +
 	"\x11_clock_ahead_nano\"\xe6\x04\n" +
 	"\bRunTally\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
@@ -2009,7 +2127,17 @@ const file_reprise_v1_control_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"=\n" +
 	"\fDistribution\x12\x17\n" +
 	"\astep_us\x18\x01 \x03(\x04R\x06stepUs\x12\x14\n" +
-	"\x05count\x18\x02 \x03(\x04R\x05count\"h\n" +
+	"\x05count\x18\x02 \x03(\x04R\x05count\"\xb7\x01\n" +
+	"\n" +
+	"RunVerdict\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\rR\n" +
+	"generation\x12&\n" +
+	"\x03sum\x18\x03 \x01(\v2\x14.reprise.v1.RunTallyR\x03sum\x12\x1c\n" +
+	"\tprocesses\x18\x04 \x01(\rR\tprocesses\x12\x18\n" +
+	"\aunheard\x18\x05 \x01(\rR\aunheard\x12\x17\n" +
+	"\afail_on\x18\x06 \x03(\tR\x06failOn\"h\n" +
 	"\x06RunEnd\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1e\n" +
 	"\n" +
@@ -2039,7 +2167,7 @@ func file_reprise_v1_control_proto_rawDescGZIP() []byte {
 	return file_reprise_v1_control_proto_rawDescData
 }
 
-var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_reprise_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_reprise_v1_control_proto_goTypes = []any{
 	(*Control)(nil),         // 0: reprise.v1.Control
 	(*TapReport)(nil),       // 1: reprise.v1.TapReport
@@ -2056,38 +2184,41 @@ var file_reprise_v1_control_proto_goTypes = []any{
 	(*ReplicaReport)(nil),   // 12: reprise.v1.ReplicaReport
 	(*RunTally)(nil),        // 13: reprise.v1.RunTally
 	(*Distribution)(nil),    // 14: reprise.v1.Distribution
-	(*RunEnd)(nil),          // 15: reprise.v1.RunEnd
-	(*Command)(nil),         // 16: reprise.v1.Command
-	nil,                     // 17: reprise.v1.Counters.DroppedEntry
-	nil,                     // 18: reprise.v1.RunTally.FailedEntry
+	(*RunVerdict)(nil),      // 15: reprise.v1.RunVerdict
+	(*RunEnd)(nil),          // 16: reprise.v1.RunEnd
+	(*Command)(nil),         // 17: reprise.v1.Command
+	nil,                     // 18: reprise.v1.Counters.DroppedEntry
+	nil,                     // 19: reprise.v1.RunTally.FailedEntry
 }
 var file_reprise_v1_control_proto_depIdxs = []int32{
 	1,  // 0: reprise.v1.Control.tap_report:type_name -> reprise.v1.TapReport
 	8,  // 1: reprise.v1.Control.run_spec:type_name -> reprise.v1.RunSpec
 	10, // 2: reprise.v1.Control.time_base:type_name -> reprise.v1.TimeBase
-	15, // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
-	16, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
+	16, // 3: reprise.v1.Control.run_end:type_name -> reprise.v1.RunEnd
+	17, // 4: reprise.v1.Control.command:type_name -> reprise.v1.Command
 	12, // 5: reprise.v1.Control.replica_report:type_name -> reprise.v1.ReplicaReport
 	13, // 6: reprise.v1.Control.run_tally:type_name -> reprise.v1.RunTally
-	7,  // 7: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
-	5,  // 8: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
-	4,  // 9: reprise.v1.TapReport.self_protection:type_name -> reprise.v1.SelfProtection
-	2,  // 10: reprise.v1.TapReport.rules:type_name -> reprise.v1.TapRules
-	3,  // 11: reprise.v1.TapRules.counts:type_name -> reprise.v1.RuleCount
-	6,  // 12: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
-	16, // 13: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
-	17, // 14: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
-	9,  // 15: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
-	11, // 16: reprise.v1.TimeBase.gaps:type_name -> reprise.v1.CaptureGap
-	14, // 17: reprise.v1.RunTally.target:type_name -> reprise.v1.Distribution
-	14, // 18: reprise.v1.RunTally.recorded:type_name -> reprise.v1.Distribution
-	14, // 19: reprise.v1.RunTally.lateness:type_name -> reprise.v1.Distribution
-	18, // 20: reprise.v1.RunTally.failed:type_name -> reprise.v1.RunTally.FailedEntry
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	15, // 7: reprise.v1.Control.run_verdict:type_name -> reprise.v1.RunVerdict
+	7,  // 8: reprise.v1.TapReport.counters:type_name -> reprise.v1.Counters
+	5,  // 9: reprise.v1.TapReport.settings:type_name -> reprise.v1.TapSettings
+	4,  // 10: reprise.v1.TapReport.self_protection:type_name -> reprise.v1.SelfProtection
+	2,  // 11: reprise.v1.TapReport.rules:type_name -> reprise.v1.TapRules
+	3,  // 12: reprise.v1.TapRules.counts:type_name -> reprise.v1.RuleCount
+	6,  // 13: reprise.v1.TapSettings.by_command:type_name -> reprise.v1.TapCommand
+	17, // 14: reprise.v1.TapCommand.command:type_name -> reprise.v1.Command
+	18, // 15: reprise.v1.Counters.dropped:type_name -> reprise.v1.Counters.DroppedEntry
+	9,  // 16: reprise.v1.RunSpec.partitions:type_name -> reprise.v1.PartitionWindow
+	11, // 17: reprise.v1.TimeBase.gaps:type_name -> reprise.v1.CaptureGap
+	14, // 18: reprise.v1.RunTally.target:type_name -> reprise.v1.Distribution
+	14, // 19: reprise.v1.RunTally.recorded:type_name -> reprise.v1.Distribution
+	14, // 20: reprise.v1.RunTally.lateness:type_name -> reprise.v1.Distribution
+	19, // 21: reprise.v1.RunTally.failed:type_name -> reprise.v1.RunTally.FailedEntry
+	13, // 22: reprise.v1.RunVerdict.sum:type_name -> reprise.v1.RunTally
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_reprise_v1_control_proto_init() }
@@ -2103,6 +2234,7 @@ func file_reprise_v1_control_proto_init() {
 		(*Control_Command)(nil),
 		(*Control_ReplicaReport)(nil),
 		(*Control_RunTally)(nil),
+		(*Control_RunVerdict)(nil),
 	}
 	file_reprise_v1_control_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
@@ -2111,7 +2243,7 @@ func file_reprise_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reprise_v1_control_proto_rawDesc), len(file_reprise_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
