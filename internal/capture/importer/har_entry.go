@@ -111,11 +111,11 @@ func (r *entryReader) response(x *traffic.Exchange, e *harEntry) error {
 		return nil
 	}
 	status := int(got.Status.number)
-	if got.Status.number < -1 || got.Status.number > 999 {
+	if got.Status.number > 999 {
 		return fmt.Errorf("response has status %v", got.Status.number)
 	}
-	if status <= 0 {
-		x.Response = &traffic.Response{} // the browser got no answer: blocked, cancelled or failed
+	if status <= 0 { // the browser got no answer: blocked, cancelled or failed; below 0 are creators' own codes of why
+		x.Response = &traffic.Response{}
 		x.Flags |= traffic.NoResponse
 		return nil
 	}
@@ -152,13 +152,13 @@ func (r *entryReader) response(x *traffic.Exchange, e *harEntry) error {
 	return nil
 }
 
-// harFields reads headers. Pseudo headers of HTTP/2 are left out: the URL and the method have them. A value with line
-// breaks is how browsers write several fields of one name.
+// harFields reads headers. Pseudo headers of HTTP/2 are left out: the URL and the method have them, and so is the request
+// line. A value with line breaks is how browsers write several fields of one name.
 func harFields(list []harField) ([]traffic.Field, error) {
 	fields := make([]traffic.Field, 0, len(list))
-	for _, f := range list {
+	for i, f := range list {
 		name := f.Name.text
-		if strings.HasPrefix(name, ":") {
+		if strings.HasPrefix(name, ":") || i == 0 && isRequestLine(name, f.Value.text) {
 			continue
 		}
 		if name == "" || strings.ContainsFunc(name, isSpaceOrControl) || strings.Contains(name, ":") {
@@ -175,6 +175,11 @@ func harFields(list []harField) ([]traffic.Field, error) {
 		}
 	}
 	return fields, nil
+}
+
+// isRequestLine reports whether a creator took the request line for a field, cut at a colon in its target (WebPageTest).
+func isRequestLine(name, value string) bool {
+	return strings.Contains(name, " ") && (strings.HasSuffix(value, " HTTP/1.1") || strings.HasSuffix(value, " HTTP/1.0"))
 }
 
 // isLocalURL reports whether a browser finds what a URL names without a request.

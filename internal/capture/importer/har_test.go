@@ -135,6 +135,7 @@ func TestHARResponses(t *testing.T) {
 		"none":              {`null`, nil, traffic.RequestOnly},
 		"status null":       {`{"status":null,"headers":[]}`, nil, traffic.RequestOnly},
 		"status 0, blocked": {`{"status":0,"_error":"net::ERR_ABORTED","content":{}}`, &traffic.Response{}, traffic.NoResponse},
+		"status below 0":    {`{"status":-2,"headers":[]}`, &traffic.Response{}, traffic.NoResponse},
 		"status as text":    {`{"status":"204"}`, &traffic.Response{Status: 204, Headers: fields()}, 0},
 		"upgrade":           {`{"status":101,"content":{"size":0,"text":""}}`, &traffic.Response{Status: 101, Headers: fields()}, traffic.Upgraded},
 		"base64": {
@@ -222,6 +223,12 @@ func TestHARTimes(t *testing.T) {
 	}, got)
 	require.Equal(t, written, stats.First)
 	require.Equal(t, noon.Add(501*time.Millisecond), stats.Last)
+}
+
+func TestHARRequestLineAmongTheHeadersIsNoHeader(t *testing.T) {
+	x := oneHAR(t, `{"request":{"method":"GET","url":"http://shop/?to=http://a/","headers":[
+		{"name":"GET /?to=http","value":"//a/ HTTP/1.1"},{"name":"Host","value":"shop"}]}}`)
+	require.Equal(t, fields("Host", "shop"), x.Request.Headers)
 }
 
 func TestHARProtocolsAreWrittenInOneWay(t *testing.T) {
