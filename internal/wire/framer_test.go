@@ -113,6 +113,12 @@ func TestReadsRequests(t *testing.T) {
 			0,
 		},
 		{
+			"a media type among the trailers",
+			"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nVary: *\r\nContent-Type: a/b\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
+			[]seen{{Start: "POST / HTTP/1.1", Fields: "Transfer-Encoding: chunked\n", Body: "abc", Trailers: "Vary: *\nContent-Type: a/b\n", Whole: true}, get("/b")},
+			0,
+		},
+		{
 			"chunks with extensions and trailers",
 			"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nabc\r\n00A ; x\r\n0123456789\r\n0\r\nT: 1\r\n\r\nGET /b HTTP/1.1\r\n\r\n",
 			[]seen{{Start: "POST / HTTP/1.1", Fields: "Transfer-Encoding: chunked\n", Body: "abc0123456789", Trailers: "T: 1\n", Whole: true}, get("/b")},

@@ -119,15 +119,15 @@ func hidesFraming(value []byte) bool {
 	}
 }
 
-// ForbidsAsTrailer reports whether a request's field decides where the message ends or goes, who sent it or what its body
-// is (RFC 9110 6.5.1): whoever joins trailers with the header reads another request then.
+// ForbidsAsTrailer reports whether a request's field decides where the message ends or goes, who sent it or how its body is
+// coded (RFC 9110 6.5.1): whoever joins trailers with the header reads another request then. Content-Type is none of
+// them: it changes neither, and clients do send it there.
 func ForbidsAsTrailer(name []byte) bool {
 	if isFraming(name) {
 		return true
 	}
 	for _, f := range [...]string{
-		"host", "authorization", "proxy-authorization", "cookie", "content-encoding", "content-type", "content-range", "expect",
-		"te", "trailer",
+		"host", "authorization", "proxy-authorization", "cookie", "content-encoding", "content-range", "expect", "te", "trailer",
 	} {
 		if equalFold(name, f) {
 			return true

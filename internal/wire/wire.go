@@ -28,7 +28,7 @@
 //     the connection is read and flagged too, since for others it may begin elsewhere
 //   - any other line that is no field: it is left out
 //   - several Hosts, be they the same (RFC 9112 3.2)
-//   - trailers that say where the message goes, who sent it or what its body is (RFC 9110 6.5.1)
+//   - trailers that say where the message goes, who sent it or how its body is coded (RFC 9110 6.5.1)
 //   - a line of HTTP/0.9 ("GET /x"), which is read where it is the first thing on a connection
 //
 // Accepted all the same: any token as method, any target without spaces and controls, a missing Host, a Host that is not
