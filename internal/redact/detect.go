@@ -30,6 +30,7 @@ const (
 type detector struct {
 	kinds kindSet
 	on    *[256]trigger
+	keys  *keyTable // nil without APIKey
 }
 
 // kindSet has bit k for Kind k.
@@ -51,6 +52,7 @@ func newDetector(kinds []Kind) detector {
 		case JWT:
 			d.on['J'] = onJ
 		case APIKey:
+			d.keys = newKeyTable()
 			d.on['-'], d.on['_'], d.on['I'], d.on['G'], d.on['K'] = onDash, onUnderscore, onI, onG, onK
 		case PrivateKey:
 			d.on['-'] = onDash
@@ -207,11 +209,11 @@ func (d detector) word(t trigger, v []byte, floor, j int) (span, bool) {
 		if d.kinds.has(PrivateKey) && j+2 < len(v) && v[j+1] == '-' && v[j+2] == '-' {
 			return privateKeyAt(v, j)
 		}
-		if d.kinds.has(APIKey) {
-			return dashKeyAt(v, floor, j)
+		if d.keys != nil {
+			return d.keys.at(v, floor, j)
 		}
 	case onUnderscore:
-		return underscoreKeyAt(v, floor, j)
+		return d.keys.at(v, floor, j)
 	case onI, onG, onK:
 		return capitalKeyAt(v, floor, j)
 	}

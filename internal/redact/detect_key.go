@@ -1,7 +1,5 @@
 package redact
 
-import "bytes"
-
 // keyShape is a credential that its maker marked with a prefix.
 type keyShape struct {
 	prefix      string
@@ -30,58 +28,6 @@ func prefixed(v []byte, floor, at int, shapes ...keyShape) (span, bool) {
 
 // longest bounds keys whose length is not fixed.
 const longest = 512
-
-// underscoreKeyAt knows keys of GitHub, Stripe, npm and others by what ends with the _ at j.
-func underscoreKeyAt(v []byte, floor, j int) (span, bool) {
-	if j < floor+2 {
-		return span{}, false
-	}
-	switch v[j-1] {
-	case 'p', 'o', 'u', 's', 'r': // GitHub
-		if j-3 >= floor && v[j-2] == 'h' && v[j-3] == 'g' {
-			return prefixed(v, floor, j, keyShape{string(v[j-3 : j+1]), 30, longest, isAlphanumeric})
-		}
-	case 't':
-		return prefixed(
-			v, floor, j, keyShape{"github_pat_", 40, longest, isWordByte}, keyShape{"shpat_", 32, 32, isHex}, keyShape{"sk_test_", 16, longest, isAlphanumeric},
-			keyShape{"rk_test_", 16, longest, isAlphanumeric},
-		)
-	case 'e':
-		return prefixed(v, floor, j, keyShape{"sk_live_", 16, longest, isAlphanumeric}, keyShape{"rk_live_", 16, longest, isAlphanumeric})
-	case 'c':
-		return prefixed(v, floor, j, keyShape{"whsec_", 24, longest, isBase64})
-	case 'm':
-		return prefixed(v, floor, j, keyShape{"npm_", 30, longest, isAlphanumeric})
-	case 'f':
-		return prefixed(v, floor, j, keyShape{"hf_", 30, longest, isAlphanumeric})
-	case '1':
-		return prefixed(
-			v, floor, j, keyShape{"dop_v1_", 64, 64, isHex}, keyShape{"doo_v1_", 64, 64, isHex}, keyShape{"dor_v1_", 64, 64, isHex},
-		)
-	}
-	return span{}, false
-}
-
-// dashKeyAt knows keys of Slack, GitLab, PyPI, OpenAI and Anthropic by what ends with the - at j.
-func dashKeyAt(v []byte, floor, j int) (span, bool) {
-	if j < floor+2 {
-		return span{}, false
-	}
-	switch c := v[j-1]; {
-	case j-4 >= floor && v[j-2] == 'x' && v[j-3] == 'o' && v[j-4] == 'x' && bytes.IndexByte([]byte("abceoprs"), c) >= 0:
-		return prefixed(v, floor, j, keyShape{string(v[j-4 : j+1]), 10, longest, isBase64URL})
-	case c == 't':
-		return prefixed(v, floor, j, keyShape{"glpat-", 20, longest, isBase64URL})
-	case c == 'p':
-		return prefixed(v, floor, j, keyShape{"xapp-", 20, longest, isBase64URL})
-	case c == 'i':
-		return prefixed(v, floor, j, keyShape{"pypi-", 50, longest, isBase64URL})
-	case c == 'k' && v[j-2] == 's':
-		s, ok := prefixed(v, floor, j, keyShape{"sk-", 20, longest, isBase64URL})
-		return s, ok && isRandom(v[j+1:s.to])
-	}
-	return span{}, false
-}
 
 // capitalKeyAt knows keys that begin with capitals: of AWS, Google, Alibaba and Tencent by their I, SendGrid by G, Twilio by K.
 func capitalKeyAt(v []byte, floor, j int) (span, bool) {
