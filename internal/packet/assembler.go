@@ -213,7 +213,7 @@ func (a *Assembler) current(c *Conn, from Side, s *Segment, now int64) (*Conn, S
 		return c, from
 	}
 	switch h := &c.half[from]; {
-	case syn && h.synced && s.Seq+1 == h.first:
+	case syn && h.synced && s.Seq+1 == h.first && !c.refused(from):
 		return c, from // sent again
 	case syn && c.over():
 		return a.replace(c, s, now), from
@@ -233,6 +233,12 @@ func (a *Assembler) current(c *Conn, from Side, s *Segment, now int64) (*Conn, S
 		return a.replace(c, s, now), from
 	}
 	return c, from
+}
+
+// refused reports that a side's SYN was never answered by another and the connection broken off. The same SYN again is a new attempt:
+// the first met what was left of an earlier connection between the same ports.
+func (c *Conn) refused(from Side) bool {
+	return (c.closed || c.reset) && !c.half[from.Other()].begins
 }
 
 // over reports that a connection is or may well be over, so that a SYN begins another.

@@ -170,6 +170,14 @@ func TestStreamsArePutTogether(t *testing.T) {
 			k.isnA, k.isnB = 777000, 888000
 			return k.shakeHands().says("a", ACK, 0, 0, "new")
 		}, "a:abc lost a:new lost"},
+		"the same SYN again, after the first met what was left of another connection": {func(k *talk) *talk {
+			k.says("a", SYN, -1, 0, "").says("b", ACK, 90000, 70000, "").says("a", RST, 70000, 0, "").later(3 * time.Second)
+			return k.shakeHands().says("a", ACK, 0, 0, "abc").says("b", ACK, 0, 3, "x")
+		}, "a-70000 reset a a:abc b:x lost"},
+		"the same SYN again, at once": {func(k *talk) *talk {
+			k.says("a", SYN, -1, 0, "").says("b", ACK, 90000, 70000, "").says("a", RST, 70000, 0, "")
+			return k.shakeHands().says("a", ACK, 0, 0, "abc").says("b", ACK, 0, 3, "x").later(2 * time.Second)
+		}, "a-70000 reset a a:abc b:x lost"},
 		"a SYN that nobody answers changes nothing": {func(k *talk) *talk {
 			k.shakeHands().says("a", ACK, 0, 0, "abc")
 			k.isnA += 99000
