@@ -141,7 +141,7 @@ func (f *frames) begin() frameEvent {
 	f.kind, f.flags = f.fixed[3], f.fixed[4]
 	stream := binary.BigEndian.Uint32(f.fixed[5:]) &^ (1 << 31)
 	f.got, f.want, f.padding = 0, 0, 0
-	if !f.begun && (f.kind != frameSettings || f.flags&flagAck != 0) {
+	if !f.begun && f.kind != frameSettings { // an acknowledgement of the other side's may be in front of its own
 		return f.fail(HTTP2)
 	}
 	f.begun = true

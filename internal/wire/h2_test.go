@@ -52,6 +52,13 @@ func TestPairsStreams(t *testing.T) {
 			[]string{`1 GET /1 "" → 200 "1"`},
 		},
 		{
+			"the server speaks first, and is acknowledged before the client's own settings",
+			func(c, s *speaker) []string {
+				return []string{s.hello(), "C:" + http2.ClientPreface, c.ack(), c.settings(), s.ack(), c.get(1, "/1"), s.answer(1, "1")}
+			},
+			[]string{`1 GET /1 "" → 200 "1"`},
+		},
+		{
 			"padding, priority, continuation, unknown frames",
 			func(c, s *speaker) []string {
 				return []string{
