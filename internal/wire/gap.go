@@ -212,8 +212,11 @@ func BeginsRequest(p []byte) bool {
 	return usualMethod(p[:n])
 }
 
-// UsualMethod reports whether p begins with a method that is registered; so is that of the HTTP/2 preface.
-func UsualMethod(p []byte) bool { return usualMethod(p[:tokenLength(p[:min(len(p), maxMethod)])]) }
+// UsualMethod reports whether p begins with a method that is registered, or may go on to one; so is that of the HTTP/2 preface.
+func UsualMethod(p []byte) bool {
+	n := tokenLength(p[:min(len(p), maxMethod)])
+	return n == len(p) || usualMethod(p[:n])
+}
 
 func usualMethod(method []byte) bool {
 	switch string(method) {

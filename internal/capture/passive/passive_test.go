@@ -122,6 +122,9 @@ func TestConversationsAreRead(t *testing.T) {
 		"a request in small segments": {func(w *wireTap) {
 			w.open().say("C:G", "C:ET /o", "C:ne HTTP/1.1\r\nHost: a\r\n", "C:\r\n", "S:"+yes)
 		}, []string{there + "/one 200"}},
+		"both in small segments": {func(w *wireTap) {
+			w.open().say("C:G", "C:ET /one HTTP/1.1\r\nHost: a\r\n\r\n", "S:HTTP/1.", "S:"+yes[len("HTTP/1."):])
+		}, []string{there + "/one 200"}},
 		"from the middle": {func(w *wireTap) {
 			w.say("S:the rest of something", "C:"+askOne, "S:"+yes)
 		}, []string{there + "/one 200"}},
