@@ -191,7 +191,7 @@ func (c Comparer) ignored(x *traffic.Exchange) redacted {
 			continue
 		}
 		path, ok := strings.CutPrefix(place, jsonLocation)
-		if !ok {
+		if path = untilMark(path); !ok || path == "" {
 			r.all = true
 			continue
 		}
@@ -201,4 +201,15 @@ func (c Comparer) ignored(x *traffic.Exchange) redacted {
 		r.places[path] = struct{}{}
 	}
 	return r
+}
+
+// untilMark cuts off what a location says of a place within a string, such as "~@12" or "~query:phone#0": what differs then is the
+// whole string. The escapes of names (~0, ~1, ~%XX, ~!) are no such marks.
+func untilMark(path string) string {
+	for i := 0; i+1 < len(path); i++ {
+		if path[i] == '~' && !strings.ContainsRune("01%!", rune(path[i+1])) {
+			return path[:i]
+		}
+	}
+	return path
 }
