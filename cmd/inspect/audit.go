@@ -39,7 +39,7 @@ Records are not decoded. With --from and --to only numbers between the first and
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	fs := c.Flags()
-	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON)
+	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON, inspect.YAML)
 	o.addWindow(fs)
 	fs.StringArrayVar(&o.taps, "tap", nil, "only this tap: its name, or the beginning of its id; repeatable")
 	return c
@@ -71,7 +71,7 @@ func writeAudit(form inspect.Form, a *inspect.Audit) (err error) {
 	switch form {
 	case inspect.Table:
 		return inspect.WriteAudit(os.Stdout, a)
-	case inspect.JSON:
+	case inspect.JSON, inspect.YAML:
 		return inspect.WriteJSON(os.Stdout, form, a)
 	}
 	for i := range a.Taps {

@@ -32,7 +32,7 @@ With -o raw the protobuf value of the record goes to stdout, for protoc --decode
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c.Context(), args[0]) },
 	}
 	fs := c.Flags()
-	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON, inspect.Raw)
+	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON, inspect.YAML, inspect.Raw)
 	o.showing.addFlag(fs)
 	return c
 }

@@ -32,7 +32,7 @@ certainly not in the topic; it is left out where a filter or a partition is chos
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	fs := c.Flags()
-	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON)
+	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON, inspect.YAML)
 	o.addWindow(fs)
 	o.addFilter(fs)
 	return c

@@ -31,7 +31,7 @@ With --filter, -n counts what matches among the last N of every partition.`,
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	fs := c.Flags()
-	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON)
+	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.YAML)
 	o.addFilter(fs)
 	o.showing.addFlag(fs)
 	fs.Int64VarP(&o.last, "last", "n", 10, "show this many that are there already")

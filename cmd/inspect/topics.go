@@ -28,7 +28,7 @@ Times are those of the first and last records, by their Kafka timestamps.`,
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	fs := c.Flags()
-	o.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON)
+	o.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON, inspect.YAML)
 	fs.BoolVar(&o.all, "all", false, "list the cluster's other topics too")
 	return c
 }
@@ -49,7 +49,7 @@ func (o *topicsOptions) run(ctx context.Context) error {
 	switch form {
 	case inspect.Table:
 		return inspect.WriteTopics(os.Stdout, infos)
-	case inspect.JSON:
+	case inspect.JSON, inspect.YAML:
 		return inspect.WriteJSON(os.Stdout, form, infos)
 	}
 	for _, info := range infos {

@@ -104,7 +104,7 @@ It sends nothing, writes nothing and joins no group. It ends with code 0 also wh
 	fs := c.Flags()
 	o.addTarget(fs)
 	o.addWindow(fs)
-	o.output.Flag(fs, cli.Table, cli.JSON)
+	o.output.Flag(fs, cli.Table, cli.JSON, cli.NDJSON, cli.YAML)
 	return c
 }
 
@@ -201,9 +201,8 @@ func killSignal() (kill <-chan string, disarm func()) {
 }
 
 func writeReport(rep *report.Report, mode string) error {
-	if mode == cli.JSON {
-		_, err := os.Stdout.Write(append(rep.JSON(), '\n'))
-		return err
+	if mode != cli.Table {
+		return cli.Write(os.Stdout, mode, rep.JSON())
 	}
 	return rep.Text(os.Stdout)
 }
@@ -221,9 +220,8 @@ func (o *options) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if mode == cli.JSON {
-		_, err := os.Stdout.Write(append(plan.JSON(), '\n'))
-		return err
+	if mode != cli.Table {
+		return cli.Write(os.Stdout, mode, plan.JSON())
 	}
 	return plan.Text(os.Stdout)
 }

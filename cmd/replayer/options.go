@@ -134,7 +134,7 @@ func (o *options) addFiring(fs *pflag.FlagSet) {
 	fs.StringVar(&o.killFile, "kill-file", "", "stop at once, on all replicas, when there is such a `FILE`; SIGUSR1 does the same")
 	fs.StringVar(&o.run, "run", "", "name of the run, by which it is resumed and told apart")
 	fs.BoolVar(&o.restart, "restart", false, "begin the run of that name anew")
-	o.output.Flag(fs, cli.Table, cli.JSON)
+	o.output.Flag(fs, cli.Table, cli.JSON, cli.NDJSON, cli.YAML)
 }
 
 // addWindow adds which part of the recording, and how fast.

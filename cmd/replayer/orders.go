@@ -99,7 +99,7 @@ func newOrderCommand(verb, use, short, long, example string, argument func(strin
 	o.AddLog(fs)
 	o.LogLevel = "error" // what went wrong is said by the command itself
 	fs.Lookup("log-level").DefValue = o.LogLevel
-	o.output.Flag(fs, cli.Table, cli.JSON)
+	o.output.Flag(fs, cli.Table, cli.JSON, cli.NDJSON, cli.YAML)
 	if verb == control.VerbResume {
 		fs.StringVar(&o.notProduction, "not-production", "", "HOST:PORT of the target, which is not production though traffic was recorded at it")
 	}
@@ -130,8 +130,12 @@ func (o *orders) give(ctx context.Context, verb, run, argument string) error {
 }
 
 func writeObedience(w io.Writer, mode string, o *replay.Obedience) error {
-	if mode == cli.JSON {
-		return json.NewEncoder(w).Encode(o)
+	if mode != cli.Table {
+		b, err := json.Marshal(o)
+		if err != nil {
+			return err
+		}
+		return cli.Write(w, mode, b)
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "replica\tstate\tpartitions\tsent\tclock\tobeys")

@@ -63,7 +63,7 @@ when a tap has not answered within --wait: the command stands, and the tap obeys
 	o.AddLog(fs)
 	o.LogLevel = "error" // what went wrong is said by the command itself
 	fs.Lookup("log-level").DefValue = o.LogLevel
-	o.output.Flag(fs, cli.Table, cli.NDJSON, cli.JSON)
+	o.output.Flag(fs, cli.Table, cli.NDJSON, cli.JSON, cli.YAML)
 	fs.StringVar(&o.tap, "tap", control.AllTaps, "taps with this name, or the one whose id begins so; * is all")
 	fs.StringVar(&o.capture, "capture", "", "on, or off: traffic passes and is counted, nothing is recorded")
 	fs.StringVar(&o.sample, "sample", "", "share of the traffic to record; whole sessions are kept")
@@ -147,6 +147,12 @@ func writeStates(w io.Writer, mode string, states []tap.Answer) error {
 			}
 		}
 		return nil
+	case cli.YAML:
+		b, err := json.Marshal(states)
+		if err != nil {
+			return err
+		}
+		return cli.Write(w, mode, b)
 	}
 	return writeStateTable(w, states)
 }

@@ -11,16 +11,18 @@ import (
 	"unicode/utf8"
 
 	"github.com/reprise-io/reprise/internal/traffic"
+	"github.com/reprise-io/reprise/internal/yamlfile"
 )
 
 // Form is how exchanges are written.
 type Form string
 
-// The forms. JSON of several exchanges is one array, Raw the protobuf value of the record as it is in Kafka.
+// The forms. JSON of several exchanges is one array, YAML a document each, Raw the protobuf value of the record as it is in Kafka.
 const (
 	Table  Form = "table"
 	NDJSON Form = "ndjson"
 	JSON   Form = "json"
+	YAML   Form = "yaml"
 	Raw    Form = "raw"
 )
 
@@ -60,6 +62,9 @@ func (b *Bodies) shows(e Entry) bool {
 	return true
 }
 
+// Tell is to be called when an exchange is going to be written elsewhere, with its bodies.
+func (b *Bodies) Tell(e Entry) { b.shows(e) }
+
 // Print writes one exchange.
 func (p *Printer) Print(e Entry) error {
 	p.count++
@@ -73,6 +78,12 @@ func (p *Printer) Print(e Entry) error {
 			p.line = append(p.line[:0], "[\n"...)
 		}
 		p.line = appendJSON(p.line, e, p.bodies)
+	case YAML:
+		b, err := yamlfile.FromJSON(appendJSON(nil, e, p.bodies))
+		if err != nil {
+			return err
+		}
+		p.line = append(append(p.line, "---\n"...), b...)
 	case Raw:
 		p.bodies.shows(e)
 		p.line = append(p.line, e.Record.Value...)
@@ -116,6 +127,11 @@ func PrintOne(w io.Writer, form Form, bodies *Bodies, e Entry) error {
 		}
 		out.WriteByte('\n')
 		b = out.Bytes()
+	case YAML:
+		var err error
+		if b, err = yamlfile.FromJSON(appendJSON(nil, e, bodies)); err != nil {
+			return err
+		}
 	default:
 		b = append(appendJSON(nil, e, bodies), '\n')
 	}
@@ -185,10 +201,16 @@ func taken(x *traffic.Exchange) string {
 	return duration(x.Response.Duration)
 }
 
-// WriteJSON writes v as one line, or indented in the form JSON.
+// WriteJSON writes v as one line, indented in the form JSON, or as YAML.
 func WriteJSON(w io.Writer, form Form, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
+		return err
+	}
+	if form == YAML {
+		if b, err = yamlfile.FromJSON(b); err == nil {
+			_, err = w.Write(b)
+		}
 		return err
 	}
 	if form == JSON {

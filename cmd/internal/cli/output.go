@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/yamlfile"
 )
 
 // The output modes of -o.
@@ -48,6 +51,20 @@ func (o *Output) Resolve(stdout *os.File) (string, error) {
 		}
 	}
 	return o.allowed[0], nil
+}
+
+// Write writes one value, which is given as JSON on one line, in a mode that is not Table.
+func Write(w io.Writer, mode string, text []byte) error {
+	if mode == YAML {
+		b, err := yamlfile.FromJSON(text)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(b)
+		return err
+	}
+	_, err := w.Write(append(bytes.TrimSuffix(text, []byte("\n")), '\n'))
+	return err
 }
 
 // IsTerminal reports whether f is a terminal.
