@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"internal/paths":            {},
 	"internal/threshold":        {},
 	"internal/curl":             {"traffic", "fault"},
+	"internal/export":           {"traffic", "fault"},
 	"internal/filter":           {"traffic", "fault", "size"},
 	"internal/redact":           {"traffic", "fault"},
 	"internal/rewrite":          {"traffic", "fault"},
