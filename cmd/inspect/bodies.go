@@ -17,7 +17,7 @@ import (
 // showing holds the flag that shows bodies.
 type showing struct {
 	show bool
-	flag *pflag.Flag
+	flag *pflag.Flag // nil: show is decided
 }
 
 func (s *showing) addFlag(fs *pflag.FlagSet) {
@@ -28,7 +28,7 @@ func (s *showing) addFlag(fs *pflag.FlagSet) {
 // bodies says whether to show them, and tells the log when the first is. what says which exchanges were asked for, in pairs for slog.
 func (s *showing) bodies(o *reading, form inspect.Form, command string, what ...any) (*inspect.Bodies, error) {
 	show := s.show
-	if !s.flag.Changed {
+	if s.flag != nil && !s.flag.Changed {
 		show = form != inspect.Table && !cli.IsTerminal(os.Stdout)
 	}
 	audit := o.Shared

@@ -13,11 +13,12 @@ type catOptions struct {
 	reading
 	choosing
 	showing
-	limit int64
+	limit   int64
+	command string // that asks
 }
 
 func newCatCommand() *cobra.Command {
-	var o catOptions
+	o := catOptions{command: "cat"}
 	c := &cobra.Command{
 		Use:   "cat",
 		Short: "List exchanges by capture time, up to what is in the topic now",
@@ -32,7 +33,7 @@ its capture comes late, and a line on stderr says so. Times are in UTC.`,
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	fs := c.Flags()
-	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON)
+	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON, inspect.YAML)
 	o.addWindow(fs)
 	o.addFilter(fs)
 	o.showing.addFlag(fs)
@@ -49,7 +50,7 @@ func (o *catOptions) run(ctx context.Context) error {
 		return err
 	}
 	q.Limit = o.limit
-	printer, err := o.printer(&o.showing, "cat", o.asked()...)
+	printer, err := o.printer(&o.showing, o.command, o.asked()...)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "inspect",
 		Short: "Look at recorded traffic in Kafka",
-		Long: `Look at recorded traffic in Kafka: list it, follow it, find one exchange, count by route.
+		Long: `Look at recorded traffic in Kafka: list it, follow it, find one exchange, count by route, and what replays came to.
 
 Reading disturbs nobody: no consumer group is joined and nothing is written. Data goes to stdout, as tables on
 a terminal and as one JSON object a line otherwise; everything else goes to stderr. A terminal sees bodies with
@@ -33,11 +33,15 @@ a terminal and as one JSON object a line otherwise; everything else goes to stde
   inspect cat --from now-10m --filter 'POST /api/**' --filter 'status >= 500'
   inspect get 9f3c…:18a3 --show-bodies
 
+  # What a replay came to, and where answers differ
+  inspect runs
+  inspect report build-481 --html report.html
+
   # For scripts
   inspect cat --from yesterday --to today -o ndjson | jq -r .request.target
   inspect tail -o ndjson`,
 	}
 	root.AddCommand(newTopicsCommand(), newStatsCommand(), newCatCommand(), newTailCommand(), newGetCommand(), newAuditCommand(),
-		newRulesCommand(), newLintCommand())
+		newRulesCommand(), newLintCommand(), newGrepCommand(), newExportCommand(), newRunsCommand(), newReportCommand(), newDiffCommand())
 	return root
 }

@@ -181,17 +181,11 @@ func (q *AuditQuery) wants(t *reprisev1.TapReport) bool {
 
 // reports reads the newest report of every tap.
 func (r *Reader) reports(ctx context.Context, name string) ([]*control.Tap, error) {
-	c := &Reader{cfg: r.cfg, topic: name, admin: r.admin, note: r.note, now: r.now}
-	spans, err := c.spans(ctx, time.Time{}, AllPartitions)
+	state, err := r.control(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	var state control.State
-	err = c.scan(ctx, spans, func(rec *topic.Record) error {
-		state.Apply(rec.Offset, rec.Time, rec.Key, rec.Value)
-		return nil
-	}, nil)
-	return state.Taps(), err
+	return state.Taps(), nil
 }
 
 func (r *Reader) newTapAudit(t *control.Tap) *TapAudit {

@@ -204,3 +204,6 @@ func sortedNames(m map[string]int64) []string { return slices.Sorted(maps.Keys(m
 // HasData reports whether what was read before err is an answer: all of it, or what is there when some records could not
 // be read.
 func HasData(err error) bool { return err == nil || fault.Code(err) == fault.Incomplete }
+
+// IsFinding reports whether all was read, and something was found.
+func IsFinding(err error) bool { return fault.Code(err) == fault.Finding }

@@ -1,0 +1,204 @@
+package inspect
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/report"
+	"github.com/reprise-io/reprise/internal/topic"
+	"github.com/reprise-io/reprise/internal/traffic"
+	"github.com/reprise-io/reprise/internal/yamlfile"
+)
+
+// Differing is an exchange whose answer was not the recorded one, or to which no whole answer came.
+type Differing struct {
+	Exchange    string        `json:"exchange"`
+	Loop        uint32        `json:"loop"`
+	Clone       uint32        `json:"clone"`
+	Attempt     uint32        `json:"attempt"`
+	Time        time.Time     `json:"time"` // when it was captured
+	Method      string        `json:"method"`
+	Route       string        `json:"route"`
+	Result      string        `json:"result"`           // "fired" or "failed"
+	Reason      string        `json:"reason,omitempty"` // why it failed
+	Detail      string        `json:"detail,omitempty"`
+	Verdict     string        `json:"verdict"`         // "status_changed", "body_changed"; of what failed "unspecified"
+	Recorded    int           `json:"recorded_status"` // 0: none
+	Status      int           `json:"status"`          // 0: none
+	RecordedNs  int64         `json:"recorded_duration_ns"`
+	DurationNs  int64         `json:"duration_ns"`
+	Differences []DifferentAt `json:"differences"`
+	Kafka       Place         `json:"kafka"` // of the outcome
+}
+
+// DifferentAt is one place where it differs.
+type DifferentAt struct {
+	Path     string `json:"path"` // "status", "body", or a path in a JSON body
+	Kind     string `json:"kind"` // "value", "type", "missing", "extra"
+	Recorded string `json:"recorded,omitempty"`
+	Got      string `json:"got,omitempty"`
+}
+
+// Place is where a record lies.
+type Place struct {
+	Partition int32 `json:"partition"`
+	Offset    int64 `json:"offset"`
+}
+
+// DiffQuery says which differences of a run are wanted.
+type DiffQuery struct {
+	RunQuery
+	Limit int64 // 0: all
+}
+
+// Diff calls show for every exchange of a run whose answer differs from the recorded one, or has failed. When there is one the error at the
+// end is a fault.Finding.
+func (r *Reader) Diff(ctx context.Context, names topic.Names, q DiffQuery, show func(*Differing) error) error {
+	g, state, err := r.generation(ctx, names.Control, q.Run, q.Generation)
+	if err != nil {
+		return err
+	}
+	var fired, differ int64
+	n, err := r.outcomes(ctx, names.Results, q.Run, g, nextStart(state, q.Run, g), func(o *traffic.Outcome, rec *topic.Record) error {
+		if o.Result == traffic.Fired {
+			fired++
+		}
+		if o.Result != traffic.Failed && o.Verdict != traffic.StatusChanged && o.Verdict != traffic.BodyChanged {
+			return nil
+		}
+		if differ++; q.Limit > 0 && differ > q.Limit {
+			return nil
+		}
+		return show(differing(o, rec))
+	})
+	if !HasData(err) {
+		return err
+	}
+	if more := differ - q.Limit; q.Limit > 0 && more > 0 {
+		r.note(fmt.Sprintf("and %s more", report.Number(more)))
+	}
+	r.note(fmt.Sprintf("%s of %s differ or failed", report.Number(differ), plural(n, "stored outcome")))
+	if err == nil && differ > 0 {
+		return &fault.Error{
+			What: fmt.Sprintf("run %s: %s not as recorded", q.Run, isOrAre(differ)), Try: "inspect report " + q.Run + " for the whole", Code: fault.Finding,
+		}
+	}
+	return err
+}
+
+func isOrAre(n int64) string {
+	if n == 1 {
+		return "1 answer is"
+	}
+	return report.Number(n) + " answers are"
+}
+
+func differing(o *traffic.Outcome, rec *topic.Record) *Differing {
+	d := &Differing{
+		Exchange: o.ExchangeID.String(), Loop: o.Loop, Clone: o.Clone, Attempt: o.Attempt, Time: o.CaptureTime.UTC(), Method: text(o.Method),
+		Route: text(o.Route), Result: o.Result.String(), Reason: o.Reason, Detail: o.Detail, Verdict: o.Verdict.String(), Recorded: o.RecordedStatus,
+		Status: o.Status, RecordedNs: int64(o.RecordedDuration), DurationNs: int64(o.Duration), Differences: []DifferentAt{},
+		Kafka: Place{rec.Partition, rec.Offset},
+	}
+	for _, at := range o.Differences {
+		d.Differences = append(d.Differences, DifferentAt{at.Path, at.Kind.String(), text(at.Recorded), text(at.Got)})
+	}
+	return d
+}
+
+func text(b []byte) string { return strings.ToValidUTF8(string(b), "�") }
+
+// DiffPrinter writes differences one after another.
+type DiffPrinter struct {
+	w    *bufio.Writer
+	form Form // Table, NDJSON, JSON or YAML
+	n    int
+}
+
+// NewDiffPrinter writes to w.
+func NewDiffPrinter(w io.Writer, form Form) *DiffPrinter {
+	return &DiffPrinter{w: bufio.NewWriter(w), form: form}
+}
+
+// Print writes one: as a table a line for the exchange, and one for each place:
+//
+//	GET /items/{id}   200 → 500   id 9f3c…
+//	    price    missing    was 12
+func (p *DiffPrinter) Print(d *Differing) error {
+	p.n++
+	if p.form == Table {
+		_, err := p.w.WriteString(d.lines())
+		return err
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	switch p.form {
+	case JSON:
+		lead := ",\n"
+		if p.n == 1 {
+			lead = "[\n"
+		}
+		b = append([]byte(lead), b...)
+	case YAML:
+		if b, err = yamlfile.FromJSON(b); err != nil {
+			return err
+		}
+		b = append([]byte("---\n"), b...)
+	default:
+		b = append(b, '\n')
+	}
+	_, err = p.w.Write(b)
+	return err
+}
+
+func (d *Differing) lines() string {
+	var b strings.Builder
+	status := func(n int) string {
+		if n == 0 {
+			return "–"
+		}
+		return fmt.Sprint(n)
+	}
+	fmt.Fprintf(&b, "%s %s   %s → %s", report.Printable(d.Method), report.Printable(d.Route), status(d.Recorded), status(d.Status))
+	if d.Clone > 0 || d.Loop > 0 {
+		fmt.Fprintf(&b, "   loop %d clone %d", d.Loop, d.Clone)
+	}
+	fmt.Fprintf(&b, "   id %s\n", d.Exchange)
+	if d.Reason != "" {
+		fmt.Fprintf(&b, "    %s   %s\n", strings.ReplaceAll(d.Reason, "_", " "), report.Printable(d.Detail))
+	}
+	for _, at := range d.Differences {
+		if at.Path == "status" {
+			continue
+		}
+		fmt.Fprintf(&b, "    %s %s   %s → %s\n", report.Printable(at.Path), at.Kind, quoted(at.Recorded), quoted(at.Got))
+	}
+	return b.String()
+}
+
+func quoted(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return report.Printable(s)
+}
+
+// Close ends the output and flushes it.
+func (p *DiffPrinter) Close() error {
+	if p.form == JSON {
+		end := "\n]\n"
+		if p.n == 0 {
+			end = "[]\n"
+		}
+		_, _ = p.w.WriteString(end)
+	}
+	return p.w.Flush()
+}
