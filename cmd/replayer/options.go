@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -53,6 +54,7 @@ type options struct {
 	timeout                   time.Duration
 	retries                   int
 	results                   string
+	flagged                   []string
 	failOn                    []string
 	lookAhead                 cli.Bytes
 	instance, groupProtocol   string
@@ -90,6 +92,7 @@ func (o *options) addTarget(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&o.production, "production", nil, "what is never fired at, beside what taps report: HOST[:PORT], *.DOMAIN or a network (repeatable)")
 	fs.StringArrayVar(&o.notProduction, "not-production", nil, "an address HOST:PORT in the recording that is the target and yet not production (repeatable)")
 	fs.StringArrayVar(&o.allowWrites, "allow-writes", nil, "send these too, beside GET, HEAD and OPTIONS: 'POST /api/**' (repeatable)")
+	fs.StringSliceVar(&o.flagged, "replay-flagged", nil, "send what carries these marks too, as far as it was recorded: TRUNCATED_REQUEST, GAP, AMBIGUOUS_FRAMING, UPGRADED, CONNECT, REDACTION_FAILED")
 	fs.Int64Var(&o.maxTotal, "max-total", 0, "stop the run, on all its replicas, when so many requests were sent (exit code 3); 0: no bound")
 	fs.StringArrayVar(&o.filter, "filter", nil, `only what matches: 'GET /api/**' or 'status >= 500 && path startsWith "/api"' (repeatable: all must match)`)
 	fs.StringArrayVar(&o.include, "include", nil, "only what matches one of these (repeatable)")
@@ -201,6 +204,9 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 	if r.Sample, err = parseSample(o.sample); err != nil {
 		return r, err
 	}
+	if r.Flagged, err = parseFlagged(o.flagged); err != nil {
+		return r, err
+	}
 	if o.speed != "" {
 		if r.Profile, err = schedule.ParseProfile(o.speed); err != nil {
 			return r, err
@@ -266,6 +272,29 @@ func parseSample(s string) (sample.Share, error) {
 		return 0, fault.BadUsage(fmt.Sprintf("bad --sample %q", s), "nothing would be sent", "--sample 10%")
 	}
 	return share, nil
+}
+
+// parseFlagged reads the values of --replay-flagged. REDACTION_FAILED is about the request here: an answer without a body keeps nothing from being
+// replayed.
+func parseFlagged(names []string) (traffic.Flags, error) {
+	var all traffic.Flags
+	for _, name := range names {
+		text := strings.ToUpper(strings.ReplaceAll(strings.TrimSpace(name), "-", "_"))
+		if text == traffic.RedactionFailed.String() {
+			text = traffic.RedactionFailedRequest.String()
+		}
+		f := traffic.ParseFlags(text)
+		if f == 0 || f.Unreplayable() != f {
+			known := traffic.Flags(math.MaxUint64).Unreplayable().Names()
+			try := "--replay-flagged TRUNCATED_REQUEST"
+			if near, ok := fault.Nearest(text, known); ok {
+				try = "--replay-flagged " + near
+			}
+			return 0, fault.BadUsage(fmt.Sprintf("bad --replay-flagged %q", name), "marks that keep an exchange from being replayed are "+strings.Join(known, ", "), try)
+		}
+		all |= f
+	}
+	return all, nil
 }
 
 // parseLoops reads the value of --loop.

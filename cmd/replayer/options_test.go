@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/traffic"
 )
 
 func TestBadFlagsSayWhatToTry(t *testing.T) {
@@ -126,4 +127,16 @@ func TestSpeedCommandSpeaksOfItself(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, `bad speed "1..5/10m"`, e.What)
 	require.Equal(t, "replayer speed RUN 2", e.Try)
+}
+
+func TestMarksThatAreReplayedNevertheless(t *testing.T) {
+	f, err := parseFlagged([]string{"truncated-request", "GAP", "REDACTION_FAILED"})
+	require.NoError(t, err)
+	require.Equal(t, traffic.TruncatedRequest|traffic.Gap|traffic.RedactionFailedRequest, f)
+	for _, bad := range []string{"", "GAB", "NO_RESPONSE", "FLAG_GAP"} {
+		_, err := parseFlagged([]string{bad})
+		require.Equal(t, fault.Usage, fault.Code(err), bad)
+	}
+	_, err = parseFlagged([]string{"GAB"})
+	require.ErrorContains(t, err, "GAP")
 }

@@ -109,6 +109,7 @@ type Options struct {
 	HostID        string          // of this machine, as taps report theirs
 	Handshake     *fire.Handshake // nil: none is wanted
 	AllowWrites   []string        // filters
+	Flagged       traffic.Flags   // marks that do not keep an exchange from being replayed, as Unreplayable ones else do
 	Caps          []Cap           // of routes
 	MaxTotal      int64           // most exchanges that are sent by all replicas and starts of the run, clones and loops among them; 0: no bound
 	KillFile      string          // that stops the run once it is there; "": none
@@ -325,6 +326,7 @@ func (o *Options) canonical() string {
 		put("sample", share.String())
 	}
 	put("allow-writes", sorted(o.AllowWrites)...)
+	put("replay-flagged", o.Flagged.String())
 	for _, c := range o.Caps { // their place is the name of what is claimed
 		put("cap", c.Route+"="+strconv.FormatInt(c.Most, 10))
 	}

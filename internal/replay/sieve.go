@@ -43,11 +43,12 @@ type sieve struct {
 	sender   *fire.Sender // the same
 	caps     []*filter.Filter
 	clones   clones
+	flagged  traffic.Flags // marks that do not matter
 }
 
 // newSieve compiles the filters.
 func newSieve(o *Options) (*sieve, error) {
-	s := &sieve{from: o.From, to: o.To, share: o.share()}
+	s := &sieve{from: o.From, to: o.To, share: o.share(), flagged: o.Flagged}
 	if o.Live {
 		s.maxStale = o.MaxStale
 	}
@@ -167,7 +168,7 @@ func (s *sieve) read(value []byte, id traffic.ID, it *item, d *traffic.Decoder) 
 	if x.CaptureTime.IsZero() {
 		return judgement{traffic.BadRecord, noCaptureTime, "the exchange has no capture time"}
 	}
-	if bad := x.Flags.Unreplayable(); bad != 0 {
+	if bad := x.Flags.Unreplayable() &^ s.flagged; bad != 0 {
 		return judgement{result: traffic.Skipped, reason: flagReason(bad)}
 	}
 	return s.byRule(x)
@@ -210,9 +211,13 @@ func (s *sieve) safe(it *item) judgement {
 		if err := s.redactor.Exchange(x); err != nil {
 			return judgement{result: traffic.Refused, reason: redactionFailed}
 		}
-		if bad := x.Flags.Unreplayable(); bad != 0 {
+		if bad := x.Flags.Unreplayable() &^ s.flagged; bad != 0 {
 			return judgement{result: traffic.Skipped, reason: flagReason(bad)}
 		}
+	}
+	if x.Flags&s.flagged != 0 { // then what is there is the request
+		x.Flags &^= s.flagged
+		x.Request.BodySize = int64(len(x.Request.Body))
 	}
 	if err := s.clones.become(it); err != nil {
 		return judgement{result: traffic.Refused, reason: identityFailed, detail: err.Error()}
