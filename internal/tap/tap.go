@@ -69,6 +69,8 @@ type Tap struct {
 	spill    *spill // nil: no spool
 	guarding *protector
 	humble   sync.Once // one of many threads says that they may not be preferred
+
+	acknowledged prometheus.Histogram
 }
 
 // Source is where the exchanges come from, and what is reported of it.
@@ -100,6 +102,11 @@ func New(o Options) (*Tap, error) {
 	if o.SpoolDir != "" {
 		ring -= spillShare
 	}
+	t.acknowledged = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "reprise_tap_acknowledged_seconds", Help: "From the capture to Kafka having acknowledged it.",
+		Buckets:                     []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600},
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+	})
 	var err error
 	t.records, err = topic.NewWriter(topic.WriterConfig{
 		Config: o.Topic, Topic: o.Names.Exchanges, Ensure: specs,
@@ -136,9 +143,20 @@ func New(o Options) (*Tap, error) {
 
 // done is the writer's OnDone.
 func (t *Tap) done(r *topic.Record, result topic.Result) {
+	if result.State == topic.Acknowledged { // a record's time is its capture's
+		t.acknowledged.Observe(max(0, time.Since(r.Time).Seconds()))
+	}
 	if t.spill == nil || !t.spill.done(r, result) {
 		t.pipeline.Done(r, result)
 	}
+}
+
+// onDisk is what the spool takes there.
+func (t *Tap) onDisk() int64 {
+	if t.spill == nil {
+		return 0
+	}
+	return t.spill.disk.Load()
 }
 
 func (t *Tap) register() error {
@@ -147,6 +165,8 @@ func (t *Tap) register() error {
 			func() float64 { return float64(value()) }))
 	}
 	err := errors.Join(
+		t.opts.Registerer.Register(t.acknowledged),
+		gauge("reprise_spool_bytes", "Bytes that the spool takes on disk; 0 without --spool-dir.", t.onDisk),
 		gauge("reprise_tap_memory_bytes", "Bytes that capture holds: being captured, waiting, and on their way to Kafka or the spool.", t.held),
 		gauge("reprise_tap_memory_max_bytes", "Bytes that capture may hold (--memory-max).", func() int64 { return t.opts.MemoryMax }),
 		t.pipeline.counters.Register(t.opts.Registerer),
@@ -156,7 +176,6 @@ func (t *Tap) register() error {
 	if s := t.spill; s != nil {
 		err = errors.Join(
 			err,
-			gauge("reprise_spool_bytes", "Bytes that the spool takes on disk.", s.disk.Load),
 			gauge("reprise_spool_max_bytes", "Bytes that the spool may take on disk (--spool-max).", func() int64 { return t.opts.SpoolMax }),
 			t.opts.Registerer.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
 				Name: "reprise_spool_errors_total", Help: "Syncs of the spool that failed, and files of it that could not be read.",
