@@ -149,7 +149,7 @@ func (o *importOptions) printFiles(ctx context.Context, files []string, opts tap
 		if err != nil || !keep {
 			return err
 		}
-		line = traffic.AppendJSON(line[:0], x, traffic.JSONOptions{Bodies: true})
+		line = traffic.AppendJSON(line[:0], x, traffic.JSONOptions{Bodies: true, Redactions: true})
 		_, err = out.Write(append(line, '\n'))
 		return err
 	})

@@ -13,9 +13,8 @@ import (
 
 // k6 writes a script in which each iteration sends what was recorded, one request after another with the pauses between them.
 type k6 struct {
-	target  string
-	before  time.Time // capture time of the exchange before
-	entries int
+	target string
+	before time.Time // capture time of the exchange before
 }
 
 const k6Head = `// Made by inspect export --format k6.   k6 run FILE   k6 run -e TARGET=http://preprod:8080 -e SPEED=2 FILE

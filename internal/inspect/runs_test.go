@@ -33,9 +33,9 @@ func (r *rig) runs() {
 }
 
 // says stores a control record of a writer, written so long after noon.
-func (r *rig) says(after time.Duration, writer string, make func(control.Author) control.Record) {
+func (r *rig) says(after time.Duration, writer string, build func(control.Author) control.Record) {
 	r.t.Helper()
-	rec := make(control.Author{Writer: writer, Time: noon.Add(after)})
+	rec := build(control.Author{Writer: writer, Time: noon.Add(after)})
 	require.NoError(r.t, r.client.ProduceSync(r.context(),
 		&kgo.Record{Topic: runNames().Control, Key: []byte(rec.Key), Value: rec.Value, Timestamp: noon.Add(after)}).FirstErr())
 }

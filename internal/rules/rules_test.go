@@ -100,3 +100,8 @@ func FuzzParse(f *testing.F) {
 		require.NoError(t, err, "what was checked can be compiled")
 	})
 }
+
+func TestASectionWithoutKeysSaysSo(t *testing.T) {
+	_, err := rules.Parse("rules.yaml", "version: 1\ncompare: {ignore: [$.a]}\n")
+	require.ErrorContains(t, err, `unknown key "ignore": none is known here`)
+}

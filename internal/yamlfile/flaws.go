@@ -55,6 +55,9 @@ func (f *File) Wrong(field any, err error) {
 // Unknown notes a key that is not one of names.
 func (f *File) Unknown(t *token.Token, what string, names []string) {
 	hint := "want " + strings.Join(names, ", ")
+	if len(names) == 0 {
+		hint = "none is known here"
+	}
 	if near, ok := fault.Nearest(t.Value, names); ok {
 		hint = "did you mean " + near + "?"
 	}
