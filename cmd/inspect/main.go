@@ -36,12 +36,14 @@ a terminal and as one JSON object a line otherwise; everything else goes to stde
   # What a replay came to, and where answers differ
   inspect runs
   inspect report build-481 --html report.html
+  inspect serve
 
   # For scripts
   inspect cat --from yesterday --to today -o ndjson | jq -r .request.target
   inspect tail -o ndjson`,
 	}
 	root.AddCommand(newTopicsCommand(), newStatsCommand(), newCatCommand(), newTailCommand(), newGetCommand(), newAuditCommand(),
-		newRulesCommand(), newLintCommand(), newGrepCommand(), newExportCommand(), newRunsCommand(), newReportCommand(), newDiffCommand())
+		newRulesCommand(), newLintCommand(), newGrepCommand(), newExportCommand(), newRunsCommand(), newReportCommand(), newDiffCommand(),
+		newServeCommand())
 	return root
 }

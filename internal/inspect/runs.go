@@ -34,6 +34,9 @@ type RunInfo struct {
 	Partitions int        `json:"partitions"`
 	Replicas   int        `json:"replicas"` // at work now
 	Sent       uint64     `json:"sent"`     // as all processes that have worked on it told last
+
+	LatenessP50 float64 `json:"lateness_p50_ms"` // of the latest of them
+	LatenessP99 float64 `json:"lateness_p99_ms"`
 }
 
 // Runs lists the runs that the control topic knows, the newest first.
@@ -86,6 +89,8 @@ func (r *Reader) runInfo(name string, g *control.Generation) RunInfo {
 	}
 	for _, replica := range g.Replicas() {
 		i.Sent += replica.GetSent()
+		i.LatenessP50 = max(i.LatenessP50, float64(replica.GetLatenessP50Nano())/1e6)
+		i.LatenessP99 = max(i.LatenessP99, float64(replica.GetLatenessP99Nano())/1e6)
 		if replica.Alive(r.now()) {
 			i.Replicas++
 		}
