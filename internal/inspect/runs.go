@@ -18,6 +18,8 @@ import (
 // Unfinished is the state of a run that has neither an end nor a replica at work: it was killed, and the same command resumes it.
 const Unfinished = "unfinished"
 
+const waiting = "waiting"
+
 // RunInfo is one line of the list of runs.
 type RunInfo struct {
 	Run        string     `json:"run"`
@@ -91,7 +93,7 @@ func (r *Reader) runInfo(name string, g *control.Generation) RunInfo {
 		i.Sent += replica.GetSent()
 		i.LatenessP50 = max(i.LatenessP50, float64(replica.GetLatenessP50Nano())/1e6)
 		i.LatenessP99 = max(i.LatenessP99, float64(replica.GetLatenessP99Nano())/1e6)
-		if replica.Alive(r.now()) {
+		if replica.AtWork(r.now()) {
 			i.Replicas++
 		}
 	}
@@ -102,8 +104,12 @@ func (r *Reader) runInfo(name string, g *control.Generation) RunInfo {
 func (r *Reader) runState(g *control.Generation) string {
 	state := ""
 	for _, replica := range g.Replicas() {
-		if replica.Alive(r.now()) && (state == "" || replica.GetState() != "waiting") {
-			state = replica.GetState()
+		now := replica.GetState()
+		if now == control.Joining {
+			now = waiting
+		}
+		if replica.Alive(r.now()) && (state == "" || now != waiting) {
+			state = now
 		}
 	}
 	switch {

@@ -95,6 +95,7 @@ func TestRunsTellsHowEachStands(t *testing.T) {
 	r.spec(7*time.Second, "again", 1)
 	r.ends(8*time.Second, "again", 1, "finished", &report.Report{Run: "again"})
 	r.spec(9*time.Second, "again", 2)
+	r.replica(58*time.Second, "again", 2, "a", control.Joining, 0, false)
 	infos, err := r.reader.Runs(r.context(), runNames().Control)
 	require.NoError(t, err)
 	told := map[string]string{}
@@ -104,11 +105,11 @@ func TestRunsTellsHowEachStands(t *testing.T) {
 		told[i.Run] = fmt.Sprint(i.State, i.Generation, i.Sent, i.Replicas)
 	}
 	require.Equal(t, []string{"again", "resumed", "killed", "done"}, order, "the newest first")
-	require.Equal(t, map[string]string{"done": "finished1 11 0", "killed": "unfinished1 7 0", "resumed": "running1 8 1", "again": "unfinished2 0 0"}, told)
+	require.Equal(t, map[string]string{"done": "finished1 11 0", "killed": "unfinished1 7 0", "resumed": "running1 8 1", "again": "waiting2 0 0"}, told)
 	require.Nil(t, infos[1].Ended, "it goes on")
 	var b bytes.Buffer
 	require.NoError(t, WriteRuns(&b, infos))
-	require.Contains(t, b.String(), "again (2)  unfinished  2026-11-22 12:00:09")
+	require.Contains(t, b.String(), "again (2)  waiting     2026-11-22 12:00:09")
 }
 
 func TestReportOfOneProcessIsItsOwn(t *testing.T) {

@@ -12,7 +12,8 @@ import (
 )
 
 // FromJSON writes one JSON value as YAML, with its members in their order: a member a line, and lists of scalars in one line.
-// Every string is quoted, so that none is taken for something else.
+// Every string is quoted, so that none is taken for something else, and control characters are escaped, which a terminal would obey:
+// libraries write them as they are.
 func FromJSON(text []byte) ([]byte, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
