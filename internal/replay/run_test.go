@@ -213,7 +213,9 @@ func TestFailuresHaveTheirReason(t *testing.T) {
 	})
 	o := s.options(g)
 	o.Results = replay.ErrResults
-	r := s.run(o)
+	r, err := s.start(o).ends()
+	require.ErrorContains(t, err, "none of 5 requests had an answer")
+	require.Equal(t, "finished", r.State)
 	require.Zero(t, r.Fired)
 	require.Equal(t, map[string]int64{"closed": 5}, r.Failed)
 	require.Len(t, s.outcomes(), 5)
