@@ -43,8 +43,8 @@ func newExportCommand() *cobra.Command {
   ndjson  as inspect cat -o ndjson
   raw     the protobuf value of each record (reprise.v1.Exchange), each behind its length as a varint
 
-Bodies are in all of them, redacted as they are stored; a line on stderr says who asked. Commands and scripts go to where each exchange was
-recorded, unless --target says another place. Requests that are not known whole, and upgrades, are left out of curl, gor and k6, and
+Bodies are in all of them, redacted as they are stored; a line on stderr says who asked. Commands go to where each exchange was recorded, unless
+--target says another place; a script goes nowhere without it or -e TARGET=URL. Requests that are not known whole, and upgrades, are left out of curl, gor and k6, and
 counted.`,
 		Example: `  inspect export --format har --from now-10m > traffic.har
   inspect export --format curl --filter 'GET /api/**' --target http://preprod:8080 -n 10
@@ -59,7 +59,7 @@ counted.`,
 	o.LogLevel = "error" // what went wrong is said by the command itself
 	fs.Lookup("log-level").DefValue = o.LogLevel
 	fs.StringVar(&o.format, "format", "", "har, curl, gor, ndjson, k6 or raw")
-	fs.StringVar(&o.target, "target", "", "http://HOST:PORT that curl and k6 are to send to; default: where each was recorded")
+	fs.StringVar(&o.target, "target", "", "http://HOST:PORT that curl and k6 are to send to; default: where each was recorded (curl), none (k6)")
 	o.addWindow(fs)
 	o.addFilter(fs)
 	fs.Int64VarP(&o.limit, "limit", "n", 0, "stop after this many; 0: all")
@@ -122,9 +122,18 @@ func (o *exportOptions) writer(w io.Writer) (exporter, error) {
 	if err != nil {
 		return exporter{}, err
 	}
+	var writes int
 	return exporter{
-		func(e inspect.Entry) error { return out.Write(e.Exchange) },
+		func(e inspect.Entry) error {
+			if m := string(e.Exchange.Request.Method); m != "GET" && m != "HEAD" && m != "OPTIONS" {
+				writes++
+			}
+			return out.Write(e.Exchange)
+		},
 		func() error {
+			if writes > 0 && o.format == string(export.Curl) && o.target == "" {
+				talk(fmt.Sprintf("%d of them may write, and go to where they were recorded: --target http://HOST:PORT says another place", writes))
+			}
 			if n := out.LeftOut(); n > 0 {
 				talk(fmt.Sprintf("%d left out: not known whole, or of no form in %s", n, o.format))
 			}

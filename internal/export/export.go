@@ -26,9 +26,9 @@ const (
 	K6   Format = "k6"   // one script
 )
 
-// Options says how to write. The zero value writes every exchange to where it was recorded.
+// Options says how to write. The zero value names no other place than the recorded one.
 type Options struct {
-	Target  string // "http://preprod:8080" in the place of the recorded scheme and authority, for Curl and K6; empty: as recorded
+	Target  string // "http://preprod:8080" in the place of the recorded scheme and authority, for Curl and K6; empty: Curl as recorded, K6 as its user says
 	Creator string // program and version, for HAR
 }
 

@@ -201,6 +201,13 @@ func TestImportReadsIt(t *testing.T) {
 	}
 }
 
+func TestScriptGoesNowhereThatIsNotNamed(t *testing.T) {
+	text, _ := write(t, export.K6, export.Options{}, awkward()...)
+	require.Contains(t, text, `__ENV.TARGET || "";`)
+	require.Contains(t, text, "if (!target) throw")
+	require.NotContains(t, text, "shop.example")
+}
+
 func TestScriptIsJavaScript(t *testing.T) {
 	text, left := write(t, export.K6, export.Options{Target: "http://preprod:8080"}, awkward()...)
 	require.Zero(t, left)

@@ -11,7 +11,8 @@ import (
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
-// k6 writes a script in which each iteration sends what was recorded, one request after another with the pauses between them.
+// k6 writes a script in which each iteration sends what was recorded, one request after another with the pauses between them. It sends
+// nothing before it is told where to: what was recorded is production, and among it are writes.
 type k6 struct {
 	target string
 	before time.Time // capture time of the exchange before
@@ -22,22 +23,23 @@ import http from 'k6/http';
 import encoding from 'k6/encoding';
 import { check, sleep } from 'k6';
 
-const target = __ENV.TARGET || %s; // empty: where each was recorded
+const target = __ENV.TARGET || %s;
+if (!target) throw new Error('where to? k6 run -e TARGET=http://preprod:8080 FILE');
 const speed = Number(__ENV.SPEED || 1);
 
 export const options = { vus: 1, iterations: 1 };
 
-// [seconds after the one before, method, recorded server, path, fields, body or null, the body is base64, recorded status or 0]
+// [seconds after the one before, method, path, fields, body or null, the body is base64, recorded status or 0]
 const exchanges = [
 `
 
 const k6Tail = `];
 
 export default function () {
-  for (const [pause, method, recorded, path, headers, body, coded, status] of exchanges) {
+  for (const [pause, method, path, headers, body, coded, status] of exchanges) {
     if (pause > 0) sleep(pause / speed);
     const content = coded ? encoding.b64decode(body, 'std') : body;
-    const answer = http.request(method, (target || recorded) + path, content, { headers, redirects: 0 });
+    const answer = http.request(method, target + path, content, { headers, redirects: 0 });
     if (status > 0) check(answer, { 'status as recorded': (r) => r.status === status });
   }
 }
@@ -51,8 +53,8 @@ func (k *k6) end(w *bufio.Writer) { _, _ = w.WriteString(k6Tail) }
 
 func (k *k6) exchange(w *bufio.Writer, x *traffic.Exchange) bool {
 	r := &x.Request
-	base, path := address(r, "")
-	if !sendable(x) || base == "" && k.target == "" || len(path) == 0 || path[0] == '*' {
+	path := origin(r.Target)
+	if !sendable(x) || len(path) == 0 || path[0] == '*' {
 		return false
 	}
 	pause := 0.0
@@ -72,7 +74,7 @@ func (k *k6) exchange(w *bufio.Writer, x *traffic.Exchange) bool {
 	if x.Response != nil {
 		status = x.Response.Status
 	}
-	fmt.Fprintf(w, "  [%.6f, %s, %s, %s, %s, %s, %s, %d],\n", pause, asScript(latin(r.Method)), asScript(base), asScript(latin(path)),
+	fmt.Fprintf(w, "  [%.6f, %s, %s, %s, %s, %s, %d],\n", pause, asScript(latin(r.Method)), asScript(latin(path)),
 		k6Fields(r.Headers), body, coded, status)
 	return true
 }
