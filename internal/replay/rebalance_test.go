@@ -73,3 +73,38 @@ func TestLostPartitionsAreFiredByTheirNextOwnerOnly(t *testing.T) {
 	t.Logf("%d repeats", len(repeated))
 	require.LessOrEqual(t, len(repeated), 200, "not what had been waiting, and was committed by its next owner")
 }
+
+// Who has no partition for a moment asks whether the others are done with theirs, and has them all again when the answer comes.
+func TestPartitionsThatComeBackAreNotTakenForDone(t *testing.T) {
+	t.Parallel()
+	s, g := newStand(t, 3)
+	all := s.some(400, 10*time.Millisecond)
+	o := s.options(g)
+	o.Profile = schedule.ConstantSpeed(1)
+	one := s.replicas(1, o)
+	s.await(g, 50, one[0])
+	asked, assigned := make(chan struct{}), make(chan struct{})
+	s.cluster.ControlKey(int16(kmsg.OffsetFetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		if r.(*kmsg.OffsetFetchRequest).RequireStable { // the member's, which is given its partitions then
+			s.cluster.DropControl()
+			s.cluster.SleepControl(func() { <-asked })
+		}
+		return nil, nil, false
+	})
+	s.cluster.ControlKey(int16(kmsg.OffsetFetch), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		if !r.(*kmsg.OffsetFetchRequest).RequireStable {
+			s.cluster.DropControl()
+			close(asked)
+			s.cluster.SleepControl(func() { <-assigned })
+		}
+		return nil, nil, false
+	})
+	lost := s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.UnknownMemberID, Count: 1, TopLevel: true})
+	require.NoError(t, lost.Wait(t.Context(), 1))
+	<-asked
+	read := s.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: s.names.Exchanges, Observe: true, Count: -1})
+	require.NoError(t, read.Wait(t.Context(), 1))
+	close(assigned)
+	finish(one)
+	require.Len(t, g.byID(), len(all))
+}
