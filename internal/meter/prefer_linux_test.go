@@ -9,12 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// onAThread runs f on a thread that ends with it.
+// onAThread runs f on a thread that ends with it: not on the main one, which would stay as f leaves it.
 func onAThread(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread() // for good
+		if unix.Gettid() == os.Getpid() {
+			onAThread(f) // the main one is taken meanwhile
+			runtime.UnlockOSThread()
+			return
+		}
 		f()
 	}()
 	<-done
