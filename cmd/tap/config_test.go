@@ -84,7 +84,7 @@ redact: on
 	search, ok := c.sources[1].source.(*proxyOptions)
 	require.True(t, ok)
 	require.Equal(t, proxyOptions{
-		listen: ":8081", upstream: []string{"127.0.0.1:9001"}, responseWait: 5 * time.Second, drainTimeout: 10 * time.Second, loops: halfOfTheCores(), nice: -5,
+		listen: ":8081", upstream: []string{"127.0.0.1:9001"}, responseWait: 5 * time.Second, drainTimeout: 10 * time.Second, loops: halfOfTheCores(), nice: -10,
 		protocolIn: "off", protocolOut: "off", tls: proxy.TLS{ALPN: []string{"http/1.1"}},
 	}, *search)
 }

@@ -37,21 +37,21 @@ func TestTrafficGoesBeforeOtherWorkWhereItMay(t *testing.T) {
 		t.Skip("LEFT OUT: a sandbox forbids to ask, or somebody has chosen how tests run")
 	}
 	const forbidden = "traffic does not go before other work"
-	for given, args := range map[int][]string{-5: nil, -3: {"--forward-nice", "-3"}, 0: {"--forward-nice", "0"}} {
-		t.Run(fmt.Sprint(given), func(t *testing.T) {
+	for most, args := range map[int][]string{-10: nil, -3: {"--forward-nice", "-3"}, 0: {"--forward-nice", "0"}} {
+		t.Run(fmt.Sprint(most), func(t *testing.T) {
 			const loops = 2
 			at := freePort(t)
 			tap := startTap(t, nil, append([]string{"--listen", at, "--upstream", newOrigin(t), "--loops", fmt.Sprint(loops)}, args...)...)
 			preferred := func() (n int) {
 				for _, nice := range niceValues(t, tap.cmd.Process.Pid) {
 					if nice != 0 {
-						require.Equal(t, given, nice)
+						require.Contains(t, []int{most, (most - 1) / 2}, nice)
 						n++
 					}
 				}
 				return n
 			}
-			if given != 0 {
+			if most != 0 {
 				require.Eventually(t, func() bool { return preferred() == loops || tap.counts(forbidden) > 0 }, patience, 2*time.Millisecond)
 			}
 			tap.saysWithin(t, `"msg":"listening"`)
@@ -60,7 +60,7 @@ func TestTrafficGoesBeforeOtherWorkWhereItMay(t *testing.T) {
 			defer c.Close()
 			hears(t, c, asks(t, c, 0)) // a loop runs
 			switch said := tap.counts(forbidden); {
-			case given == 0:
+			case most == 0:
 				require.Zero(t, said)
 				require.Zero(t, preferred())
 			case said > 0:

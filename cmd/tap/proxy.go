@@ -44,7 +44,7 @@ func (o *proxyOptions) addFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&o.tls.UpstreamCA, "upstream-tls-ca", "", "PEM file of the authorities to trust; none: the system's")
 	fs.StringVar(&o.tls.UpstreamName, "upstream-tls-server-name", "", "name in the upstream's certificate, if it is not its host")
 	fs.IntVar(&o.loops, "loops", halfOfTheCores(), "event loops; by default one for two of the cores that the tap may use, by its CPU quota and affinity")
-	fs.IntVar(&o.nice, "forward-nice", -5, "nice value of the event loops, -20 to 0: how far traffic goes before other work, if the tap may (CAP_SYS_NICE or LimitNICE) and nobody has given it another; 0: not at all")
+	fs.IntVar(&o.nice, "forward-nice", -10, "nice value of the event loops, -20 to 0: how far traffic goes before other work, half as far at full speed, if the tap may (CAP_SYS_NICE or LimitNICE) and nobody has given it another; 0: not at all")
 }
 
 func (o *proxyOptions) check() (wrong problems) {

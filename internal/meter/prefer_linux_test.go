@@ -39,7 +39,8 @@ func TestAPreferredThreadGoesBeforeTheOthersOfItsProcess(t *testing.T) {
 		t.Skip("LEFT OUT: somebody has chosen how tests run")
 	}
 	onAThread(func() {
-		err := Prefer(-5)
+		preferred, err := Prefer(-5)
+		require.Equal(t, err == nil, preferred)
 		if err != nil {
 			require.ErrorIs(t, err, os.ErrPermission)
 			require.Zero(t, niceOf(t, 0))
@@ -51,6 +52,9 @@ func TestAPreferredThreadGoesBeforeTheOthersOfItsProcess(t *testing.T) {
 		var other int
 		onAThread(func() { other = niceOf(t, 0) })
 		require.Zero(t, other, "a thread that was started from it")
+		id := unix.Gettid()
+		onAThread(func() { require.NoError(t, PreferThread(id, -7)) }) // from another
+		require.Equal(t, -7, niceOf(t, 0))
 	})
 }
 
@@ -58,12 +62,16 @@ func TestANiceValueThatSomebodyHasChosenStays(t *testing.T) {
 	niceOf(t, 0)
 	onAThread(func() {
 		require.NoError(t, unix.Setpriority(unix.PRIO_PROCESS, 0, 7))
-		require.NoError(t, Prefer(-5))
+		preferred, err := Prefer(-5)
+		require.NoError(t, err)
+		require.False(t, preferred)
 		require.Equal(t, 7, niceOf(t, 0))
 	})
 	onAThread(func() {
 		before := niceOf(t, 0)
-		require.NoError(t, Prefer(0))
+		preferred, err := Prefer(0)
+		require.NoError(t, err)
+		require.False(t, preferred)
 		require.Equal(t, before, niceOf(t, 0))
 	})
 }

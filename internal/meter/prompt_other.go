@@ -6,4 +6,7 @@ package meter
 func Prompt() error { return nil }
 
 // Prefer does nothing: only Linux has nice values of threads.
-func Prefer(int) error { return nil }
+func Prefer(int) (bool, error) { return false, nil }
+
+// PreferThread does nothing either.
+func PreferThread(int, int) error { return nil }

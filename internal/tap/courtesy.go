@@ -54,7 +54,8 @@ type courtesy struct {
 	pace   atomic.Int64 // bytes of large exchanges that are begun in a second, averaged
 
 	mu      sync.Mutex
-	threads []func() (meter.Run, error)
+	threads []passer
+	goes    precedence
 	last    fared
 	waiting float64 // share of the time for which a thread waits for a core, averaged
 	busy    float64 // for which it waits or runs
@@ -71,11 +72,19 @@ type fared struct {
 	idle    time.Duration // a core, on the average
 }
 
-// add counts another thread as one that passes traffic on.
-func (c *courtesy) add(read func() (meter.Run, error)) {
+// passer is a thread that passes traffic on.
+type passer struct {
+	id   int
+	nice int // how far it may go before others; 0: it is not preferred
+	read func() (meter.Run, error)
+}
+
+// add counts another one.
+func (c *courtesy) add(p passer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.threads, c.last = append(c.threads, read), fared{}
+	c.threads, c.last = append(c.threads, p), fared{}
+	c.goes.restart(c.threads)
 	c.any.Store(true)
 }
 
@@ -124,8 +133,8 @@ func (c *courtesy) look(now time.Time) (f fared) {
 		}
 	}
 	before := len(c.threads)
-	c.threads = slices.DeleteFunc(c.threads, func(read func() (meter.Run, error)) bool {
-		run, err := read()
+	c.threads = slices.DeleteFunc(c.threads, func(p passer) bool {
+		run, err := p.read()
 		f.traffic.Ran += run.Ran
 		f.traffic.Waited += run.Waited
 		return err != nil
@@ -152,6 +161,7 @@ func (c *courtesy) learn(f fared) {
 	ran, waited := f.traffic.Ran-was.traffic.Ran, f.traffic.Waited-was.traffic.Waited
 	each := float64(wall) * float64(len(c.threads))
 	weight := min(1, float64(wall)/float64(courtesySpan))
+	c.goes.learn(c.threads, float64(ran)/each, wall)
 	large := float64(c.large.Swap(0))
 	c.share.learn(float64(c.bytes.Swap(0)), large, weight)
 	pace := float64(c.pace.Load())

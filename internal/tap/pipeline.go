@@ -66,7 +66,7 @@ func NewPipeline(cfg PipelineConfig) *Pipeline {
 		cfg.Workers = 1
 	}
 	p := &Pipeline{cfg: cfg, wake: make(chan struct{}, cfg.Workers)}
-	p.courtesy.cpu = meter.CPU
+	p.courtesy.cpu, p.courtesy.goes.prefer = meter.CPU, meter.PreferThread
 	if idle, err := meter.FindIdle(); err == nil {
 		p.courtesy.idle = idle.Read
 	}

@@ -202,12 +202,13 @@ func (t *Tap) Pipeline() *Pipeline { return t.pipeline }
 func (t *Tap) Budget() *Budget { return t.budget }
 
 // Forwards tells, on it, that a thread of this process passes traffic on: the kernel runs it soon and, if it may be, before others,
-// by that nice value; workers leave the cores to it. Where the kernel does not tell how threads fare, nobody does.
+// by that nice value at most; workers leave the cores to it. Where the kernel does not tell how threads fare, nobody does.
 func (t *Tap) Forwards(id, nice int) {
 	if err := meter.Prompt(); err != nil {
 		t.opts.Logger.Info("the kernel does not let traffic have the cores in short slices: it waits until others have used up theirs", "cause", err)
 	}
-	if err := meter.Prefer(nice); err != nil {
+	preferred, err := meter.Prefer(halfOf(nice)) // until it is known whether it has time
+	if err != nil {
 		t.humble.Do(func() {
 			t.opts.Logger.Info("traffic does not go before other work of this machine", "nice", nice, "cause", err,
 				"try", "CAP_SYS_NICE, LimitNICE= of systemd, or --forward-nice 0, which asks for nothing")
@@ -218,7 +219,11 @@ func (t *Tap) Forwards(id, nice int) {
 		t.opts.Logger.Info("the kernel does not tell whether traffic has to wait for a core: capture does not yield to it", "cause", err)
 		return
 	}
-	t.pipeline.courtesy.add(thread.Read)
+	p := passer{id: id, read: thread.Read}
+	if preferred {
+		p.nice = nice
+	}
+	t.pipeline.courtesy.add(p)
 }
 
 // Rebase changes the settings that the tap was started with. Commands for it stay stronger.
