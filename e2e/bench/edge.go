@@ -159,8 +159,8 @@ func asked(turns map[string][]turn, memory int64) table {
 			"a sink), and what they do after the last answer until all is stored counts. \"Captured\" of a mirror is how many copies came to its sink.",
 			"The sinks answer an empty 204 at once and store nothing. nginx mirrors over kept connections, which takes configuration; by the lines of",
 			"its documentation (a connection for each request and each copy); and over kept ones to `tap mirror`, which stores requests in Kafka.",
-			"Memory is what is resident at the end of the last turn, after all loads above it. The tap's event loop has nice value -5 when root runs this,",
-			"as by default (`--forward-nice`); all others have 0.",
+			"Memory is what is resident at the end of the last turn, after all loads above it. The tap's event loop has nice value -10, and",
+			"-5 at full speed, when root runs this, as by default (`--forward-nice`); all others have 0.",
 		},
 	}
 	row := func(what string, bar float64, format string, v []float64) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/reprise-io/reprise/e2e/openloop"
@@ -11,6 +12,8 @@ import (
 const (
 	fixedRate        = 4000 // a second
 	fixedConnections = 32
+	fixedRounds      = 6 // for one of those that others have
+	fixedShorter     = 3 // than turns at a fixed rate elsewhere
 )
 
 // quantiles of one turn, in ms.
@@ -54,13 +57,16 @@ func (b *bench) rate(ctx context.Context) error {
 	}
 	times := make(map[string][]quantiles)
 	turns := make(map[string][]turn)
-	rounds := b.rounds + 1 // the tail of a turn is a matter of luck on a shared machine
+	// The tail of a turn is a matter of luck on a shared machine: many short turns tell more than a few long ones. Nobody always comes
+	// after the same one, which may have left something to do.
+	rounds, length := fixedRounds*b.rounds+1, b.fixedFor/fixedShorter
+	order := rand.New(rand.NewPCG(1, 1))
 	for round := range rounds {
-		for i := range w.all {
-			x := w.all[(i+round)%len(w.all)]
+		for _, i := range order.Perm(len(w.all)) {
+			x := w.all[i]
 			var q quantiles
 			t, err := x.measure(ctx, func(addr string) (int, float64, error) {
-				r, err := fixed(ctx, addr, small(fixedConnections), fixedRate, b.fixedFor)
+				r, err := fixed(ctx, addr, small(fixedConnections), fixedRate, length)
 				if err != nil {
 					return 0, 0, err
 				}
@@ -112,9 +118,9 @@ func rateTable(w *ways, times map[string][]quantiles, turns map[string][]turn) t
 		head:  []string{"through", "p50", "p99", "p99.9", "max", "p50 − HAProxy's", "p99 − HAProxy's", "CPU µs/request", "captured %", "p99 each round"},
 		notes: []string{
 			"Open loop: a request has its due time, whatever became of those before it, and its time counts from then (`e2e/openloop`). Its thread asks the",
-			"kernel for short slices, or its own waits for a core would count as everybody's. The tap's event loop has nice value -5 when root",
+			"kernel for short slices, or its own waits for a core would count as everybody's. The tap's event loop has nice value -10 when root",
 			"runs this, as by default (`--forward-nice`); all others have 0.",
-			fmt.Sprintf("Medians of %d rounds; differences are taken within a round. p99.9 and max of \"direct\" tell what the machine itself does.", len(times[direct])),
+			fmt.Sprintf("Medians of %d rounds, each in an order of its own; differences are taken within a round. p99.9 and max of \"direct\" tell what the machine itself does.", len(times[direct])),
 		},
 	}
 	for _, x := range w.all {
