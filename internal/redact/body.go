@@ -113,6 +113,8 @@ func (p *pass) sniffed(b []byte, base int, media string) {
 	isJSON := strings.Contains(media, "json")
 	isForm := media == "application/x-www-form-urlencoded"
 	switch {
+	case strings.HasSuffix(media, "graphql"), !isJSON && looksLikeGraphQL(start):
+		p.graphql(b, base)
 	case len(start) > 0 && (start[0] == '{' || start[0] == '['), isJSON && !looksLikeForm(start):
 		p.json(b, base, keyHit{})
 	case isForm, looksLikeForm(start):

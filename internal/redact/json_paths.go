@@ -103,13 +103,18 @@ func (w *walker) maskNumber(top *frame, v []byte, base int) {
 	if !w.claim(top.rule.rule.Name, "", -1) {
 		return
 	}
-	with := append(w.take(len(v))[:0], v...)
+	w.ones(v, base)
+}
+
+// ones puts ones in place of a number's digits.
+func (p *pass) ones(v []byte, base int) {
+	with := append(p.take(len(v))[:0], v...)
 	for i, c := range with {
 		if isDigit(c) {
 			with[i] = '1'
 		}
 	}
-	w.put(base, base+len(v), with)
+	p.put(base, base+len(v), with)
 }
 
 // isScalar reports whether v is a JSON number or literal.

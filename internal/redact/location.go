@@ -17,6 +17,7 @@ import (
 //	request.query:phone#1                 the second parameter
 //	request.query:q#0~json:/user/phone    JSON inside a parameter
 //	response.json:/items/4/note~@12       a value at byte 12 of a string
+//	request.json:/query~graphql:pin#4     the fifth named value in the text of a GraphQL query
 //	request.xml:/a#0/card#2/@no           an attribute of an element, by the elements before it in the same one
 //	request.message#0~proto:/1/3          a field of a gRPC message
 //	response.text~@1022                   a value in any other body
@@ -51,12 +52,13 @@ const (
 	inMessage
 	inProto
 	inPattern
+	inGraphQL
 )
 
 func (k scopeKind) String() string {
 	return [...]string{
 		"header", "trailer", "cookie", "set-cookie", "authority", "userinfo", "path", "path-param", "query", "fragment",
-		"form", "part", "part-head", "line", "json", "text", "xml", "message", "proto", "body",
+		"form", "part", "part-head", "line", "json", "text", "xml", "message", "proto", "body", "graphql",
 	}[k]
 }
 
@@ -103,6 +105,10 @@ func (p *pass) locate(mark string, offset int) {
 			continue
 		case inCookie, inPathParam, inQuery, inFragment, inForm, inPart:
 			p.name(&s.name, &s.hashed)
+		case inGraphQL:
+			if s.index >= 0 {
+				p.name(&s.name, &s.hashed)
+			}
 		}
 		if s.index >= 0 {
 			p.loc = strconv.AppendInt(append(p.loc, '#'), int64(s.index), 10)

@@ -265,6 +265,15 @@ func (p *pass) value(v []byte, base int) {
 		return
 	}
 	switch v[0] {
+	case '{', 'q', 'm', 's', 'f', ' ', '\t', '\r', '\n', '#':
+		if p.depth < maxNesting && looksLikeGraphQL(v) {
+			p.depth++
+			p.graphql(v, base)
+			p.depth--
+			return
+		}
+	}
+	switch v[0] {
 	case '{', '[':
 		if p.depth < maxNesting && bytes.IndexByte(v, ':') > 0 {
 			p.depth++
