@@ -10,8 +10,10 @@ import (
 // Key is the Kafka key of a control record: what a newer record under the same key replaces.
 type Key string
 
+const ofTaps = "tap/"
+
 // TapKey is where a tap reports itself: the newest report replaces the older ones.
-func TapKey(tapID []byte) Key { return Key("tap/" + hex.EncodeToString(tapID)) }
+func TapKey(tapID []byte) Key { return Key(ofTaps + hex.EncodeToString(tapID)) }
 
 // SpecKey is where one writer proposes what a run is. A writer is one process and proposes once, so no proposal ever
 // replaces another one.

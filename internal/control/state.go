@@ -20,6 +20,7 @@ import (
 // safe for concurrent use.
 type State struct {
 	taps    map[string]*Tap
+	gone    map[string]int64 // keys of taps that are forgotten, and where that is said
 	runs    map[string]*Run
 	orders  Commands
 	corrupt []Corrupt
@@ -82,7 +83,7 @@ const maxCorrupt = 20
 // without a value makes a tap forgotten; one that cannot be read is counted and left out.
 func (s *State) Apply(offset int64, stamp time.Time, key, value []byte) {
 	if len(value) == 0 {
-		delete(s.taps, string(key))
+		s.forget(offset, string(key))
 		return
 	}
 	c, err := Unmarshal(value)
@@ -145,13 +146,28 @@ func (s *State) tap(offset int64, at time.Time, key string, r *reprisev1.TapRepo
 		s.reject(offset, "tap report without an id")
 		return
 	}
-	if old := s.taps[key]; old != nil && offset < old.Offset {
+	if old := s.taps[key]; old != nil && offset < old.Offset || offset < s.gone[key] {
 		return
 	}
+	delete(s.gone, key)
 	if s.taps == nil {
 		s.taps = make(map[string]*Tap)
 	}
 	s.taps[key] = &Tap{Report: r, Time: at, Offset: offset}
+}
+
+// forget makes a tap forgotten until it reports again.
+func (s *State) forget(offset int64, key string) {
+	if old := s.taps[key]; old != nil && offset < old.Offset {
+		return
+	}
+	delete(s.taps, key)
+	if strings.HasPrefix(key, ofTaps) {
+		if s.gone == nil {
+			s.gone = make(map[string]int64)
+		}
+		s.gone[key] = max(s.gone[key], offset)
+	}
 }
 
 func (s *State) generation(offset int64, name string, number uint32) *Generation {

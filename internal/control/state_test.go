@@ -49,6 +49,11 @@ func TestEmptyValueForgetsATap(t *testing.T) {
 	s.Apply(2, noon, []byte(r.Key), nil)
 	require.Empty(t, s.Taps())
 	require.Zero(t, s.MaxResponseWait())
+	apply(&s, 1, r) // by who reads the topic from its beginning meanwhile
+	require.Empty(t, s.Taps())
+	apply(&s, 3, r)
+	s.Apply(2, noon, []byte(r.Key), nil)
+	require.Len(t, s.Taps(), 1, "it has reported since")
 }
 
 func TestProductionNamesWhereEachAddressComesFrom(t *testing.T) {

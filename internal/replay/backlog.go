@@ -69,8 +69,11 @@ func (b *backlog) open(p *partition) {
 	b.changed.Broadcast()
 }
 
-// remove forgets a partition that was taken away.
+// remove forgets a partition that was taken away. It waits for a decision that is being carried out, which else could stop the fetching of
+// a partition that is back meanwhile, and nobody would know.
 func (b *backlog) remove(id int32) {
+	b.gating.Lock()
+	defer b.gating.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := b.parts[id]
@@ -88,12 +91,21 @@ func (b *backlog) remove(id int32) {
 	b.changed.Broadcast()
 }
 
-// finish says that nothing of a partition is left to be fetched.
-func (b *backlog) finish(id int32) {
+// finish says that nothing of a partition is left to be fetched, unless it was taken away meanwhile.
+func (b *backlog) finish(p *partition) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if l := b.parts[id]; l != nil {
+	if l := b.parts[p.id]; l != nil && l.part == p {
 		l.ended = true
+	}
+}
+
+// end puts the end of a partition behind what was fetched of it and is not looked at yet, unless it was taken away meanwhile.
+func (b *backlog) end(p *partition) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l := b.parts[p.id]; l != nil && l.part == p {
+		b.put(l, []topic.Record{{Offset: p.end}})
 	}
 }
 
@@ -102,18 +114,24 @@ func (b *backlog) add(batch *topic.Batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range batch.Partitions {
-		l := b.parts[p.Partition]
-		if l == nil || l.ended || len(p.Records) == 0 {
-			continue
+		if l := b.parts[p.Partition]; l != nil {
+			b.put(l, p.Records)
 		}
-		n := int64(0)
-		for i := range p.Records {
-			n += int64(len(p.Records[i].Value) + recordOverhead)
-		}
-		l.chunks = append(l.chunks, p.Records)
-		l.bytes += n
-		b.bytes += n
 	}
+}
+
+// put is called with mu held.
+func (b *backlog) put(l *lane, records []topic.Record) {
+	if l.ended || len(records) == 0 {
+		return
+	}
+	n := int64(0)
+	for i := range records {
+		n += int64(len(records[i].Value) + recordOverhead)
+	}
+	l.chunks = append(l.chunks, records)
+	l.bytes += n
+	b.bytes += n
 	b.ready.Broadcast()
 }
 

@@ -17,6 +17,9 @@ type clock struct {
 	now    atomic.Pointer[schedule.Timeline]
 	gaps   atomic.Pointer[schedule.Gaps] // the timeline is of captured time without them
 
+	folding sync.Mutex
+	folded  int // how many commands the timeline is of; under folding
+
 	held atomic.Bool // a guard holds the run, whatever the timeline says
 	shut atomic.Bool // the gate, for who must not wait
 	mu   sync.Mutex
@@ -51,8 +54,14 @@ type begun struct {
 	gaps    schedule.Gaps
 }
 
-// set takes that, and every command that is known.
+// set takes that, and every command that is known. Who has looked them up before another changes nothing after it.
 func (c *clock) set(b begun, orders []control.Order) {
+	c.folding.Lock()
+	defer c.folding.Unlock()
+	if len(orders) < c.folded {
+		return
+	}
+	c.folded = len(orders)
 	began := b.base.Wall
 	b.base.Wall = c.at(b.base.Wall)
 	b.base.Capture = b.gaps.Squeeze(b.base.Capture)
@@ -112,9 +121,9 @@ func (c *clock) paused(now time.Time) bool {
 
 // turn opens or closes the gate as the timeline wants it at a moment, and returns whether it is paused.
 func (c *clock) turn(now time.Time) (paused bool) {
-	paused = c.paused(now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	paused = c.paused(now) // with mu: an older answer must not open what a newer one has closed
 	c.shut.Store(paused)
 	select {
 	case <-c.gate:

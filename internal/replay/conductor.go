@@ -107,7 +107,6 @@ func (c *conductor) hear(r *topic.Record) {
 func (c *conductor) read(next int64) {
 	orders := c.registry.orders(c.run, c.number)
 	c.mu.Lock()
-	c.obeyed = max(c.obeyed, next)
 	news := orders[min(c.orders, len(orders)):]
 	c.orders = len(orders)
 	c.mu.Unlock()
@@ -115,9 +114,19 @@ func (c *conductor) read(next int64) {
 	case c.heard <- struct{}{}:
 	default:
 	}
-	if len(news) == 0 {
-		return
+	if len(news) > 0 {
+		c.obey(news)
 	}
+	c.mu.Lock()
+	c.obeyed = max(c.obeyed, next) // not before: a report may be under way
+	c.mu.Unlock()
+	if len(news) > 0 {
+		c.tell()
+	}
+}
+
+// obey does what new commands say.
+func (c *conductor) obey(news []control.Order) {
 	c.retime()
 	for _, o := range news {
 		if o.Offset < c.known {
@@ -131,7 +140,6 @@ func (c *conductor) read(next int64) {
 			c.suspended(suspends(&o))
 		}
 	}
-	c.tell()
 }
 
 // retime folds everything that is known into the timeline.
@@ -168,9 +176,10 @@ func (c *conductor) keepTime(ctx context.Context) {
 		case <-c.retimed:
 		case <-turn.C:
 		}
-		paused := c.clock.turn(time.Now())
+		now := time.Now() // of both: what is in force between two moments would be missed
+		paused := c.clock.turn(now)
 		c.wake()
-		if at, ok := c.clock.timeline().Next(time.Now()); ok {
+		if at, ok := c.clock.timeline().Next(now); ok {
 			turn.Reset(time.Until(at))
 		}
 		if paused != standing {

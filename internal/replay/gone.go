@@ -25,6 +25,14 @@ func (t *intake) onGone(g topic.Gone) error {
 	if p == nil {
 		return nil // taken away meanwhile
 	}
+	return t.lose(p, g)
+}
+
+// lose takes that of a partition that was this process's when it was looked at.
+func (t *intake) lose(p *partition, g topic.Gone) error {
+	if p.isGone() {
+		return nil // whoever has it finds that too
+	}
 	n := p.missing(g)
 	switch {
 	case n == 0:
@@ -36,8 +44,7 @@ func (t *intake) onGone(g topic.Gone) error {
 	t.gone.Add(n)
 	t.metrics.gone.Add(float64(n))
 	if p.end >= 0 && g.To >= p.end {
-		// The end, behind what was fetched before and is not looked at yet.
-		t.backlog.add(&topic.Batch{Partitions: []topic.PartitionBatch{{Partition: p.id, Records: []topic.Record{{Offset: p.end}}}}})
+		t.backlog.end(p)
 	}
 	return nil
 }
@@ -85,7 +92,7 @@ func (r *run) lookForTruncation(ctx context.Context, left map[int32]*partition) 
 			continue
 		}
 		next, _ := p.reading()
-		if err := r.intake.onGone(topic.Gone{Partition: id, From: max(next, window[id].End), To: math.MaxInt64}); err != nil {
+		if err := r.intake.lose(p, topic.Gone{Partition: id, From: max(next, window[id].End), To: math.MaxInt64}); err != nil {
 			return err
 		}
 	}

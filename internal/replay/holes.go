@@ -85,7 +85,7 @@ func (r *run) skipHoles(ctx context.Context) error {
 	for _, p := range left {
 		r.opts.Logger.Info("a partition ends with offsets that hold no record", "partition", p.id, "from", from[p.id], "to", p.end)
 		p.finish()
-		r.intake.backlog.finish(p.id)
+		r.intake.backlog.finish(p)
 		r.ahead.add(p, nil, time.Time{}, true)
 	}
 	return nil

@@ -104,6 +104,24 @@ func (t *intake) all() []*partition {
 	return all
 }
 
+// complete reports whether everything assigned is done, and whether others have partitions of the run: both at the same moment, as what
+// is taken away may be back the next.
+func (t *intake) complete() (done, others bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.assigned {
+		if !p.complete() {
+			return false, false
+		}
+	}
+	for id := range t.windows {
+		if t.assigned[id] == nil {
+			return true, true
+		}
+	}
+	return true, false
+}
+
 // begun reports whether something has come of every assigned partition, or nothing more can.
 func (t *intake) begun() bool {
 	return !slices.ContainsFunc(t.all(), func(p *partition) bool { return !p.begun() })
@@ -263,7 +281,10 @@ func (t *intake) giveUp(ids []int32) []*partition {
 	return parts
 }
 
+// forget waits for a commit that is on its way: of a partition that has gone nothing may be committed, as somebody else has got further.
 func (t *intake) forget(ids []int32) {
+	t.commits.Lock()
+	defer t.commits.Unlock()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, id := range ids {
@@ -274,13 +295,14 @@ func (t *intake) forget(ids []int32) {
 	}
 }
 
-// commit stores how far the partitions are, where that is news.
+// commit stores how far the partitions are, where that is news and they have not been taken away since they were looked up: they may be
+// here again, and further.
 func (t *intake) commit(ctx context.Context, parts []*partition) error {
 	t.commits.Lock()
 	defer t.commits.Unlock()
 	at := make(map[int32]topic.Position, len(parts))
 	for _, p := range parts {
-		if pos, news := p.position(); news {
+		if pos, news := p.position(); news && t.partition(p.id) == p {
 			at[p.id] = pos
 		}
 	}

@@ -49,7 +49,8 @@ func lifts(o *control.Order) bool {
 
 // suspend holds this replica at once and has the others pause, until somebody says that the target is not production.
 func (r *run) suspend(ctx context.Context) {
-	if suspensionOf(r.registry.orders(r.opts.Run, r.generation.Number)).on || r.guard.Exempt() {
+	// The guard hears of a lift later than the registry has read it.
+	if s := suspensionOf(r.registry.orders(r.opts.Run, r.generation.Number)); s.on || s.lifted || r.guard.Exempt() {
 		return
 	}
 	r.clock.hold()

@@ -96,18 +96,7 @@ func (r *run) mineDone() (done, others bool) {
 	if r.opts.Delivery == AtMostOnce && r.volley.out.Load() > 0 {
 		return false, false // committed, and still to be fired
 	}
-	mine := r.intake.all()
-	for _, p := range mine {
-		if !p.complete() {
-			return false, false
-		}
-	}
-	for id := range r.intake.windows {
-		if r.intake.partition(id) == nil {
-			return true, true
-		}
-	}
-	return true, false
+	return r.intake.complete()
 }
 
 // othersDone reports whether the partitions that other replicas have are done as well. It asks of all: what another had may have
