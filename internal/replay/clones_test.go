@@ -15,7 +15,6 @@ import (
 	"github.com/reprise-io/reprise/internal/redact"
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/schedule"
-	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
@@ -212,7 +211,7 @@ func TestReplicasAgreeOnTheClones(t *testing.T) {
 func TestAKilledRunMissesNoCloneOfNoLoop(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(crashBrokers) != "" {
-		s := &stand{t: t, cfg: topic.Config{Brokers: strings.Split(os.Getenv(crashBrokers), ",")}, names: topic.NamesOf("test")}
+		s := crashStand(t)
 		o := cloned(s.optionsFor(os.Getenv(crashTarget)), 3)
 		o.Profile, o.Loops = schedule.ConstantSpeed(1), 2
 		_, err := replay.Run(t.Context(), o)
@@ -220,12 +219,12 @@ func TestAKilledRunMissesNoCloneOfNoLoop(t *testing.T) {
 		return
 	}
 	s, g := newStand(t, 4)
-	all := s.users(200, 7, 5*time.Millisecond)
+	all := s.users(200, 7, 8*time.Millisecond)
 	c := g.copies()
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAKilledRunMissesNoCloneOfNoLoop$", "-test.timeout=60s")
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAKilledRunMissesNoCloneOfNoLoop$", "-test.timeout=10m")
 	child.Env = append(os.Environ(), crashBrokers+"="+strings.Join(s.cfg.Brokers, ","), crashTarget+"="+g.server.URL)
 	require.NoError(t, child.Start())
-	<-g.came(800) // in the second loop
+	<-g.came(620) // at the beginning of the second loop
 	require.NoError(t, child.Process.Kill())
 	require.Error(t, child.Wait())
 	g.goneQuiet(t)

@@ -59,7 +59,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 
 // last does one of the last things, also when ctx has ended.
 func (r *run) last(ctx context.Context, what string, do func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closingTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(closingTimeout, r.opts.Kafka.Patience))
 	defer cancel()
 	if err := do(ctx); err != nil {
 		r.opts.Logger.Warn(what+" failed", "error", err)

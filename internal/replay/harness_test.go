@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -56,11 +57,20 @@ func TestMain(m *testing.M) {
 
 const testKey = "0123456789abcdef"
 
+// crashStand is that of another process.
+func crashStand(t *testing.T) *stand {
+	t.Helper()
+	return &stand{
+		t: t, cfg: topic.Config{Brokers: strings.Split(os.Getenv(crashBrokers), ","), Patience: time.Minute}, names: topic.NamesOf("test"),
+	}
+}
+
 // newStand starts a broker, and a target beside it, for tests that start processes, or in which several members share a group: a rebalance
 // waits for a mutex of the client's, which no fake time passes. Others that wait for something are in a bubble.
 func newStand(t *testing.T, partitions int32) (*stand, *target) {
 	t.Helper()
 	s := &stand{t: t, names: topic.NamesOf("test")}
+	s.cfg.Patience = time.Minute
 	s.open(partitions)
 	return s, newTarget(t, nil)
 }
@@ -158,10 +168,10 @@ func (s *stand) tell(r control.Record) {
 	s.produce(s.names.Control, &topic.Record{Key: []byte(r.Key), Value: r.Value, Time: time.Now()})
 }
 
-// some writes n exchanges, one each gap, the first one captured a minute ago.
+// some writes n exchanges, one each gap, the first one captured a minute ago, or as long ago as all of them take.
 func (s *stand) some(n int, gap time.Duration) []*traffic.Exchange {
 	s.t.Helper()
-	start := time.Now().Add(-time.Minute)
+	start := time.Now().Add(-max(time.Minute, time.Duration(n)*gap))
 	all := make([]*traffic.Exchange, n)
 	for i := range all {
 		all[i] = s.exchange(start.Add(time.Duration(i) * gap))

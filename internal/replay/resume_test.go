@@ -12,7 +12,6 @@ import (
 
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/schedule"
-	"github.com/reprise-io/reprise/internal/topic"
 )
 
 // Kafka's client says no more than that its context ended; whoever ended it wants to know that it was they.
@@ -54,17 +53,20 @@ func TestKilledRunMissesNothingAndRepeatsLittle(t *testing.T) {
 		crash(t)
 		return
 	}
-	// 1,000 a second: 200 ms and what was in flight, and as much again. Who stands still between an answer and its commit adds to
+	// 250 a second: 200 ms and what was in flight, and as much again. Who stands still between an answer and its commit adds to
 	// that, and a try in which somebody did tells nothing; what is not committed as it should be shows in those in which nobody did.
-	const few = 450
+	const few = 110
 	repeats, tries, stood := 0, 0, false
-	for n := 0; n < 20 && tries < 3; n++ {
+	for n := 0; n < 10 && tries < 3; n++ {
 		if repeats, stood = killAndResume(t); repeats <= few {
 			return
 		}
 		if !stood {
 			tries++
 		}
+	}
+	if tries == 0 {
+		t.Skipf("this machine stood still in every try: nothing is missing, and how little is repeated cannot be told (%d were)", repeats)
 	}
 	t.Fatalf("%d exchanges were fired again", repeats)
 }
@@ -74,24 +76,25 @@ func TestKilledRunMissesNothingAndRepeatsLittle(t *testing.T) {
 func killAndResume(t *testing.T) (repeats int, stood bool) {
 	t.Helper()
 	s, g := newStand(t, 4)
-	all := s.some(1500, time.Millisecond)
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledRunMissesNothingAndRepeatsLittle$", "-test.timeout=60s")
+	const many, every = 600, 4 * time.Millisecond
+	all := s.some(many, every)
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledRunMissesNothingAndRepeatsLittle$", "-test.timeout=10m")
 	child.Env = append(os.Environ(), crashBrokers+"="+strings.Join(s.cfg.Brokers, ","), crashTarget+"="+g.server.URL)
 	require.NoError(t, child.Start())
-	<-g.came(500)
+	<-g.came(200)
 	require.NoError(t, child.Process.Kill())
 	require.Error(t, child.Wait())
 	g.goneQuiet(t)
 	came := g.all()
 	killed := len(came)
-	require.GreaterOrEqual(t, killed, 500)
-	for i := range came { // instead of one each millisecond nothing came for a while, or all at once that was overdue
-		lull, overdue := came[i].at.Sub(came[max(i-1, 0)].at), i >= 200 && came[i].at.Sub(came[i-200].at) < 100*time.Millisecond
+	require.GreaterOrEqual(t, killed, 200)
+	for i := range came { // instead of one at a time nothing came for a while, or all at once that was overdue
+		lull, overdue := came[i].at.Sub(came[max(i-1, 0)].at), i >= 50 && came[i].at.Sub(came[i-50].at) < 25*every
 		stood = stood || lull > 100*time.Millisecond || overdue
 	}
-	if killed == 1500 {
+	if killed == many {
 		t.Log("the run was over before it was killed")
-		return 1500, true
+		return many, true
 	}
 	o := s.options(g)
 	o.Profile, o.Instance = schedule.ConstantSpeed(1), crashInstance
@@ -101,7 +104,7 @@ func killAndResume(t *testing.T) (repeats int, stood bool) {
 		require.Positive(t, got[x.ID], "exchange %d is missing", x.ID.Seq())
 		repeats += got[x.ID] - 1
 	}
-	require.EqualValues(t, 1500+repeats, int64(killed)+r.Fired)
+	require.EqualValues(t, many+repeats, int64(killed)+r.Fired)
 	t.Logf("killed after %d, %d repeats, %d known from the commit's metadata; somebody stood still: %v", killed, repeats, r.Resumed, stood)
 	return repeats, stood
 }
@@ -119,7 +122,7 @@ const (
 // crash is the process that is killed.
 func crash(t *testing.T) {
 	t.Helper()
-	s := &stand{t: t, cfg: topic.Config{Brokers: strings.Split(os.Getenv(crashBrokers), ",")}, names: topic.NamesOf("test")}
+	s := crashStand(t)
 	o := s.optionsFor(os.Getenv(crashTarget))
 	o.Profile, o.Delivery, o.Instance = schedule.ConstantSpeed(1), replay.Delivery(os.Getenv(crashDelivery)), crashInstance
 	_, err := replay.Run(t.Context(), o)

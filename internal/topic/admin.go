@@ -54,7 +54,7 @@ func NewAdmin(cfg Config) (*Admin, error) {
 	opts, err := cfg.options("",
 		kgo.MetadataMinAge(50*time.Millisecond), // answers are for a person, and must not be from a cache
 		kgo.RequestRetries(5),
-		kgo.RetryTimeout(pingTimeout),
+		kgo.RetryTimeout(max(pingTimeout, cfg.Patience)),
 	)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func call[T any](
 		err   error
 	}
 	start := time.Now()
-	bounded, cancel := context.WithTimeout(ctx, timeout)
+	bounded, cancel := context.WithTimeout(ctx, max(timeout, a.cfg.Patience))
 	defer cancel()
 	done := make(chan result, 1)
 	a.calls.Go(func() {

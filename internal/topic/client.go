@@ -72,7 +72,7 @@ func (c Config) patientOptions(role string, more ...kgo.Opt) ([]kgo.Opt, error) 
 		kgo.Dialer(c.dialer()),
 		kgo.WithLogger(clientLog{c.logger()}),
 		kgo.RetryBackoffFn(backoff),
-		kgo.RequestTimeoutOverhead(5 * time.Second),
+		kgo.RequestTimeoutOverhead(max(5*time.Second, c.Patience)),
 		kgo.DisableClientMetrics(),
 	}
 	if mechanism := c.Security.sasl(); mechanism != nil {
@@ -110,7 +110,7 @@ func (c Config) network() DialFunc {
 	if c.Dialer != nil {
 		return c.Dialer
 	}
-	return (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
+	return (&net.Dialer{Timeout: max(dialTimeout, c.Patience), KeepAlive: 15 * time.Second}).DialContext
 }
 
 // codecs are the compressions in the order of preference; the broker's version decides.

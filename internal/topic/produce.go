@@ -67,7 +67,7 @@ func (p *Producer) Produce(ctx context.Context, rs ...*Record) (offsets []int64,
 		krs[i] = &kgo.Record{Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Time}
 	}
 	start := time.Now()
-	bounded, cancel := context.WithTimeout(ctx, produceTimeout)
+	bounded, cancel := context.WithTimeout(ctx, max(produceTimeout, p.cfg.Patience))
 	defer cancel()
 	offsets = make([]int64, len(rs))
 	errs := make(map[*kgo.Record]error)

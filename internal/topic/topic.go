@@ -24,6 +24,8 @@ type Config struct {
 
 	// Dialer replaces the network, for tests. nil: TCP.
 	Dialer DialFunc
+	// Patience is the least that an answer is waited for, for tests that a busy machine may stop. 0: each wait is as long as it says.
+	Patience time.Duration
 }
 
 // Compression is how batches are compressed.
