@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -138,8 +137,8 @@ func (c *clock) turn(now time.Time) (paused bool) {
 	return paused
 }
 
-// wait returns when nothing is paused, or when ctx ends: false.
-func (c *clock) wait(ctx context.Context) bool {
+// wait returns when nothing is paused, or when done is closed: false.
+func (c *clock) wait(done <-chan struct{}) bool {
 	if !c.shut.Load() {
 		return true
 	}
@@ -149,7 +148,7 @@ func (c *clock) wait(ctx context.Context) bool {
 	select {
 	case <-gate:
 		return true
-	case <-ctx.Done():
+	case <-done:
 		return false
 	}
 }

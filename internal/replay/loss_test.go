@@ -17,6 +17,7 @@ import (
 	"github.com/reprise-io/reprise/internal/replay"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
+	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
 // Retention deletes what a stopped run has still to fire.
@@ -118,13 +119,16 @@ func TestAtMostOnceCommitsBeforeItFires(t *testing.T) {
 func TestAtMostOnceNeverFiresTwice(t *testing.T) {
 	t.Parallel()
 	s, g := newStand(t, 4)
-	all := s.some(600, 4*time.Millisecond)
+	all := s.some(2000, 10*time.Millisecond) // more than are ever overdue, and committed, when it is killed
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledRunMissesNothingAndRepeatsLittle$", "-test.timeout=10m")
 	child.Env = append(child.Environ(), crashBrokers+"="+strings.Join(s.cfg.Brokers, ","), crashTarget+"="+g.server.URL, crashDelivery+"=at-most-once")
 	require.NoError(t, child.Start())
-	<-g.came(200)
+	<-g.came(100)
 	require.NoError(t, child.Process.Kill())
 	require.Error(t, child.Wait())
+	s.tell(control.Author{Writer: "ann", Time: time.Now()}.Command(&reprisev1.Command{
+		Run: "monday", Generation: 1, Verb: control.VerbSpeed, Argument: "50", // the rest need not take its time
+	}))
 	o := s.options(g)
 	o.Profile, o.Delivery, o.Instance = schedule.ConstantSpeed(1), replay.AtMostOnce, crashInstance
 	r := s.run(o)

@@ -126,6 +126,43 @@ func TestWhatComesBackIsNotStoppedByAnEarlierLook(t *testing.T) {
 	require.False(t, g.stopped[0], "nobody would ever continue it")
 }
 
+// A pause that begins while a share is waited for holds what has got it.
+func TestWhatWasGrantedInAPauseWaitsForItsEnd(t *testing.T) {
+	for name, row := range map[string]struct {
+		gone, over bool
+		want       verdict
+		used       int64
+	}{
+		"goes on":           {want: granted, used: 1},
+		"taken away in it":  {gone: true, want: waiting},
+		"stopped before it": {over: true, want: waiting},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := rushing(1)
+				done := make(chan struct{})
+				v.done, v.quotas = done, &quotas{total: &quota{limit: 10, granted: 10, spent: true}}
+				it := &item{part: partitionOf(t, 0, 0)}
+				got := make(chan verdict, 1)
+				go func() { got <- v.grant(it) }()
+				synctest.Wait()
+				require.Empty(t, got, "it would have been sent")
+				if row.gone {
+					it.part.leave()
+				}
+				if row.over {
+					close(done)
+				} else {
+					now := time.Now()
+					v.clock.set(begun{base: schedule.Base{Capture: now, Wall: now, Speed: 1}, profile: schedule.ConstantSpeed(1)}, nil)
+				}
+				require.Equal(t, row.want, <-got)
+				require.Equal(t, row.used, v.quotas.total.used)
+			})
+		})
+	}
+}
+
 func order(offset int64, verb, argument string, at time.Time) control.Order {
 	return control.Order{Command: control.Command{Offset: offset, Command: &reprisev1.Command{Verb: verb, Argument: argument}}, At: at}
 }

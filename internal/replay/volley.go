@@ -260,7 +260,7 @@ func (v *volley) next(ctx context.Context) *item {
 // admit returns when an exchange may be fired, or when ctx ends: false.
 func (v *volley) admit(ctx context.Context, it *item) (ok bool) {
 	for {
-		if !v.clock.wait(ctx) {
+		if !v.clock.wait(ctx.Done()) {
 			return false
 		}
 		if it.pass, ok = v.valve.Enter(ctx); !ok {
@@ -326,7 +326,7 @@ func (v *volley) one(hard context.Context, it *item) {
 			v.outcome.leftOut(it, j, 1)
 			return
 		}
-		switch v.quotas.take(v.done, it.caps) {
+		switch v.grant(it) {
 		case granted:
 		case capped:
 			v.valve.Cancel(it.pass)
@@ -351,6 +351,20 @@ func (v *volley) one(hard context.Context, it *item) {
 	}
 	v.dresser.learn(it, answer.Response)
 	v.outcome.answered(it, &answer)
+}
+
+// grant takes what an exchange takes of the quotas, and returns when it may be sent: a pause may have begun while Kafka was asked for that, or
+// somebody for a token. waiting: it is not to be sent here any more.
+func (v *volley) grant(it *item) verdict {
+	said := v.quotas.take(v.done, it.caps)
+	if said != granted || !v.clock.shut.Load() {
+		return said
+	}
+	if v.clock.wait(v.done) && !it.part.isGone() {
+		return granted
+	}
+	v.quotas.giveBack(it.caps)
+	return waiting
 }
 
 // giveUp counts an exchange of which there will be no outcome, and that nobody will read again.
