@@ -47,11 +47,11 @@ func metricsOf(t *testing.T, admin string) string {
 
 func TestCaptureHasDescriptorsWhenTrafficHasTakenAllOthers(t *testing.T) {
 	const limit, connections = 128, 80
-	tapAt, admin, origin := freePort(t), "", newOrigin(t)
-	at := broker.Options{Data: t.TempDir(), Listen: "127.0.0.1:0"}
+	at := broker.Options{Data: t.TempDir(), Listen: freePort(t)} // where it comes back, so none that a client could have meanwhile
 	kafka, err := broker.Start(at)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, kafka.Close()) }()
+	tapAt, admin, origin := freePort(t), "", newOrigin(t)
 	tap := startTap(t, []string{fmt.Sprint(withDescriptors, "=", limit)}, "--brokers", kafka.Addr(), "--listen", tapAt, "--upstream", origin,
 		"--admin", "127.0.0.1:0", "--spool-dir", t.TempDir(), "--loops", "1", "--partitions", "1", "--linger", "10ms", "--log-format", "json")
 	tap.saysWithin(t, `"msg":"admin"`)
