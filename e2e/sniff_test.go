@@ -127,27 +127,37 @@ func otherHost(t *testing.T) (name, near, far string) {
 // listenAt listens in another network namespace: a socket stays where it was made.
 func listenAt(t *testing.T, namespace, addr string) net.Listener {
 	t.Helper()
-	type result struct {
-		ln  net.Listener
-		err error
-	}
-	done := make(chan result)
+	var ln net.Listener
+	require.NoError(t, inNamespace(namespace, func() (err error) {
+		ln, err = net.Listen("tcp", addr)
+		return err
+	}))
+	return ln
+}
+
+// inNamespace runs f in another network namespace, on a thread that ends with it: not on the main one, which would stay there.
+func inNamespace(namespace string, f func() error) error {
+	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
-		file, err := os.Open(filepath.Join("/run/netns", namespace))
-		if err == nil {
-			defer file.Close()
-			err = unix.Setns(int(file.Fd()), unix.CLONE_NEWNET)
+		if unix.Gettid() == os.Getpid() {
+			done <- inNamespace(namespace, f) // the main one is taken meanwhile
+			runtime.UnlockOSThread()
+			return
 		}
-		var ln net.Listener
-		if err == nil {
-			ln, err = net.Listen("tcp", addr)
-		}
-		done <- result{ln, err}
+		done <- func() error {
+			ns, err := os.Open(filepath.Join("/run/netns", namespace))
+			if err != nil {
+				return err
+			}
+			defer ns.Close()
+			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+				return err
+			}
+			return f()
+		}()
 	}()
-	r := <-done
-	require.NoError(t, r.err)
-	return r.ln
+	return <-done
 }
 
 func TestSniffReadsWhatPassesAnInterface(t *testing.T) {
@@ -233,36 +243,23 @@ func sendTagged(t *testing.T, namespace, device string, count int) (targets []st
 		frame := append([]byte("\xff\xff\xff\xff\xff\xff"), f.Data[6:12]...)
 		frames = append(frames, slices.Concat(frame, []byte(tags), f.Data[12:]))
 	}
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked
-		done <- func() error {
-			ns, err := os.Open(filepath.Join("/run/netns", namespace))
-			if err != nil {
+	require.NoError(t, inNamespace(namespace, func() error {
+		i, err := net.InterfaceByName(device)
+		if err != nil {
+			return err
+		}
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		for _, frame := range frames {
+			if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: i.Index}); err != nil {
 				return err
 			}
-			defer ns.Close()
-			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-				return err
-			}
-			i, err := net.InterfaceByName(device)
-			if err != nil {
-				return err
-			}
-			fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
-			if err != nil {
-				return err
-			}
-			defer unix.Close(fd)
-			for _, frame := range frames {
-				if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: i.Index}); err != nil {
-					return err
-				}
-			}
-			return nil
-		}()
-	}()
-	require.NoError(t, <-done)
+		}
+		return nil
+	}))
 	return targets
 }
 

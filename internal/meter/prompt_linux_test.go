@@ -2,7 +2,6 @@ package meter
 
 import (
 	"errors"
-	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,18 +13,14 @@ func TestAPromptThreadHasShortSlicesAndNoMoreOfTheCores(t *testing.T) {
 		before, after *unix.SchedAttr
 		err           error
 	}
-	done := make(chan outcome)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with this goroutine
-		var o outcome
+	var o outcome
+	onAThread(func() {
 		if o.before, o.err = unix.SchedGetAttr(0, 0); o.err == nil {
 			if o.err = Prompt(); o.err == nil {
 				o.after, o.err = unix.SchedGetAttr(0, 0)
 			}
 		}
-		done <- o
-	}()
-	o := <-done
+	})
 	if errors.Is(o.err, unix.EPERM) || errors.Is(o.err, unix.ENOSYS) {
 		t.Log("LEFT OUT, whether slices are short: a sandbox forbids to ask:", o.err)
 		return

@@ -53,7 +53,7 @@ func (s *stand) awaitState(state string, replicas int) {
 			}
 		}
 		return n == replicas
-	}, time.Minute, 50*time.Millisecond)
+	}, hangs, 50*time.Millisecond)
 }
 
 func TestTooMuchRecordedAtTheTargetPausesTheRunOnAllReplicas(t *testing.T) {

@@ -127,7 +127,7 @@ func (s *stand) replicas(n int, o replay.Options) []*replica {
 		p.begins()
 	}
 	// Ready to send is not yet known to others: each says so a moment later, and orders are for those who have.
-	require.Eventually(s.t, func() bool { return s.joined(o.Run) == n }, time.Minute, 20*time.Millisecond)
+	require.Eventually(s.t, func() bool { return s.joined(o.Run) == n }, hangs, 20*time.Millisecond)
 	return all
 }
 
