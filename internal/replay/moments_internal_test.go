@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/url"
 	"sync"
@@ -68,6 +67,26 @@ func TestWhatWasTakenAwayCommitsNothingOverItsNextSelf(t *testing.T) {
 	require.True(t, news)
 	require.NoError(t, in.commit(t.Context(), []*partition{was}))
 	require.Zero(t, was.committed.Offset)
+}
+
+// A commit that is on its way when a partition is lost is stored before the partition can be somebody else's, or this one's again.
+func TestWhatIsLostIsForgottenAfterTheCommitOnItsWay(t *testing.T) {
+	in := &intake{assigned: map[int32]*partition{0: partitionOf(t, 0, 0)}, volley: rushing(1)}
+	in.volley.stopping.Store(true)
+	in.commits.Lock()
+	forgotten := make(chan struct{})
+	go func() {
+		defer close(forgotten)
+		in.forget([]int32{0})
+	}()
+	select {
+	case <-forgotten:
+		t.Error("the client joins its group again now")
+	case <-time.After(20 * time.Millisecond):
+	}
+	in.commits.Unlock()
+	<-forgotten
+	require.Nil(t, in.partition(0))
 }
 
 func TestTheEndOfWhatWasTakenAwayIsNotThatOfItsNextSelf(t *testing.T) {
@@ -176,6 +195,23 @@ func TestWhoLookedUpCommandsEarlierTakesNoneBack(t *testing.T) {
 	require.True(t, c.paused(now.Add(time.Second)))
 }
 
+func TestAnOrderIsConfirmedOnceItIsObeyed(t *testing.T) {
+	var confirmed int64
+	c := &conductor{
+		registry: &registry{writer: "w"}, run: "monday", number: 1, clock: newClock(), log: slog.New(slog.DiscardHandler),
+		news: make(chan struct{}, 1), heard: make(chan struct{}, 1),
+	}
+	c.begun = func() (begun, bool) {
+		confirmed = c.obeyed
+		return begun{}, false
+	}
+	record := control.Author{Writer: "ann", Time: time.Now()}.Command(&reprisev1.Command{Run: "monday", Generation: 1, Verb: control.VerbPause})
+	c.registry.apply(&topic.Record{Key: []byte(record.Key), Value: record.Value, Offset: 7, Time: time.Now()})
+	c.read(8)
+	require.Zero(t, confirmed, "while it is taken in")
+	require.EqualValues(t, 8, c.obeyed)
+}
+
 func TestAGateThatIsHeldIsNotOpenedByAnEarlierLook(t *testing.T) {
 	c := newClock()
 	now := time.Now()
@@ -217,7 +253,7 @@ func TestWhatWasLiftedIsNotHeldAgainBeforeTheGuardHearsOfIt(t *testing.T) {
 	guard, err := fire.NewGuard(t.Context(), fire.GuardConfig{Target: target, Allow: []string{target.Host}})
 	require.NoError(t, err)
 	r := &run{
-		opts: &Options{Run: "monday", Target: target, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}, guard: guard, clock: newClock(),
+		opts: &Options{Run: "monday", Target: target, Logger: slog.New(slog.DiscardHandler)}, guard: guard, clock: newClock(),
 		registry: &registry{writer: "w"}, generation: &control.Generation{Number: 1},
 	}
 	for offset, c := range []*reprisev1.Command{
