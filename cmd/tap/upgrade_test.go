@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -107,11 +108,15 @@ func (p *tapProcess) endsWith(t *testing.T, code int) {
 	}
 }
 
+// ports counts those that freePort has looked at, so that none is given twice.
+var ports atomic.Int64
+
 // freePort returns an address below those that the kernel gives to outgoing connections, so that nobody takes it meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
-	for port := 20000 + os.Getpid()%10000; port < 32000; port++ {
-		if ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+	ports.CompareAndSwap(0, 1+rand.Int64N(12000))
+	for range 12000 {
+		if ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.FormatInt(20000+ports.Add(1)%12000, 10)); err == nil {
 			defer ln.Close()
 			return ln.Addr().String()
 		}

@@ -44,6 +44,19 @@ type relay struct {
 	first   []byte      // from the client, read to see what it speaks
 	speaks  atomic.Bool // both handshakes are over
 	broken  atomic.Int32
+	heard   hearing
+}
+
+// hearing is what each side has said last and is not read yet. It is read once it was passed on, in the order in which it was heard,
+// whoever passes it on: an answer may be there before the goroutine that wrote its request goes on.
+type hearing struct {
+	mu    sync.Mutex
+	count uint64
+	of    [2]struct {
+		at   uint64 // 0: nothing
+		kind kind
+		data []byte // which does not change until it is read
+	}
 }
 
 // Who broke a relay off.
@@ -110,7 +123,7 @@ func (r *relay) close() {
 func (r *relay) run() {
 	defer r.close()
 	stop := context.AfterFunc(r.p.over, func() {
-		if !r.speaks.Load() || !r.desk.idle(&r.dialog) {
+		if !r.speaks.Load() || !r.idle() {
 			r.breakOff(brokenByUs)
 		} else if r.broken.CompareAndSwap(0, brokenByUs) {
 			r.end()
@@ -253,8 +266,9 @@ func (r *relay) pump(side int) {
 	for {
 		if n > 0 {
 			r.p.countBytes(side, n)
+			r.hear(side, dataOf(side), b[:n])
 			_, failed := to.Write(b[:n])
-			r.desk.note(&r.dialog, dataOf(side), b[:n])
+			r.read(side)
 			if failed != nil { // what it said before it broke off is still read, by the other pump
 				_ = to.SetReadDeadline(time.Now().Add(lastWords))
 				return
@@ -262,7 +276,8 @@ func (r *relay) pump(side int) {
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			r.desk.note(&r.dialog, endOf(side), nil)
+			r.hear(side, endOf(side), nil)
+			r.read(side)
 			_ = to.CloseWrite()
 			return
 		case err != nil:
@@ -272,6 +287,40 @@ func (r *relay) pump(side int) {
 		b = b[:cap(b)]
 		n, err = from.Read(b)
 	}
+}
+
+// hear notes what a side says; read follows.
+func (r *relay) hear(side int, k kind, data []byte) {
+	h := &r.heard
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.count++
+	h.of[side].at, h.of[side].kind, h.of[side].data = h.count, k, data
+}
+
+// read reads what a side has said, after what the other has said before that.
+func (r *relay) read(side int) {
+	h := &r.heard
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	mine, other := &h.of[side], &h.of[1-side]
+	if mine.at == 0 {
+		return // the other way has read it
+	}
+	if other.at != 0 && other.at < mine.at {
+		r.desk.note(&r.dialog, other.kind, other.data)
+		other.at, other.data = 0, nil
+	}
+	r.desk.note(&r.dialog, mine.kind, mine.data)
+	mine.at, mine.data = 0, nil
+}
+
+// idle reports that no message is under way.
+func (r *relay) idle() bool {
+	h := &r.heard
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.of[client].at == 0 && h.of[server].at == 0 && r.desk.idle(&r.dialog)
 }
 
 // breakOff resets both sides, as without a tap one would see the other's reset.
