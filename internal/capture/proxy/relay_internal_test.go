@@ -70,6 +70,6 @@ func TestAnAnswerIsReadAfterItsRequestHoweverQuick(t *testing.T) {
 	got := d.recorder.Take()
 	require.Len(t, got, 1)
 	require.NotNil(t, got[0].Exchange.Response)
-	require.EqualValues(t, 200, got[0].Exchange.Response.Status)
+	require.Equal(t, 200, got[0].Exchange.Response.Status)
 	rig.shelf.Release(got[0].Bytes)
 }
