@@ -64,6 +64,8 @@ func TestTooMuchRecordedAtTheTargetPausesTheRunOnAllReplicas(t *testing.T) {
 	o.Profile, o.WaitReplicas = schedule.ConstantSpeed(1), 2
 	both := s.startAll(2, o)
 	s.awaitState("paused", 2)
+	require.Eventually(t, func() bool { return len(s.state().Run("monday").Current().Orders()) > 0 }, hangs, 20*time.Millisecond,
+		"each holds itself before it tells the others")
 	before := len(g.all())
 	require.Less(t, before, 2000-30)
 	order := func(argument string) error {
