@@ -19,6 +19,7 @@ import (
 // Differing is an exchange whose answer was not the recorded one, or to which no whole answer came.
 type Differing struct {
 	Exchange    string        `json:"exchange"`
+	Generation  uint32        `json:"generation"` // which start of the run; 0: stored by a version that did not say
 	Loop        uint32        `json:"loop"`
 	Clone       uint32        `json:"clone"`
 	Attempt     uint32        `json:"attempt"`
@@ -101,7 +102,7 @@ func isOrAre(n int64) string {
 
 func differing(o *traffic.Outcome, rec *topic.Record) *Differing {
 	d := &Differing{
-		Exchange: o.ExchangeID.String(), Loop: o.Loop, Clone: o.Clone, Attempt: o.Attempt, Time: o.CaptureTime.UTC(), Method: text(o.Method),
+		Exchange: o.ExchangeID.String(), Generation: o.Generation, Loop: o.Loop, Clone: o.Clone, Attempt: o.Attempt, Time: o.CaptureTime.UTC(), Method: text(o.Method),
 		Route: text(o.Route), Result: o.Result.String(), Reason: o.Reason, Detail: o.Detail, Verdict: o.Verdict.String(), Recorded: o.RecordedStatus,
 		Status: o.Status, RecordedNs: int64(o.RecordedDuration), DurationNs: int64(o.Duration), Differences: []DifferentAt{},
 		Kafka: Place{rec.Partition, rec.Offset},

@@ -17,7 +17,8 @@ const mostKeys = 8 << 20
 // outcomes calls each for every outcome of one generation of a run, the first of each (loop, clone, exchange, attempt) and in the
 // order of each partition. o is valid until each returns. It returns how many there were.
 //
-// An outcome does not name its generation: those that were stored since it began are its own.
+// Outcomes of versions that did not name their generation are its own if they were stored between its beginning and until, when the
+// next one began; zero: there is none.
 func (r *Reader) outcomes(
 	ctx context.Context, results, run string, g *control.Generation, until time.Time, each func(o *traffic.Outcome, rec *topic.Record) error,
 ) (int64, error) {
@@ -33,16 +34,21 @@ func (r *Reader) outcomes(
 	seed := maphash.MakeSeed()
 	prefix := run + "/"
 	err = c.scan(ctx, spans, func(rec *topic.Record) error {
-		if len(rec.Key) < len(prefix) || string(rec.Key[:len(prefix)]) != prefix || rec.Time.Before(began) ||
-			!until.IsZero() && !rec.Time.Before(until.Add(-clockSlack)) {
+		if len(rec.Key) < len(prefix) || string(rec.Key[:len(prefix)]) != prefix || rec.Time.Before(began) {
 			return nil
 		}
 		if err := traffic.DecodeOutcome(rec.Value, &o); err != nil {
 			c.skip(rec, err)
 			return nil
 		}
+		switch {
+		case o.Run != run, o.Generation != 0 && o.Generation != g.Number:
+			return nil
+		case o.Generation == 0 && !until.IsZero() && !rec.Time.Before(until.Add(-clockSlack)):
+			return nil
+		}
 		key := maphash.Bytes(seed, rec.Key)
-		if _, twice := seen[key]; twice || o.Run != run {
+		if _, twice := seen[key]; twice {
 			return nil
 		}
 		if len(seen) < mostKeys {

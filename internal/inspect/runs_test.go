@@ -160,6 +160,18 @@ func TestReportOfSeveralIsAddedUp(t *testing.T) {
 	rep, err = r.reader.Report(r.context(), runNames(), RunQuery{Run: "b", Generation: 1})
 	require.NoError(t, err)
 	require.EqualValues(t, 3, rep.Fired)
+
+	// What names its start is told apart by that, whenever it was stored.
+	second, first := changed("b", 2), changed("b", 4)
+	second.Generation, first.Generation = 2, 1
+	r.outcome(20*time.Second, second)
+	r.outcome(22*time.Second, first)
+	rep, err = r.reader.Report(r.context(), runNames(), RunQuery{Run: "b"})
+	require.NoError(t, err)
+	require.EqualValues(t, 2, rep.Fired, "the last start's")
+	rep, err = r.reader.Report(r.context(), runNames(), RunQuery{Run: "b", Generation: 1})
+	require.NoError(t, err)
+	require.EqualValues(t, 4, rep.Fired, "the first start's, of which one came late")
 }
 
 func TestDiffListsWhatIsNotAsRecorded(t *testing.T) {

@@ -21,6 +21,7 @@ const (
 // is so. It is safe for concurrent use.
 type outcomes struct {
 	run      string
+	number   uint32 // the run's generation
 	loop     uint32
 	policy   ResultsPolicy
 	timeout  time.Duration // of one attempt
@@ -123,7 +124,7 @@ func (c *outcomes) counted(result traffic.Result, reason string, n int64) {
 func (c *outcomes) outcome(it *item) traffic.Outcome {
 	x := &it.x
 	o := traffic.Outcome{
-		Run: c.run, Loop: c.loop, Clone: it.clone, ExchangeID: x.ID, Attempt: 1, Partition: it.part.id, Offset: it.offset,
+		Run: c.run, Generation: c.number, Loop: c.loop, Clone: it.clone, ExchangeID: x.ID, Attempt: 1, Partition: it.part.id, Offset: it.offset,
 		CaptureTime: x.CaptureTime, DueTime: it.due, Method: x.Request.Method,
 	}
 	if x.Response != nil {

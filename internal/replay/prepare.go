@@ -142,7 +142,7 @@ func (r *run) build() (err error) {
 	r.sieve.dresser = newDresser(o, r.sieve, r.credentials, &r.sessions)
 	out := &outcomes{
 		dresser: r.sieve.dresser,
-		run:     o.Run, loop: r.loop, policy: o.Results, timeout: o.Timeout, summary: r.summary, metrics: r.metrics, redactor: r.sieve.redactor,
+		run:     o.Run, number: r.generation.Number, loop: r.loop, policy: o.Results, timeout: o.Timeout, summary: r.summary, metrics: r.metrics, redactor: r.sieve.redactor,
 		comparer: compare.Comparer{KeyID: r.sieve.redactor.KeyID()},
 	}
 	if o.Results != NoResults {

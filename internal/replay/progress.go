@@ -114,10 +114,20 @@ func (r *run) asked() float64 {
 	first, last := r.summary.Captured()
 	from, standing := r.clock.due(first)
 	to, end := r.clock.due(last)
-	if standing != schedule.Scheduled || end != schedule.Scheduled || !to.After(from) {
-		return r.generation.Spec.GetSpeed()
+	speed := r.generation.Spec.GetSpeed()
+	if standing != schedule.Scheduled || end != schedule.Scheduled {
+		return speed
 	}
-	return (last.Sub(first) - r.shortened()).Seconds() / to.Sub(from).Seconds()
+	return meanSpeed(last.Sub(first)-r.shortened(), to.Sub(from), speed)
+}
+
+// meanSpeed returns how fast captured time was to pass within a time of the schedule: wanted itself where only the rounding of due
+// times to nanoseconds tells the two apart, or nothing can be told.
+func meanSpeed(captured, scheduled time.Duration, wanted float64) float64 {
+	if scheduled <= 0 || wanted > 0 && (scheduled-time.Duration(float64(captured)/wanted)).Abs() < time.Microsecond {
+		return wanted
+	}
+	return captured.Seconds() / scheduled.Seconds()
 }
 
 // shortened returns how much captured time between what was sent the schedule has left out.

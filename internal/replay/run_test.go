@@ -265,6 +265,13 @@ func TestRunNameBelongsToOneSpec(t *testing.T) {
 		r := s.run(again)
 		require.EqualValues(t, 15, r.Fired, "a new window up to now")
 		require.EqualValues(t, 2, r.Generation)
+		told := make(map[uint32]int)
+		for _, all := range s.outcomes() {
+			for _, o := range all {
+				told[o.Generation]++
+			}
+		}
+		require.Equal(t, map[uint32]int{1: 10, 2: 15}, told, "each outcome names its start of the run")
 
 		// Unfinished, and asked for with another spec.
 		o.Run, o.Profile = "tuesday", schedule.ConstantSpeed(0.001)

@@ -10,6 +10,7 @@ import (
 // Outcome is what became of one exchange in one run.
 type Outcome struct {
 	Run        string
+	Generation uint32 // counts --restart, from 1; 0: not told
 	Loop       uint32
 	Clone      uint32
 	ExchangeID ID

@@ -38,7 +38,8 @@ func AppendOutcome(b []byte, o *Outcome) []byte {
 	if o.Answer != nil {
 		b = appendMessage(b, 23, func(b []byte) []byte { return appendResponse(b, o.Answer) })
 	}
-	return appendVarint(b, 24, uint64(o.BodySize))
+	b = appendVarint(b, 24, uint64(o.BodySize))
+	return appendVarint(b, 25, uint64(o.Generation))
 }
 
 func appendDifference(b []byte, d *Difference) []byte {
@@ -108,6 +109,8 @@ func DecodeOutcome(b []byte, o *Outcome) error {
 			return decodeResponse(p, o.Answer)
 		case 24:
 			o.BodySize = int64(v)
+		case 25:
+			o.Generation = uint32(v)
 		}
 		return nil
 	})

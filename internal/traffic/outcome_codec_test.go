@@ -18,7 +18,7 @@ func outcomeMessage(o *Outcome) *reprisev1.Outcome {
 		FireTimeUnixNano: unixNano(o.FireTime), TtfbNano: uint64(o.TTFB), DurationNano: uint64(o.Duration),
 		Status: uint32(o.Status), RecordedStatus: uint32(o.RecordedStatus),
 		RecordedDurationNano: uint64(o.RecordedDuration), Verdict: reprisev1.Verdict(o.Verdict),
-		Method: o.Method, Route: o.Route, Answer: responseMessage(o.Answer), BodySize: uint64(o.BodySize),
+		Method: o.Method, Route: o.Route, Answer: responseMessage(o.Answer), BodySize: uint64(o.BodySize), Generation: o.Generation,
 	}
 	if o.ExchangeID != (ID{}) {
 		m.ExchangeId = o.ExchangeID[:]
@@ -34,7 +34,7 @@ func outcomeMessage(o *Outcome) *reprisev1.Outcome {
 func shopOutcome() *Outcome {
 	at := time.Date(2026, 11, 22, 13, 42, 10, 0, time.UTC)
 	return &Outcome{
-		Run: "yesterday", Loop: 1, Clone: 2, ExchangeID: ID{1}, Attempt: 1, Partition: 3, Offset: 44, Result: Fired,
+		Run: "yesterday", Generation: 2, Loop: 1, Clone: 2, ExchangeID: ID{1}, Attempt: 1, Partition: 3, Offset: 44, Result: Fired,
 		Reason: "", Detail: "ok", CaptureTime: at, DueTime: at.Add(time.Hour), FireTime: at.Add(time.Hour + time.Millisecond),
 		TTFB: time.Millisecond, Duration: 2 * time.Millisecond, Status: 200, RecordedStatus: 201,
 		RecordedDuration: 3 * time.Millisecond, BodySize: 5, Verdict: StatusChanged,
@@ -82,7 +82,7 @@ func FuzzAppendOutcomeEqualsProtoMarshal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, text []byte) {
 		r := random{rand.New(rand.NewPCG(seed, 3)), text}
 		o := &Outcome{
-			Run: string(r.bytes()), Loop: r.Uint32(), Clone: r.Uint32() & 1, ExchangeID: ID{byte(r.IntN(2))}, Attempt: r.Uint32(),
+			Run: string(r.bytes()), Generation: r.Uint32(), Loop: r.Uint32(), Clone: r.Uint32() & 1, ExchangeID: ID{byte(r.IntN(2))}, Attempt: r.Uint32(),
 			Partition: int32(r.Uint32()), Offset: r.Int64() - r.Int64(), Result: Result(r.IntN(256)), Reason: string(r.bytes()),
 			Detail: string(r.bytes()), CaptureTime: r.time(), DueTime: r.time(), FireTime: r.time(),
 			TTFB: time.Duration(r.Uint64()), Duration: time.Duration(r.Uint64()), Status: int(r.Uint32()),
