@@ -33,8 +33,8 @@ func newServeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a page: rate, runs, exchanges, and where answers differ",
-		Long: `Serve a page for this machine's browser until it is interrupted: what is recorded and how fast, the runs with their lateness, their
-reports and differences, and exchanges with a filter, each in full.
+		Long: `Serve a page for this machine's browser until it is interrupted: what is recorded and how fast, the runs, how fast they send, how
+late and how far behind (by the outcomes that they store, --results), their reports and differences, and exchanges with a filter, each in full.
 
 There is no log-in: who reaches the address reads what is recorded. It is a loopback address unless --listen says another one. Bodies are hidden
 without --show-bodies; whenever some are shown a line on stderr says of which exchange.`,
@@ -143,6 +143,14 @@ func (s *source) Stats(ctx context.Context, q web.Query) (any, error) {
 // Runs implements web.Source. Where nobody has written a control topic there are none.
 func (s *source) Runs(ctx context.Context) (any, error) {
 	return with(s, func(r *inspect.Reader) ([]inspect.RunInfo, error) { return r.Runs(ctx, s.names().Control) })
+}
+
+// paceOver is how far back the page's charts reach.
+const paceOver = 5 * time.Minute
+
+// Pace implements web.Source.
+func (s *source) Pace(ctx context.Context) (any, error) {
+	return with(s, func(r *inspect.Reader) (*inspect.Pace, error) { return r.Pace(ctx, s.names().Results, paceOver) })
 }
 
 // Exchanges implements web.Source, without bodies.

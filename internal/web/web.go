@@ -40,6 +40,7 @@ type Query struct {
 type Source interface {
 	Stats(context.Context, Query) (any, error)
 	Runs(context.Context) (any, error)
+	Pace(context.Context) (any, error)
 	Exchanges(context.Context, Query) (any, error)
 	Exchange(ctx context.Context, id string) (any, error)
 	Report(ctx context.Context, run string) (any, error)
@@ -65,6 +66,7 @@ func Handler(o Options) (http.Handler, error) {
 	mux.Handle("GET /", http.FileServerFS(files))
 	mux.Handle("GET /api/stats", h.json(func(r *http.Request, q Query) (any, error) { return o.Source.Stats(r.Context(), q) }))
 	mux.Handle("GET /api/runs", h.json(func(r *http.Request, _ Query) (any, error) { return o.Source.Runs(r.Context()) }))
+	mux.Handle("GET /api/pace", h.json(func(r *http.Request, _ Query) (any, error) { return o.Source.Pace(r.Context()) }))
 	mux.Handle("GET /api/exchanges", h.json(func(r *http.Request, q Query) (any, error) { return o.Source.Exchanges(r.Context(), q) }))
 	mux.Handle("GET /api/exchanges/{id}", h.json(func(r *http.Request, _ Query) (any, error) {
 		return o.Source.Exchange(r.Context(), r.PathValue("id"))

@@ -35,6 +35,7 @@ func (s *source) said(v ...any) (any, error) {
 
 func (s *source) Stats(_ context.Context, q web.Query) (any, error) { return s.said("stats", q.From) }
 func (s *source) Runs(context.Context) (any, error)                 { return s.said("runs") }
+func (s *source) Pace(context.Context) (any, error)                 { return s.said("pace") }
 func (s *source) Exchanges(_ context.Context, q web.Query) (any, error) {
 	return s.said(q.Filter, q.Limit)
 }
@@ -63,6 +64,7 @@ func TestPageAsksForWhatThereIs(t *testing.T) {
 	for path, want := range map[string]string{
 		"/api/stats?from=now-5m": `["stats","now-5m"]`,
 		"/api/runs":              `["runs"]`,
+		"/api/pace":              `["pace"]`,
 		"/api/exchanges?filter=GET%20/a/**&limit=7": `["GET /a/**",7]`,
 		"/api/exchanges/9f":                         `["9f"]`,
 		"/api/runs/build-1/report":                  `["build-1"]`,

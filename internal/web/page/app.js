@@ -36,14 +36,33 @@ function table(id, head, rows) {
   at(id).hidden = false;
 }
 
+function shape(kind, attributes) {
+  const s = document.createElementNS('http://www.w3.org/2000/svg', kind);
+  for (const [name, value] of Object.entries(attributes)) s.setAttribute(name, value);
+  return s;
+}
+
 function bars(id, values) {
   const most = Math.max(1, ...values);
   const width = 240 / Math.max(1, values.length);
   at(id).replaceChildren(...values.map((v, i) => {
-    const bar = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
     const height = 40 * v / most;
-    for (const [name, value] of Object.entries({ x: i * width, y: 40 - height, width: width * 0.9, height })) bar.setAttribute(name, value);
-    return bar;
+    return shape('rect', { x: i * width, y: 40 - height, width: width * 0.9, height });
+  }));
+}
+
+// lines draws one line for each list; null is a gap in it. The largest value touches the top.
+function lines(id, lists) {
+  const most = Math.max(1e-9, ...lists.flat().filter((v) => v !== null));
+  at(id).replaceChildren(...lists.map((values) => {
+    const width = 240 / Math.max(1, values.length);
+    let before = null;
+    const d = values.map((v, i) => {
+      const to = v === null ? '' : `${before === null ? 'M' : 'L'}${(i + 0.5) * width} ${39 - 38 * v / most}${before === null ? 'h0.01' : ''}`;
+      before = v;
+      return to;
+    });
+    return shape('path', { d: d.join('') });
   }));
 }
 
@@ -58,22 +77,41 @@ async function recorded() {
     (s.routes || []).slice(0, 10).map((r) => row([r.route, r.count, ms(r.p50_ms), ms(r.p99_ms), r.status_4xx, r.status_5xx], 'td')));
 }
 
-const paces = [];
-let before = null;
+const largest = (values) => Math.max(0, ...values.filter((v) => v !== null));
+const latest = (values) => values.findLast((v) => v !== null);
+
+// pace draws what runs have sent lately: of several at once, the worst.
+async function pace(all) {
+  const p = await ask('pace');
+  const live = new Set(all.filter((r) => r.live).map((r) => r.run));
+  const columns = Array.from({ length: Math.max(0, ...p.runs.map((r) => r.columns.length)) }, (_, i) => i);
+  const worst = (runs, value) => columns.map((i) => {
+    const there = runs.map((r) => r.columns[i]).filter((c) => c.sent > 0);
+    return there.length === 0 ? null : Math.max(...there.map(value));
+  });
+  const sent = columns.map((i) => p.runs.reduce((n, r) => n + r.columns[i].sent, 0) / p.step_seconds);
+  const [p50, p99] = [worst(p.runs, (c) => c.lateness_p50_ms), worst(p.runs, (c) => c.lateness_p99_ms)];
+  const lag = worst(p.runs.filter((r) => live.has(r.run)), (c) => c.lag_seconds);
+  bars('sent', sent);
+  lines('lateness', [p50, p99]);
+  lines('lag', [lag]);
+  at('sent-said').textContent = p.runs.length === 0 ? 'sent: no outcome was stored (--results) in the last five minutes'
+    : `sent, the last five minutes: at most ${Math.round(largest(sent))}/s${p.partial ? ' (the earliest left out)' : ''}`;
+  at('lateness-said').textContent = p.runs.length === 0 ? 'lateness'
+    : `lateness: p50 ${ms(latest(p50))}, p99 ${ms(latest(p99))}; at most ${ms(largest(p99))}`;
+  at('lag-said').textContent = lag.every((v) => v === null) ? 'lag: no live run has sent anything'
+    : `lag of live runs: ${latest(lag).toFixed(1)} s; at most ${largest(lag).toFixed(1)} s`;
+}
 
 async function runs() {
   const all = await ask('runs');
-  const now = { time: Date.now(), sent: all.reduce((n, r) => n + r.sent, 0) };
-  if (before && now.time > before.time) paces.push(Math.max(0, (now.sent - before.sent) * 1000 / (now.time - before.time)));
-  before = now;
-  if (paces.length > 60) paces.shift();
-  bars('sent', paces);
   const busy = all.filter((r) => r.replicas > 0);
   const worst = Math.max(0, ...busy.map((r) => r.lateness_p99_ms || 0));
   at('pace').textContent = busy.length === 0 ? 'no run is at work'
-    : `${busy.length} at work, ${Math.round(paces.at(-1) || 0)}/s sent, lateness p99 ${ms(worst)}`;
+    : `${busy.length} at work (${busy.map((r) => r.run).slice(0, 5).join(', ')}${busy.length > 5 ? ', …' : ''}), lateness p99 ${ms(worst)} since they began`;
   table('runs', ['run', 'state', 'started (UTC)', 'sent', 'replicas', 'lateness p99', 'target'],
     all.map((r) => row([r.run, r.state, clock(r.started), r.sent, r.replicas, ms(r.lateness_p99_ms), r.target], 'td', () => opened(r.run))));
+  await pace(all);
 }
 
 async function opened(run) {
