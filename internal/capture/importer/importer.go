@@ -37,6 +37,7 @@ type Stats struct {
 	Broken    int64 // requests, responses or entries that could not be read; the error tells of the first
 	Orphans   int64 // responses whose request is not in the file
 	Packets   int64 // of a packet capture
+	Cut       int64 // of these, not whole: the capture kept their beginnings only (snaplen)
 	Gaps      int64 // places at which the streams of a packet capture lack bytes
 	Ignored   int64 // what is no request to be kept: replayed responses, data: URLs, lines of a log without a request
 

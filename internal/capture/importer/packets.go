@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/reprise-io/reprise/internal/capture/passive"
+	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/packet"
 	"github.com/reprise-io/reprise/internal/traffic"
 	"github.com/reprise-io/reprise/internal/wire"
@@ -31,12 +32,17 @@ const (
 	batches    = 2 // that wait
 )
 
+// WholePackets is what to do about a capture that kept only the beginnings of packets.
+const WholePackets = "capture whole packets: tcpdump -s 0 -w FILE"
+
 // packets turns a packet capture into exchanges.
 type packets struct {
 	file    *File
 	stats   *Stats
 	hash    [16]byte
 	packets int64
+	cut     int64 // packets that are not whole
+	longest int   // of these, in bytes
 	index   uint64
 	reader  *passive.Reader
 	waiting waiting
@@ -124,6 +130,10 @@ func (p *packets) readAll(ctx context.Context, content io.Reader) error {
 			return err
 		}
 		p.packets++
+		if len(f.Data) < f.Length {
+			p.cut++
+			p.longest = max(p.longest, len(f.Data))
+		}
 		p.reader.Packet(f.Link, f.Data, f.Time)
 		if p.packets%expireEvery == 0 {
 			p.reader.Recorder.Expire(f.Time)
@@ -165,7 +175,7 @@ func (p *packets) send(ctx context.Context) bool {
 // verdict is the error at the end: nil when the file was whole and all that is HTTP in it was read.
 func (p *packets) verdict(broken error) error {
 	counts, opaque := &p.reader.Recorder.Counts, &p.reader.Recorder.Counts.Opaque
-	p.stats.Packets = p.packets
+	p.stats.Packets, p.stats.Cut = p.packets, p.cut
 	p.stats.Gaps, p.stats.Orphans = p.reader.Stats().Gaps, counts.ResponsesForeign
 	if b, ok := errors.AsType[*packet.BrokenError](broken); ok {
 		return p.file.incomplete(p.stats, fmt.Sprintf("broken off at byte %d, behind %s", b.Offset, counted(b.Packets, "packet")), b.Reason, b)
@@ -173,9 +183,15 @@ func (p *packets) verdict(broken error) error {
 	if n := counts.Lost[wire.LostMemory]; n > 0 {
 		return p.file.incomplete(p.stats, counted(n, "request")+" could not be kept", "too much was unfinished at one time", nil)
 	}
-	if p.stats.Exchanges == 0 {
-		return p.file.incomplete(p.stats, "there is no HTTP request in it", fmt.Sprintf("%s, %s, of these TLS %d, other protocols %d",
-			counted(p.stats.Packets, "packet"), counted(p.reader.Stats().Connections, "TCP connection"), opaque[wire.TLS], opaque[wire.NotHTTP]), nil)
+	if p.stats.Exchanges > 0 {
+		return nil
 	}
-	return nil
+	const what = "there is no HTTP request in it"
+	cause := fmt.Sprintf("%s, %s, of these TLS %d, other protocols %d",
+		counted(p.packets, "packet"), counted(p.reader.Stats().Connections, "TCP connection"), opaque[wire.TLS], opaque[wire.NotHTTP])
+	if p.cut == 0 {
+		return p.file.incomplete(p.stats, what, cause, nil)
+	}
+	return fault.New(p.file.name+": "+what,
+		fmt.Sprintf("%s; %d of the packets are cut: the capture kept at most %d bytes of each (snaplen)", cause, p.cut, p.longest), WholePackets)
 }

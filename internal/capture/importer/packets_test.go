@@ -3,9 +3,11 @@ package importer
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -95,6 +97,36 @@ func TestABrokenCaptureIsReadUpToThere(t *testing.T) {
 	require.Equal(t, fault.Failure, fault.Code(err))
 	_, _, err = readAll(t, write(t, "x.pcap", "nothing of the kind"), Options{Format: "pcap"})
 	require.ErrorContains(t, err, "byte 0")
+}
+
+// cutTo is what a capture with that snaplen has of each packet.
+func cutTo(capture []byte, snaplen uint32) []byte {
+	out := slices.Clone(capture[:24])
+	for rest := capture[24:]; len(rest) > 0; {
+		length := binary.LittleEndian.Uint32(rest[8:])
+		kept := min(length, snaplen)
+		out = binary.LittleEndian.AppendUint32(append(out, rest[:8]...), kept)
+		out = append(append(out, rest[12:16]...), rest[16:16+kept]...)
+		rest = rest[16+length:]
+	}
+	return out
+}
+
+func TestACaptureThatIsCutSaysSo(t *testing.T) {
+	_, stats, err := readAll(t, write(t, "x.pcap", string(cutTo(madeCapture(4), 40))), Options{})
+	require.Equal(t, fault.Failure, fault.Code(err))
+	require.ErrorContains(t, err, "no HTTP request")
+	require.ErrorContains(t, err, "7 of the packets are cut: the capture kept at most 40 bytes of each (snaplen)")
+	f, ok := errors.AsType[*fault.Error](err)
+	require.True(t, ok)
+	require.Contains(t, f.Try, "tcpdump -s 0")
+	require.EqualValues(t, 7, stats.Cut)
+
+	xs, stats, err := readAll(t, write(t, "y.pcap", string(cutTo(madeCapture(4), 78))), Options{})
+	require.NoError(t, err, "requests are whole, answers are not")
+	require.Len(t, xs, 4)
+	require.EqualValues(t, 3, stats.Cut)
+	require.Positive(t, stats.Gaps)
 }
 
 func TestReadingACaptureEndsWithWhoReads(t *testing.T) {
