@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -284,22 +283,6 @@ func (a *Admin) TopicID(ctx context.Context, topic string) (id [16]byte, err err
 		}
 		return meta.Topics[topic].ID, err
 	})
-}
-
-// batchMax is max.message.bytes of a topic, 0 when it cannot be had: not everyone may ask.
-func (a *Admin) batchMax(ctx context.Context, topic string) int32 {
-	resources, err := a.adm.DescribeTopicConfigs(ctx, topic)
-	if err != nil {
-		return 0
-	}
-	for _, r := range resources {
-		for _, c := range r.Configs {
-			if n, err := strconv.ParseInt(c.MaybeValue(), 10, 32); c.Key == "max.message.bytes" && err == nil {
-				return int32(n)
-			}
-		}
-	}
-	return 0
 }
 
 // OffsetsAfter returns for each partition the first offset whose timestamp is not before t, or the log's end when there

@@ -216,9 +216,10 @@ func TestEnsureSaysWhatToDoWhenItMayNot(t *testing.T) {
 		var n testNet
 		n.cluster(t)
 		adm := newTestAdmin(t, n.config())
-		err := adm.Ensure(t.Context(), []Spec{{Name: "x", Partitions: 3, Replication: 3}})
+		err := adm.Ensure(t.Context(), []Spec{{Name: "x", Partitions: 3, Replication: 3, Config: map[string]string{"retention.ms": "-1", "cleanup.policy": "compact"}}})
 		requireFault(t, err, `cannot create topic "x" on 127.0.0.1:9092`, "",
-			"create it beforehand: kafka-topics.sh --bootstrap-server 127.0.0.1:9092 --create --topic x --partitions 3 --replication-factor 3")
+			"create it beforehand: kafka-topics.sh --bootstrap-server 127.0.0.1:9092 --create --topic x --partitions 3 --replication-factor 3 "+
+				"--config cleanup.policy=compact --config min.insync.replicas=2 --config retention.ms=-1")
 	})
 }
 

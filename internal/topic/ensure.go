@@ -80,8 +80,8 @@ func (a *Admin) create(ctx context.Context, s Spec, brokers int) error {
 	f := &fault.Error{
 		What:  fmt.Sprintf("cannot create topic %q on %s", s.Name, a.cfg.at()),
 		Cause: err.Error(),
-		Try: fmt.Sprintf("create it beforehand: kafka-topics.sh %s --create --topic %s --partitions %d --replication-factor %d",
-			a.cfg.adminAt(), s.Name, s.Partitions, replication),
+		Try: fmt.Sprintf("create it beforehand: kafka-topics.sh %s --create --topic %s --partitions %d --replication-factor %d%s",
+			a.cfg.adminAt(), s.Name, s.Partitions, replication, asOptions(settings)),
 		Err: err,
 	}
 	if isNotAuthorized(err) {
@@ -89,6 +89,17 @@ func (a *Admin) create(ctx context.Context, s Spec, brokers int) error {
 		f.Try += "\nor let us: " + a.cfg.grant(right{"Create", "topic", s.Name})
 	}
 	return f
+}
+
+// asOptions are settings in the words of kafka-topics.sh, with a space before each, but for the bounds of timestamps, which older brokers do not know.
+func asOptions(settings map[string]string) string {
+	var b strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		if key != timestampBefore && key != timestampAfter {
+			fmt.Fprintf(&b, " --config %s=%s", key, settings[key])
+		}
+	}
+	return b.String()
 }
 
 func (a *Admin) createWith(ctx context.Context, s Spec, replication int16, settings map[string]string) error {

@@ -174,8 +174,9 @@ type finding struct {
 	away     bool  // there was no answer
 	beside   error // about a topic that others write to
 	purged   bool  // the client has forgotten the topic
-	measured bool  // asked for the largest batch the topic takes
-	batchMax int32 // which is this; 0: not told
+	measured bool  // asked for the topic's settings
+	batchMax int32 // the largest batch it takes; 0: not told
+	misfits  []misfit
 }
 
 // probe asks whether Kafka answers and the topic is there, and sees to the topic. It runs beside the pump, and only while
@@ -202,7 +203,11 @@ func (p *pump) probe(ctx context.Context, purge, measure bool) (found finding) {
 		found.beside = err
 	}
 	if measure {
-		found.measured, found.batchMax = true, p.admin.batchMax(bounded, p.w.cfg.Topic)
+		has := p.admin.settings(bounded, p.w.cfg.Topic)
+		found.measured, found.batchMax = true, int32(min(wholeNumber(has["max.message.bytes"]), math.MaxInt32))
+		for _, s := range ours {
+			found.misfits = append(found.misfits, p.admin.misfits(bounded, s, has)...)
+		}
 	}
 	return found
 }
@@ -219,6 +224,9 @@ func (p *pump) heard(now time.Time, found finding) {
 	}
 	if found.measured {
 		p.measured = true
+		for _, m := range found.misfits {
+			p.log.Warn("kafka topic was made in another way than ours are", "setting", m.setting, "cost", m.cost, "try", m.try)
+		}
 		p.fit(found.batchMax)
 	}
 	p.sayBeside(found.beside)
@@ -266,10 +274,10 @@ func (p *pump) fit(most int32) {
 		}
 	}
 	if err != nil {
-		p.log.Error("kafka topic takes only small batches", "max.message.bytes", most, "cause", err)
+		p.log.Error("kafka topic takes only smaller batches than can be made", "max.message.bytes", most, "cause", err)
 		return
 	}
-	p.log.Info("kafka topic takes only small batches; ours are as small", "max.message.bytes", most)
+	p.log.Info("kafka topic takes only small batches: ours are as small", "max.message.bytes", most)
 }
 
 // feed hands over what has lingered enough, as far as there is room.
