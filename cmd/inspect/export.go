@@ -22,6 +22,8 @@ const (
 	exportRaw    = "raw"
 )
 
+const exportFormats = "har, curl, gor, ndjson, k6 or raw"
+
 type exportOptions struct {
 	reading
 	choosing
@@ -58,7 +60,7 @@ counted.`,
 	o.AddLog(fs)
 	o.LogLevel = "error" // what went wrong is said by the command itself
 	fs.Lookup("log-level").DefValue = o.LogLevel
-	fs.StringVar(&o.format, "format", "", "har, curl, gor, ndjson, k6 or raw")
+	fs.StringVar(&o.format, "format", "", exportFormats)
 	fs.StringVar(&o.target, "target", "", "http://HOST:PORT that curl and k6 are to send to; default: where each was recorded (curl), none (k6)")
 	o.addWindow(fs)
 	o.addFilter(fs)
@@ -108,7 +110,7 @@ type exporter struct {
 func (o *exportOptions) writer(w io.Writer) (exporter, error) {
 	switch o.format {
 	case "":
-		return exporter{}, fault.BadUsage("no --format given", "", "--format har, curl, gor, ndjson, k6 or raw")
+		return exporter{}, fault.BadUsage("no --format given", "", "--format "+exportFormats)
 	case exportNDJSON:
 		p := inspect.NewPrinter(w, inspect.NDJSON, 0, &inspect.Bodies{Show: true})
 		return exporter{p.Print, p.Close}, nil
@@ -117,6 +119,11 @@ func (o *exportOptions) writer(w io.Writer) (exporter, error) {
 			_, err := w.Write(append(binary.AppendUvarint(nil, uint64(len(e.Record.Value))), e.Record.Value...))
 			return err
 		}, func() error { return nil }}, nil
+	}
+	switch export.Format(o.format) {
+	case export.HAR, export.Curl, export.Gor, export.K6:
+	default:
+		return exporter{}, fault.BadUsage(fmt.Sprintf("bad --format %q", o.format), "", "--format "+exportFormats)
 	}
 	out, err := export.New(w, export.Format(o.format), export.Options{Target: o.target, Creator: "reprise " + cli.Version})
 	if err != nil {

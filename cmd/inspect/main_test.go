@@ -103,7 +103,7 @@ func TestExitCodesAndWords(t *testing.T) {
 		{[]string{"cat", "-o", "raw"}, 2, 0, []string{`"raw"`, "table, ndjson, json, yaml"}},
 		{[]string{"grep"}, 2, 0, []string{"inspect grep --help"}},
 		{[]string{"export"}, 2, 0, []string{"no --format", "har, curl, gor, ndjson, k6 or raw"}},
-		{[]string{"export", "--format", "xml"}, 2, 0, []string{`"xml"`}},
+		{[]string{"export", "--format", "xml"}, 2, 0, []string{`"xml"`, "--format har, curl, gor, ndjson, k6 or raw"}},
 		{append([]string{"grep", "GET /items/3"}, shop...), 0, 1, nil},
 		{append([]string{"grep", "GET /items/*", `path endsWith "4"`}, shop...), 0, 1, nil},
 		{append([]string{"export", "--format", "curl", "-n", "3", "--target", "http://preprod:1"}, shop...), 0, 3, nil},

@@ -16,8 +16,11 @@ const shownGaps = 10
 func WriteAudit(w io.Writer, a *Audit) error {
 	var b strings.Builder
 	closes := "the sum closes"
-	if !a.Closes {
+	switch {
+	case !a.Closes:
 		closes = "THE SUM DOES NOT CLOSE"
+	case len(a.Taps) == 0:
+		closes = "no tap has reported: there is nothing to judge"
 	}
 	fmt.Fprintf(&b, "%s   %s   %s\n", a.Topic, plural(int64(len(a.Taps)), "tap"), closes)
 	for i := range a.Taps {

@@ -76,6 +76,11 @@ func TestAuditClosesWhenEveryMissingNumberIsCounted(t *testing.T) {
 	require.NoError(t, WriteAudit(&out, a))
 	require.Contains(t, out.String(), "the sum closes")
 	require.Contains(t, out.String(), "6–7 (2)")
+
+	out.Reset()
+	require.NoError(t, WriteAudit(&out, &Audit{Closes: true}))
+	require.Contains(t, out.String(), "nothing to judge")
+	require.NotContains(t, out.String(), "closes", "of no tap nothing is known")
 }
 
 func TestAuditFailsOnWhatNobodyCounted(t *testing.T) {

@@ -109,17 +109,29 @@ func (o *Options) setWindow(s *reprisev1.RunSpec, window map[int32]topic.Range) 
 	}
 	slices.SortFunc(s.Partitions, func(a, b *reprisev1.PartitionWindow) int { return int(a.Partition - b.Partition) })
 	if records == 0 && !o.Live {
-		return nothing(s.Topic, o.From)
+		return nothing(s.Topic, o.From, window)
 	}
 	return nil
 }
 
-func nothing(name string, from time.Time) error {
+// nothing says why there is nothing in a window: its offsets tell whether anything was ever written.
+func nothing(name string, from time.Time, window map[int32]topic.Range) error {
 	what := fmt.Sprintf("nothing to replay: topic %q is empty", name)
 	if !from.IsZero() {
 		what = fmt.Sprintf("nothing to replay: topic %q holds nothing from %s on", name, from.Format(time.RFC3339))
 	}
-	return fault.New(what, "no tap has written there yet, or its retention has passed",
+	var written int64
+	for _, r := range window {
+		written += r.End
+	}
+	cause := "no tap has written there yet"
+	switch {
+	case written > 0 && !from.IsZero():
+		cause = "what was recorded is older, or its retention has passed"
+	case written > 0:
+		cause = "the retention of what was recorded has passed"
+	}
+	return fault.New(what, cause,
 		"inspect topics, another --from or --topic-prefix, or start a tap: tap proxy --listen :8080 --upstream 127.0.0.1:9000")
 }
 

@@ -192,7 +192,7 @@ func (p *planner) read(ctx context.Context, o *Options, name string, window map[
 		}
 	}
 	if len(from) == 0 {
-		return nothing(name, o.From)
+		return nothing(name, o.From, window)
 	}
 	reader, err := topic.NewAssignReader(topic.AssignConfig{Config: o.Kafka, Topic: name, From: from, To: to})
 	if err != nil {

@@ -312,11 +312,11 @@ func TestCredentialsAreNotInTheRunsRecord(t *testing.T) {
 func TestNothingToReplaySaysSo(t *testing.T) {
 	t.Parallel()
 	s, g := newStand(t, 2)
-	fails(t, g, s.options(g), fault.Failure, s.names.Exchanges, "empty")
+	fails(t, g, s.options(g), fault.Failure, s.names.Exchanges, "empty", "no tap has written there yet")
 	s.some(3, time.Millisecond)
 	o := s.options(g)
 	o.From = time.Now().Add(time.Hour)
-	fails(t, g, o, fault.Failure, "nothing")
+	fails(t, g, o, fault.Failure, "nothing", "what was recorded is older")
 	o.Prefix = "nope"
 	fails(t, g, o, fault.Failure, "nope.exchanges")
 	require.Nil(t, s.state().Run("monday"), "no record of a run that never was")

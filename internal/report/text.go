@@ -67,7 +67,7 @@ func (r *Report) Text(w io.Writer) error {
 		line("late", "%s left out (%s)", Number(r.Late), Reasons(r.LateWhy))
 	}
 	if r.SentLate > 0 {
-		line("late", "%s sent late (policy send), worst %s", Number(r.SentLate), millis(r.Lateness.Max))
+		line("late", "%s sent late (by more than --late-after), worst %s", Number(r.SentLate), millis(r.Lateness.Max))
 	}
 	if r.Reordered > 0 {
 		line("reordered", "%s left the look-ahead before their turn was certain (--look-ahead)", Number(r.Reordered))

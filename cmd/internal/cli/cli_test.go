@@ -15,6 +15,16 @@ import (
 	"github.com/reprise-io/reprise/internal/fault"
 )
 
+func TestDurationsInLogsHaveTheirUnits(t *testing.T) {
+	for format, want := range map[string]string{"json": `"lag":"3s"`, "text": `lag=3s`} {
+		var out bytes.Buffer
+		log, err := (&Shared{LogFormat: format, LogLevel: "info"}).Logger(&out)
+		require.NoError(t, err)
+		log.Warn("behind", "lag", 3*time.Second)
+		require.Contains(t, out.String(), want)
+	}
+}
+
 func TestTimesAsPeopleGiveThem(t *testing.T) {
 	zone := time.FixedZone("UTC+8", 8*3600)
 	now := time.Date(2026, 3, 2, 1, 30, 0, 0, zone)

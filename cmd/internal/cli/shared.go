@@ -69,6 +69,14 @@ func (s *Shared) Logger(w io.Writer) (*slog.Logger, error) {
 	return log, err
 }
 
+// spellDuration gives durations their units in JSON too, where slog writes nanoseconds.
+func spellDuration(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
+}
+
 // LeveledLogger builds the logger that writes to w, and what its level can be changed with.
 func (s *Shared) LeveledLogger(w io.Writer) (*slog.Logger, *slog.LevelVar, error) {
 	from, err := s.Level()
@@ -77,7 +85,7 @@ func (s *Shared) LeveledLogger(w io.Writer) (*slog.Logger, *slog.LevelVar, error
 	}
 	level := new(slog.LevelVar)
 	level.Set(from)
-	opts := &slog.HandlerOptions{Level: level}
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: spellDuration}
 	format := s.LogFormat
 	if format == "auto" || format == "" {
 		format = "json"
