@@ -49,7 +49,7 @@ Exit code 0: nothing was found. 3: something was. 4: not all could be read.`,
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c.Context(), args) },
 	}
 	fs := c.Flags()
-	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON)
+	o.reading.addFlags(fs, inspect.Table, inspect.NDJSON, inspect.JSON, inspect.YAML)
 	o.addWindow(fs)
 	o.addFilter(fs)
 	o.AddRules(fs)
@@ -86,8 +86,8 @@ func (o *lintOptions) run(ctx context.Context, args []string) error {
 	} else {
 		err = o.lintTopic(ctx, q, linter, screen, printer.Flush)
 	}
-	if flushed := printer.Flush(); !inspect.HasData(err) || flushed != nil {
-		return errors.Join(err, flushed)
+	if closed := printer.Close(); !inspect.HasData(err) || closed != nil {
+		return errors.Join(err, closed)
 	}
 	talk(linter.Sum().String())
 	if found := linter.Sum().Verdict(); found != nil {

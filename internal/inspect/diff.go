@@ -3,7 +3,6 @@ package inspect
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
-	"github.com/reprise-io/reprise/internal/yamlfile"
 )
 
 // Differing is an exchange whose answer was not the recorded one, or to which no whole answer came.
@@ -116,15 +114,11 @@ func differing(o *traffic.Outcome, rec *topic.Record) *Differing {
 func text(b []byte) string { return strings.ToValidUTF8(string(b), "�") }
 
 // DiffPrinter writes differences one after another.
-type DiffPrinter struct {
-	w    *bufio.Writer
-	form Form // Table, NDJSON, JSON or YAML
-	n    int
-}
+type DiffPrinter struct{ objects }
 
-// NewDiffPrinter writes to w.
+// NewDiffPrinter writes to w, as Table, NDJSON, JSON or YAML.
 func NewDiffPrinter(w io.Writer, form Form) *DiffPrinter {
-	return &DiffPrinter{w: bufio.NewWriter(w), form: form}
+	return &DiffPrinter{objects{w: bufio.NewWriter(w), form: form}}
 }
 
 // Print writes one: as a table a line for the exchange, and one for each place:
@@ -132,31 +126,10 @@ func NewDiffPrinter(w io.Writer, form Form) *DiffPrinter {
 //	GET /items/{id}   200 → 500   id 9f3c…
 //	    price    missing    was 12
 func (p *DiffPrinter) Print(d *Differing) error {
-	p.n++
-	if p.form == Table {
-		_, err := p.w.WriteString(d.lines())
-		return err
+	if p.form != Table {
+		return p.add(d)
 	}
-	b, err := json.Marshal(d)
-	if err != nil {
-		return err
-	}
-	switch p.form {
-	case JSON:
-		lead := ",\n"
-		if p.n == 1 {
-			lead = "[\n"
-		}
-		b = append([]byte(lead), b...)
-	case YAML:
-		if b, err = yamlfile.FromJSON(b); err != nil {
-			return err
-		}
-		b = append([]byte("---\n"), b...)
-	default:
-		b = append(b, '\n')
-	}
-	_, err = p.w.Write(b)
+	_, err := p.w.WriteString(d.lines())
 	return err
 }
 
@@ -193,13 +166,4 @@ func quoted(s string) string {
 }
 
 // Close ends the output and flushes it.
-func (p *DiffPrinter) Close() error {
-	if p.form == JSON {
-		end := "\n]\n"
-		if p.n == 0 {
-			end = "[]\n"
-		}
-		_, _ = p.w.WriteString(end)
-	}
-	return p.w.Flush()
-}
+func (p *DiffPrinter) Close() error { return p.close() }

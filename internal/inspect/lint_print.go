@@ -2,7 +2,6 @@ package inspect
 
 import (
 	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -12,14 +11,13 @@ import (
 
 // LeakPrinter writes leaks as they are found.
 type LeakPrinter struct {
-	w    *bufio.Writer
-	form Form // Table or NDJSON
+	objects
 	last string
 }
 
-// NewLeakPrinter writes to w.
+// NewLeakPrinter writes to w, as Table, NDJSON, JSON or YAML.
 func NewLeakPrinter(w io.Writer, form Form) *LeakPrinter {
-	return &LeakPrinter{w: bufio.NewWriter(w), form: form}
+	return &LeakPrinter{objects: objects{w: bufio.NewWriter(w), form: form}}
 }
 
 // Print writes one leak: as a table, a line for its exchange when that is another, and one for where it stands there:
@@ -27,12 +25,8 @@ func NewLeakPrinter(w io.Writer, form Form) *LeakPrinter {
 //	partition 3 offset 44  id 9f3c000000000000000000000000000000000000000018a3
 //	    cn-mobile    request.path#1~@0  (rule cn-mobile)
 func (p *LeakPrinter) Print(l *Leak) error {
-	if p.form == NDJSON {
-		b, err := json.Marshal(l)
-		if err == nil {
-			_, err = p.w.Write(append(b, '\n'))
-		}
-		return err
+	if p.form != Table {
+		return p.add(l)
 	}
 	var b strings.Builder
 	where := "id " + l.ID
@@ -57,3 +51,6 @@ func (p *LeakPrinter) Print(l *Leak) error {
 
 // Flush hands over what is buffered.
 func (p *LeakPrinter) Flush() error { return p.w.Flush() }
+
+// Close ends the output and flushes it.
+func (p *LeakPrinter) Close() error { return p.close() }

@@ -206,6 +206,20 @@ func TestLeaksAreWrittenByTheirPlace(t *testing.T) {
     cn-mobile    request.path#1~@0  (rule cn-mobile)
     secret       request.body  (known, line 7 of the secrets, base64)
 `, b.String())
+	for form, want := range map[Form]string{
+		NDJSON: "{\"id\":\"1\",%[1]s}\n{\"id\":\"2\",%[1]s}\n", JSON: "[\n{\"id\":\"1\",%[1]s},\n{\"id\":\"2\",%[1]s}\n]\n",
+	} {
+		b.Reset()
+		p = NewLeakPrinter(&b, form)
+		for _, id := range []string{"1", "2"} {
+			require.NoError(t, p.Print(&Leak{ID: id, Location: "request.body", Rule: "jwt", Kind: "jwt"}))
+		}
+		require.NoError(t, p.Close())
+		require.Equal(t, fmt.Sprintf(want, `"location":"request.body","rule":"jwt","kind":"jwt"`), b.String())
+	}
+	b.Reset()
+	require.NoError(t, NewLeakPrinter(&b, JSON).Close())
+	require.JSONEq(t, "[]", b.String())
 }
 
 func FuzzKnown(f *testing.F) {

@@ -143,11 +143,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		{"reprise_replay_look_ahead_bytes", "Bytes read and not due yet.", &m.lookAheadBytes},
 		{"reprise_replay_sessions", "Sessions whose values from the target are remembered.", &m.sessions},
 		{"reprise_replay_suspended", "1 while a guard holds the run.", &m.suspended},
-		{"reprise_replay_reordered_total", "Exchanges that left the look-ahead before their turn was certain.", &m.reordered},
 	} {
 		*g.read = func() float64 { return 0 }
 		register(reg, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return (*g.read)() }))
 	}
+	m.reordered = func() float64 { return 0 }
+	register(reg, prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "reprise_replay_reordered_total", Help: "Exchanges that left the look-ahead before their turn was certain.",
+	}, func() float64 { return m.reordered() }))
 	return m
 }
 
