@@ -96,7 +96,7 @@ func Start(opts Options) (*Broker, error) {
 func lockDir(dir string) (*os.File, error) {
 	err := os.MkdirAll(dir, 0o700)
 	if err != nil {
-		return nil, &fault.Error{What: "cannot make the data directory", Cause: err.Error(), Code: fault.Usage, Err: err}
+		return nil, &fault.Error{What: "cannot make the data directory", Cause: err.Error(), Try: "--data DIR, where this user may write", Code: fault.Usage, Err: err}
 	}
 	path := filepath.Join(dir, "lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)

@@ -65,7 +65,9 @@ func (w *Writer) failed(f *flight, err error) {
 	if !v.again || !w.ring.giveBack(f.slot) {
 		w.cfg.OnDone(f.rec, v.Result)
 	}
-	if v.Reason != TooLarge && !alwaysRefused(err) { // these say nothing of the link
+	if v.Reason == TooLarge {
+		w.large.Add(1)
+	} else if !alwaysRefused(err) { // these say nothing of the link
 		w.failures.add(err, v.heal)
 		poke(w.ring.wake)
 	}

@@ -62,7 +62,9 @@ type pump struct {
 	measured  bool      // the largest batch the topic takes is known, as far as it can be
 
 	saidBeside bool
-	away       bool // Kafka did not answer when it was last asked
+	saidLarge  time.Time // when records were last said to be too large
+	mostBytes  int32     // the largest batch
+	away       bool      // Kafka did not answer when it was last asked
 
 	draining time.Time       // when to give up flushing; zero: not flushing
 	drainMax time.Time       // when to do so at the latest
@@ -73,7 +75,7 @@ type pump struct {
 
 func newPump(w *Writer, client *kgo.Client) *pump {
 	return &pump{
-		w: w, log: w.cfg.logger().With("topic", w.cfg.Topic), client: client, admin: newAdmin(w.cfg.Config, client),
+		w: w, mostBytes: w.cfg.BatchMaxBytes, log: w.cfg.logger().With("topic", w.cfg.Topic), client: client, admin: newAdmin(w.cfg.Config, client),
 		window: min(firstBytes, w.cfg.BufferBytes), probed: make(chan finding, 1), lives: lifetimes{timeout: w.cfg.DeliveryTimeout}, buf: make([]slot, 0, chunk),
 	}
 }
@@ -118,8 +120,19 @@ func (p *pump) run(ctx context.Context) {
 	}
 }
 
+// sayLarge tells of records that no batch holds, at most once a minute.
+func (p *pump) sayLarge(now time.Time) {
+	if p.w.large.Load() == 0 || !p.saidLarge.IsZero() && now.Sub(p.saidLarge) < time.Minute {
+		return
+	}
+	p.saidLarge = now
+	p.log.Warn("records are too large for Kafka: dropped and counted (too_large)", "records", p.w.large.Swap(0), "most_bytes", p.mostBytes,
+		"try", "a --body-max with which both bodies fit in, 256KiB by default")
+}
+
 // look takes in what has happened since the last time.
 func (p *pump) look(now time.Time) {
+	p.sayLarge(now)
 	if acks := p.w.acks.Load(); acks != p.acks {
 		p.acks, p.progress = acks, now
 		p.stalled, p.away, p.tries = false, false, 0
@@ -264,6 +277,7 @@ func (p *pump) fit(most int32) {
 	if most <= 0 || most >= p.w.cfg.BatchMaxBytes {
 		return
 	}
+	p.mostBytes = most
 	opts := append(slices.Clone(p.w.opts), kgo.ProducerBatchMaxBytes(most))
 	err := kgo.ValidateOpts(opts...)
 	if err == nil {

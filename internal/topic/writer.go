@@ -70,6 +70,7 @@ type Writer struct {
 	sends      atomic.Uint64 // batches encoded into requests
 	unanswered atomic.Uint64 // produce requests that were written, at least in part, and not answered
 
+	large    atomic.Int64 // records dropped as too large, of which nothing was said yet
 	failures failures
 	trouble  trouble
 }
@@ -147,7 +148,7 @@ func (w *Writer) options() ([]kgo.Opt, error) {
 func (w *Writer) Put(r *Record) {
 	s := slot{r, sizeOf(r)}
 	if w.tooLarge(r) {
-		w.cfg.OnDone(r, Result{Dropped, TooLarge})
+		w.dropLarge(r)
 		return
 	}
 	var few [8]slot
@@ -179,7 +180,7 @@ func (w *Writer) PutAll(rs []*Record) {
 	for _, r := range rs {
 		switch {
 		case w.tooLarge(r):
-			w.cfg.OnDone(r, Result{Dropped, TooLarge})
+			w.dropLarge(r)
 		case !open:
 			w.cfg.OnDone(r, Result{Dropped, Closed})
 		}
@@ -188,6 +189,12 @@ func (w *Writer) PutAll(rs []*Record) {
 
 // tooLarge finds what no batch can hold before it takes up room; the client judges the border cases.
 func (w *Writer) tooLarge(r *Record) bool { return len(r.Key)+len(r.Value) > int(w.cfg.BatchMaxBytes) }
+
+func (w *Writer) dropLarge(r *Record) {
+	w.large.Add(1)
+	poke(w.ring.wake)
+	w.cfg.OnDone(r, Result{Dropped, TooLarge})
+}
 
 func (w *Writer) dropAll(ss []slot, reason Reason) {
 	for _, s := range ss {

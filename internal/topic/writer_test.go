@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -427,7 +429,10 @@ func TestWriterDropsWhatTheTopicRefusesAsTooLarge(t *testing.T) {
 			Name: "x", Partitions: 1, Config: map[string]string{"max.message.bytes": "2000"},
 		}}))
 		b := newBook()
-		w, _ := runWriter(t, WriterConfig{Config: n.config(), Topic: "x", OnDone: b.done})
+		var log bytes.Buffer
+		cfg := n.config()
+		cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		w, stop := runWriter(t, WriterConfig{Config: cfg, Topic: "x", OnDone: b.done})
 		noise := numbered(0, 8000)
 		for i := 8; i < len(noise.Value); i++ {
 			noise.Value[i] = byte(rand.Uint32())
@@ -438,6 +443,16 @@ func TestWriterDropsWhatTheTopicRefusesAsTooLarge(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		require.Equal(t, Result{Dropped, TooLarge}, b.result(0))
 		require.Equal(t, Result{State: Acknowledged}, b.result(1))
+		for id := range uint64(3) {
+			w.Put(numbered(2+id, 2_000_000)) // larger than any batch
+		}
+		time.Sleep(2 * time.Minute)
+		w.Put(numbered(5, 2_000_000))
+		time.Sleep(2 * time.Minute)
+		stop()
+		require.Equal(t, 3, strings.Count(log.String(), "records are too large for Kafka"), "once a minute:\n%s", log.String())
+		require.Contains(t, log.String(), "records=3 most_bytes=2000")
+		require.Contains(t, log.String(), "--body-max")
 	})
 }
 
