@@ -26,6 +26,9 @@ func (o *options) applyRules(r *replay.Options) error {
 	}
 	r.RedactRules, r.RedactKey, r.RedactKeyID = redaction.Rules, redaction.Key, redaction.KeyID
 	r.RandomKey = r.RandomKey && !file.Redact.Key.Given()
+	if r.Compare, err = file.Compare.Rules(); err != nil {
+		return err
+	}
 	if err := applyGuards(r, file); err != nil {
 		return err
 	}

@@ -1,5 +1,6 @@
 // Package compare judges a target's answer against the recorded one: status first, gRPC's too, then the body, JSON by path
-// and everything else by content. Header fields are not compared: dates, cookies and server names differ by nature.
+// and everything else by content. Header fields are compared where Rules name them: dates, cookies and server names differ by
+// nature.
 //
 // The work for one exchange is bounded: bodies are cut by the tap and by the sender, decoding stops at maxDecoded
 // bytes, nesting is followed to maxDepth and at most maxDifferences places are told apart.
@@ -28,6 +29,8 @@ type Comparer struct {
 	KeyID string
 	// OtherUser: the request was that of another user than the recorded one, so that no redacted value can be equal.
 	OtherUser bool
+	// Rules say what counts as the same; nil: nothing but what is.
+	Rules *Rules
 }
 
 // Compare compares with a zero Comparer.
@@ -52,6 +55,17 @@ func (c Comparer) Compare(x *traffic.Exchange, got *traffic.Response) (traffic.V
 	if d, changed := grpcStatus(want, got); changed {
 		return traffic.StatusChanged, []traffic.Difference{d}
 	}
+	fields := c.fields(x, got)
+	verdict, differences := c.body(x, got)
+	if len(fields) > 0 {
+		return traffic.BodyChanged, append(fields, differences...)
+	}
+	return verdict, differences
+}
+
+// body compares the bodies of answers with the same status.
+func (c Comparer) body(x *traffic.Exchange, got *traffic.Response) (traffic.Verdict, []traffic.Difference) {
+	want := x.Response
 	if bodyless(x.Request.Method, want.Status) {
 		return traffic.Same, nil
 	}
@@ -65,6 +79,10 @@ func (c Comparer) Compare(x *traffic.Exchange, got *traffic.Response) (traffic.V
 	case ignored.all, cutWant && len(ignored.places) > 0:
 		return traffic.NoBaseline, nil
 	case !cutWant && !cutGot && bytes.Equal(want.Body, got.Body) && coding(want.Headers) == coding(got.Headers):
+		return traffic.Same, nil
+	}
+	rules := c.Rules.of(x)
+	if rules.body() {
 		return traffic.Same, nil
 	}
 	a, cutA, okA := decoded(want, cutWant)
@@ -84,7 +102,7 @@ func (c Comparer) Compare(x *traffic.Exchange, got *traffic.Response) (traffic.V
 		}
 	case bytes.Equal(a, b):
 	default:
-		differences = contents(a, b, want.Headers, got.Headers, ignored)
+		differences = contents(a, b, want.Headers, got.Headers, ignored, rules)
 	}
 	if len(differences) == 0 {
 		return traffic.Same, nil
@@ -124,11 +142,11 @@ func prefixes(want, got []byte, cutWant, cutGot bool) []traffic.Difference {
 	return nil
 }
 
-func contents(want, got []byte, wantFields, gotFields []traffic.Field, ignored redacted) []traffic.Difference {
+func contents(want, got []byte, wantFields, gotFields []traffic.Field, ignored redacted, rules *Rules) []traffic.Difference {
 	if likeJSON(want, wantFields) && likeJSON(got, gotFields) {
 		if a, ok := parse(want); ok {
 			if b, ok := parse(got); ok {
-				w := walk{ignored: ignored.places}
+				w := newWalk(ignored.places, rules)
 				w.values(a, b, 0)
 				return w.found
 			}
@@ -177,9 +195,10 @@ const (
 	bodyLocation = "response.body"
 	jsonLocation = "response.json:"
 	// Every place within a response's body begins so, also those of forms and texts.
-	responseLocation = "response."
-	headerLocation   = "response.header:"
-	trailerLocation  = "response.trailer:"
+	responseLocation  = "response."
+	headerLocation    = "response.header:"
+	trailerLocation   = "response.trailer:"
+	setCookieLocation = "response.set-cookie:"
 )
 
 func (c Comparer) ignored(x *traffic.Exchange) redacted {
@@ -187,7 +206,7 @@ func (c Comparer) ignored(x *traffic.Exchange) redacted {
 	for i := range x.Redactions {
 		place := x.Redactions[i].Location
 		if x.Redactions[i].KeyID == c.KeyID && !c.OtherUser || !strings.HasPrefix(place, responseLocation) ||
-			strings.HasPrefix(place, headerLocation) || strings.HasPrefix(place, trailerLocation) {
+			strings.HasPrefix(place, headerLocation) || strings.HasPrefix(place, trailerLocation) || strings.HasPrefix(place, setCookieLocation) {
 			continue
 		}
 		path, ok := strings.CutPrefix(place, jsonLocation)

@@ -224,6 +224,8 @@ func TestValuesRedactedWithAnotherKeyAreLeftOut(t *testing.T) {
 	require.Equal(t, traffic.NoBaseline, judge(), "a place that no path leads to")
 	redactions("theirs", "response.header:Set-Cookie#0", "request.header:Cookie#0")
 	require.Equal(t, traffic.BodyChanged, judge(), "headers are no part of it")
+	redactions("theirs", "response.set-cookie:sid#0")
+	require.Equal(t, traffic.BodyChanged, judge(), "nor are the cookies that an answer sets")
 	redactions("theirs", "response.json:/user/phone")
 	x.Response.BodySize++
 	require.Equal(t, traffic.NoBaseline, judge(), "a cut body with redacted values")

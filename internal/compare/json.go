@@ -37,14 +37,22 @@ func parse(b []byte) (any, bool) {
 	return v, err == io.EOF
 }
 
-// walk goes through two documents side by side. Both paths grow and shrink with it: the one that is shown has "*" for
-// array indexes, the exact one serves to look up what is ignored.
+// walk goes through two documents side by side. The paths grow and shrink with it: the one that is shown has "*" for array
+// indexes, the exact one serves to look up what is redacted, and at what the rules say.
 type walk struct {
 	ignored map[string]struct{}
+	rules   *Rules // for this exchange; nil: none
 	shown   []byte
 	exact   []byte
+	at      []token // only with rules
+	most    int     // differences that are told apart
 	found   []traffic.Difference
 	seen    map[place]struct{}
+	budget  *budget // of all levels together
+}
+
+func newWalk(ignored map[string]struct{}, rules *Rules) *walk {
+	return &walk{ignored: ignored, rules: rules, most: maxDifferences, budget: &budget{maxPairs, maxNamed}}
 }
 
 type place struct {
@@ -53,7 +61,7 @@ type place struct {
 }
 
 func (w *walk) values(want, got any, depth int) {
-	if w.skip() || len(w.found) == maxDifferences {
+	if w.skip() || len(w.found) == w.most {
 		return
 	}
 	switch a := want.(type) {
@@ -77,7 +85,7 @@ func (w *walk) values(want, got any, depth int) {
 		}
 	case json.Number:
 		if b, ok := got.(json.Number); ok {
-			if !equalNumbers(string(a), string(b)) {
+			if !equalNumbers(string(a), string(b)) && !w.rules.near(w.at, string(a), string(b)) {
 				w.add(traffic.ValueDiffers, want, got)
 			}
 			return
@@ -91,23 +99,25 @@ func (w *walk) values(want, got any, depth int) {
 			return
 		}
 	}
-	w.add(traffic.TypeDiffers, want, got)
+	if !w.rules.loose(w.at) || !sameText(want, got) {
+		w.add(traffic.TypeDiffers, want, got)
+	}
 }
 
 func (w *walk) objects(want, got map[string]any, depth int) {
 	for _, k := range sortedKeys(want) {
-		w.within(k, k, func() {
+		w.within(k, k, false, func() {
 			if b, ok := got[k]; ok {
 				w.values(want[k], b, depth+1)
-			} else if !w.skip() {
+			} else if !w.skip() && (want[k] != nil || !w.rules.loose(w.at)) {
 				w.add(traffic.Missing, want[k], nil)
 			}
 		})
 	}
 	for _, k := range sortedKeys(got) {
 		if _, ok := want[k]; !ok {
-			w.within(k, k, func() {
-				if !w.skip() {
+			w.within(k, k, false, func() {
+				if !w.skip() && (got[k] != nil || !w.rules.loose(w.at)) {
 					w.add(traffic.Extra, nil, got[k])
 				}
 			})
@@ -116,16 +126,19 @@ func (w *walk) objects(want, got map[string]any, depth int) {
 }
 
 func (w *walk) arrays(want, got []any, depth int) {
+	if rule := w.rules.array(w.at); rule != nil && w.unordered(rule, want, got, depth) {
+		return
+	}
 	for i := range max(len(want), len(got)) {
-		if len(w.found) == maxDifferences {
+		if len(w.found) == w.most {
 			return
 		}
-		w.within("*", strconv.Itoa(i), func() {
+		w.item(i, func() {
 			switch {
 			case i >= len(got):
-				w.add(traffic.Missing, want[i], nil)
+				w.lacks(traffic.Missing, want[i])
 			case i >= len(want):
-				w.add(traffic.Extra, nil, got[i])
+				w.lacks(traffic.Extra, got[i])
 			default:
 				w.values(want[i], got[i], depth+1)
 			}
@@ -133,15 +146,35 @@ func (w *walk) arrays(want, got []any, depth int) {
 	}
 }
 
+// lacks notes an item that only one of the two has.
+func (w *walk) lacks(kind traffic.DifferenceKind, v any) {
+	switch {
+	case w.rules.ignores(w.at):
+	case kind == traffic.Missing:
+		w.add(kind, v, nil)
+	default:
+		w.add(kind, nil, v)
+	}
+}
+
+// item runs do within the item of an array.
+func (w *walk) item(i int, do func()) { w.within("*", strconv.Itoa(i), true, do) }
+
 // within runs do one step down.
-func (w *walk) within(shown, exact string, do func()) {
+func (w *walk) within(shown, exact string, item bool, do func()) {
 	n, m := len(w.shown), len(w.exact)
 	w.shown = appendToken(w.shown, shown)
 	if w.ignored != nil {
 		w.exact = appendToken(w.exact, exact)
 	}
+	if w.rules != nil {
+		w.at = append(w.at, token{exact, item})
+	}
 	do()
 	w.shown, w.exact = w.shown[:n], w.exact[:m]
+	if w.rules != nil {
+		w.at = w.at[:len(w.at)-1]
+	}
 }
 
 // appendToken appends one reference token of a JSON pointer.
@@ -161,6 +194,9 @@ func appendToken(b []byte, token string) []byte {
 }
 
 func (w *walk) skip() bool {
+	if w.rules.ignores(w.at) {
+		return true
+	}
 	if w.ignored == nil {
 		return false
 	}
@@ -181,7 +217,7 @@ func (w *walk) add(kind traffic.DifferenceKind, want, got any) {
 	if p.path == "" {
 		p.path = "/"
 	}
-	if _, ok := w.seen[p]; ok || len(w.found) == maxDifferences {
+	if _, ok := w.seen[p]; ok || len(w.found) == w.most {
 		return
 	}
 	if w.seen == nil {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/reprise-io/reprise/internal/compare"
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
@@ -168,9 +169,10 @@ type Options struct {
 	Instance   string         // name of this replica, under which it has its partitions back after a restart; "": none
 	ServerSide bool           // the brokers assign partitions (KIP-848)
 
-	RulesDigest []byte        // of the rules file; nil: there is none
-	RulesFilter *filter.Set   // of the rules file: what it wants must also pass the filters above; nil: everything
-	RedactRules *redact.Rules // nil: the built-in ones
+	RulesDigest []byte         // of the rules file; nil: there is none
+	RulesFilter *filter.Set    // of the rules file: what it wants must also pass the filters above; nil: everything
+	RedactRules *redact.Rules  // nil: the built-in ones
+	Compare     *compare.Rules // what counts as the same; nil: nothing but what is
 
 	RedactKey   []byte
 	RedactKeyID string // its name in the record; "": made of the key

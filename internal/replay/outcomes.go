@@ -72,16 +72,14 @@ func (c *outcomes) answered(it *item, a *fire.Answer) {
 // the identities that were swapped.
 func (c *outcomes) judge(it *item, res *traffic.Response) (traffic.Verdict, []traffic.Difference) {
 	x := &it.x
-	if was := x.Response; was != nil && (was.Status != res.Status || !bytes.Equal(was.Body, res.Body) || grpcDiffers(was, res)) {
+	if was := x.Response; was != nil && (was.Status != res.Status || !bytes.Equal(was.Body, res.Body) || grpcDiffers(was, res) || c.comparer.Rules.Redacts()) {
 		if _, err := c.redactor.Response(&x.Request, res); err != nil {
 			res.Headers, res.Trailers, res.Body = nil, nil, nil // its size stays: the status alone is compared
 		}
 		c.dresser.mask(res)
 	}
 	comparer := c.comparer
-	if it.clone > 0 {
-		comparer = compare.Comparer{OtherUser: true}
-	}
+	comparer.OtherUser = it.clone > 0
 	verdict, left := comparer.Compare(x, res)
 	if verdict != traffic.BodyChanged {
 		return verdict, left

@@ -143,7 +143,7 @@ func (r *run) build() (err error) {
 	out := &outcomes{
 		dresser: r.sieve.dresser,
 		run:     o.Run, number: r.generation.Number, loop: r.loop, policy: o.Results, timeout: o.Timeout, summary: r.summary, metrics: r.metrics, redactor: r.sieve.redactor,
-		comparer: compare.Comparer{KeyID: r.sieve.redactor.KeyID()},
+		comparer: compare.Comparer{KeyID: r.sieve.redactor.KeyID(), Rules: o.Compare},
 	}
 	if o.Results != NoResults {
 		if r.results, err = newResults(o.Kafka, r.names, o.Logger); err != nil {

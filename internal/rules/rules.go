@@ -26,7 +26,7 @@ type File struct {
 	Rewrite    Rewrite    `yaml:"rewrite" doc:"what is changed in requests before they are fired"`
 	Session    Session    `yaml:"session" doc:"how a recorded session goes on as one at the target"`
 	Limits     Limits     `yaml:"limits" json:"-" doc:"how much the target is asked to bear"`
-	Compare    Compare    `yaml:"compare" doc:"how answers are compared; no keys yet"`
+	Compare    Compare    `yaml:"compare" doc:"what counts as the same when answers are compared"`
 
 	digest []byte
 }
