@@ -45,6 +45,7 @@ A run that was interrupted (130), stopped or incomplete (4) keeps its code. Meas
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --clone 5 --clone-id header:X-User-Id
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --from now-10m --loop 6
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --sample 10% --fail-on 'error_rate > 1%' --fail-on 'p99_ratio > 1.2'
+  replayer run --target http://new:8080 --baseline-target http://old:8080 --noise-target http://old:8080 --allow-target new:8080 --allow-target old:8080
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --allow-writes 'POST /cart' --results diff
   replayer run --target http://preprod:8080 --allow-target preprod:8080 --rules rules.yaml --max-total 10000 --kill-file /run/reprise/kill`,
 		Args: cobra.NoArgs,

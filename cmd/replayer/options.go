@@ -29,6 +29,7 @@ type options struct {
 
 	run                       string
 	target                    string
+	baseline, noise           string
 	protocol                  string
 	tls                       fire.TLS
 	allowTarget               []string
@@ -80,6 +81,8 @@ func (o *options) addTarget(fs *pflag.FlagSet) {
 	o.AddRules(fs)
 	o.AddLog(fs)
 	fs.StringVar(&o.target, "target", "", "where to send the requests: http://HOST:PORT or https://HOST:PORT")
+	fs.StringVar(&o.baseline, "baseline-target", "", "`URL` of the old build: it gets what the target gets, under the same guards, and its answers are what the target's are compared with")
+	fs.StringVar(&o.noise, "noise-target", "", "`URL` of another copy of the old build, or the same: where its answers differ from those of --baseline-target the target's may too")
 	fs.StringVar(&o.protocol, "target-protocol", string(fire.AsRecorded),
 		"http1, h2, or auto: HTTP/2 for what was recorded so, if an https target agrees; to http targets that is gRPC only")
 	fs.StringVar(&o.tls.CA, "target-tls-ca", "", "PEM `FILE` with the authorities to trust; default: the system's")
@@ -182,10 +185,23 @@ func (o *options) resolve(talk io.Writer) (r replay.Options, err error) {
 	if r.Target, err = parseTarget(o.target); err != nil {
 		return r, err
 	}
+	https := r.Target.Scheme == "https"
+	for _, s := range []struct {
+		flag, value string
+		to          **url.URL
+	}{{"--baseline-target", o.baseline, &r.Baseline}, {"--noise-target", o.noise, &r.Noise}} {
+		if s.value == "" {
+			continue
+		}
+		if *s.to, err = parseURL(s.flag, s.value, s.flag+" http://old.preprod:8080"); err != nil {
+			return r, err
+		}
+		https = https || (*s.to).Scheme == "https"
+	}
 	if r.Protocol, err = fire.ParseProtocol(o.protocol); err != nil {
 		return r, err
 	}
-	if r.TLS, err = o.tls.Config(r.Target.Scheme == "https"); err != nil {
+	if r.TLS, err = o.tls.Config(https); err != nil {
 		return r, err
 	}
 	if o.tls.Insecure {
@@ -313,12 +329,17 @@ func parseTarget(s string) (*url.URL, error) {
 	if s == "" {
 		return nil, fault.BadUsage("no --target given", "", try)
 	}
+	return parseURL("--target", s, try)
+}
+
+// parseURL reads where requests are sent to.
+func parseURL(flag, s, try string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil, u.Host == "", u.Scheme != "http" && u.Scheme != "https":
-		return nil, fault.BadUsage(fmt.Sprintf("bad --target %q", s), "want http://HOST:PORT or https://HOST:PORT", try)
+		return nil, fault.BadUsage(fmt.Sprintf("bad %s %q", flag, s), "want http://HOST:PORT or https://HOST:PORT", try)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return nil, fault.BadUsage(fmt.Sprintf("bad --target %q", u.Redacted()), "paths come from the recording: only scheme, host and port are wanted", try)
+		return nil, fault.BadUsage(fmt.Sprintf("bad %s %q", flag, u.Redacted()), "paths come from the recording: only scheme, host and port are wanted", try)
 	}
 	return u, nil
 }

@@ -23,6 +23,8 @@ func TestBadFlagsSayWhatToTry(t *testing.T) {
 		"other scheme":     {func(o *options) { o.target = "ftp://preprod" }, "http://"},
 		"a path":           {func(o *options) { o.target = good + "/v2" }, "/v2"},
 		"credentials":      {func(o *options) { o.target = "http://me:secret@preprod" }, "xxxxx"},
+		"baseline":         {func(o *options) { o.baseline = "old:8080" }, "bad --baseline-target"},
+		"noise with path":  {func(o *options) { o.noise = good + "/v1" }, "bad --noise-target"},
 		"protocol":         {func(o *options) { o.protocol = "h3" }, "http1 or h2"},
 		"TLS over http":    {func(o *options) { o.tls.Insecure = true }, "https"},
 		"TLS file":         {func(o *options) { o.target, o.tls.CA = "https://preprod", "/no/such" }, "/no/such"},

@@ -36,9 +36,10 @@ type stand struct {
 	names topic.Names
 	seq   uint64
 
-	cluster *kfake.Cluster // nil in a process that is to be killed
-	dialer  fire.DialFunc  // to targets; nil: TCP
-	unsure  [][2]time.Time // in which an order was in force that not every replica knew of
+	cluster *kfake.Cluster        // nil in a process that is to be killed
+	dialer  fire.DialFunc         // to targets; nil: TCP
+	network *kfake.VirtualNetwork // of a bubble; nil: there is none
+	unsure  [][2]time.Time        // in which an order was in force that not every replica knew of
 }
 
 // atATime is how many tests run at once, whatever the number of cores: many wait for members of groups. Those that have to do something
@@ -81,15 +82,21 @@ func inBubble(t *testing.T, partitions int32, test func(t *testing.T, s *stand, 
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := new(kfake.VirtualNetwork)
-		s := &stand{t: t, names: topic.NamesOf("test"), dialer: network.DialContext}
+		s := &stand{t: t, names: topic.NamesOf("test"), dialer: network.DialContext, network: network}
 		// No compression: a decoder of the bubble would be closed by a finalizer, outside of it.
 		s.cfg = topic.Config{Brokers: []string{"127.0.0.1:9092"}, Dialer: network.DialContext, Compression: topic.NoCompression}
 		s.open(partitions, kfake.Ports(9092), kfake.ListenFn(network.Listen))
-		at := netip.MustParseAddrPort("127.0.0.1:8080")
-		l, err := network.Listen("tcp", at.String())
-		require.NoError(t, err)
-		test(t, s, newTarget(t, named{l, net.TCPAddrFromAddrPort(at)}))
+		test(t, s, s.target(t, 8080))
 	})
+}
+
+// target starts one in the bubble.
+func (s *stand) target(t *testing.T, port uint16) *target {
+	t.Helper()
+	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+	l, err := s.network.Listen("tcp", at.String())
+	require.NoError(t, err)
+	return newTarget(t, named{l, net.TCPAddrFromAddrPort(at)})
 }
 
 // named is a listener with an address that needs no looking up.

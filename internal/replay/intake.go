@@ -292,6 +292,7 @@ func (t *intake) forget(ids []int32) {
 	}
 	if !t.volley.stopping.Load() { // the others go on with them, without what is known here
 		t.sieve.dresser.forget(ids)
+		t.volley.beside.forget(ids)
 	}
 }
 

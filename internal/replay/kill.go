@@ -103,7 +103,9 @@ func guarded[T any](ctx context.Context, o *Options, do func(context.Context) (T
 func (r *run) haltWhenKilled(ctx context.Context) (undo func() bool) {
 	return context.AfterFunc(ctx, func() {
 		if errors.Is(context.Cause(ctx), errKilled) {
-			r.guard.Halt()
+			for _, g := range r.guards() {
+				g.Halt()
+			}
 		}
 	})
 }
@@ -163,8 +165,10 @@ func (r *run) greet(ctx context.Context, stop context.CancelCauseFunc) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := r.guard.Greet(ctx); err != nil && ctx.Err() == nil {
-				stop(err)
+			for _, g := range r.guards() {
+				if err := g.Greet(ctx); err != nil && ctx.Err() == nil {
+					stop(err)
+				}
 			}
 		}
 	}

@@ -38,8 +38,13 @@ import (
 //	reprise_replay_breaker_open_seconds_total that it was
 //	reprise_replay_held_total                 requests that waited for the breaker on their way
 //	reprise_replay_concurrency_limit          requests at a time: the adaptive limit, else --concurrency
+//	reprise_replay_baseline_compared_total    answers that were compared with the old build's (--baseline-target)
+//	reprise_replay_baseline_uncompared_total{reason}  answers that were not
+//	reprise_replay_noise_total                differences left out, as the old build differs from itself there (--noise-target)
 type metrics struct {
 	read, resumed, gone, givenUp        prometheus.Counter
+	compared, noise                     prometheus.Counter
+	uncompared                          reasonCounter
 	firedBy                             [traffic.BodyChanged + 1]prometheus.Counter // by verdict; 0: failed
 	refused, skipped, lateBy, badBy     reasonCounter
 	lag                                 prometheus.Gauge
@@ -109,9 +114,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		flags = append(flags, flagReason(f))
 	}
 	m := &metrics{
-		read:    counter("reprise_replay_read_total", "Records read."),
-		resumed: counter("reprise_replay_resumed_total", "Records that an earlier start of the run had finished."),
-		gone:    counter("reprise_replay_gone_total", "Offsets of the run that were not in Kafka any more."),
+		read:     counter("reprise_replay_read_total", "Records read."),
+		resumed:  counter("reprise_replay_resumed_total", "Records that an earlier start of the run had finished."),
+		gone:     counter("reprise_replay_gone_total", "Offsets of the run that were not in Kafka any more."),
+		compared: counter("reprise_replay_baseline_compared_total", "Answers that were compared with the old build's (--baseline-target)."),
+		noise:    counter("reprise_replay_noise_total", "Differences left out, as the old build differs from itself there (--noise-target)."),
+		uncompared: newReasonCounter(reg, "reprise_replay_baseline_uncompared_total", "Answers that were not compared with the old build's.",
+			baselineBehind, baselineSick, baselineMoved, notComparable, statusIsNoise, fire.Timeout, fire.ConnectRefused, fire.ConnectTimeout, fire.Closed, fire.Reset, fire.Canceled),
 		givenUp: counter("reprise_replay_given_up_total", "Exchanges that were committed and not fired (--delivery at-most-once)."),
 		refused: newReasonCounter(reg, "reprise_replay_refused_total", "Exchanges left out by a safety guard.",
 			fire.WriteNotAllowed, fire.AuthorityIsTarget, fire.TargetIsProduction, fire.BadFlags, fire.UnsafeBytes, fire.NoTarget,
@@ -188,6 +197,15 @@ func (m *metrics) fired(o *traffic.Outcome) {
 	m.firedBy[o.Verdict].Inc()
 	m.target.Observe(o.Duration.Seconds())
 	m.sent(o)
+}
+
+// beside counts what became of the old build's answer.
+func (m *metrics) beside(b *traffic.Baseline) {
+	if m.noise.Add(float64(len(b.Noise))); b.Reason == "" {
+		m.compared.Inc()
+		return
+	}
+	m.uncompared.add(b.Reason, 1)
 }
 
 func (m *metrics) failed(o *traffic.Outcome) {

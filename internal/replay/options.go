@@ -98,7 +98,11 @@ type Options struct {
 	Live    bool
 	Restart bool
 
-	Target   *url.URL // http or https; required
+	Target *url.URL // http or https; required
+	// Baseline is where the old build runs, which gets what the target gets and whose answers are the baseline; nil: recorded answers are.
+	// Noise is another copy of it, or the same: where the two differ the target may. Both have to be allowed as Target has.
+	Baseline, Noise *url.URL
+
 	Protocol fire.Protocol
 	TLS      *tls.Config // for https; nil: the system's roots
 	// Dialer replaces the network to the target, for tests in fake time: those have Go's timers only, and so has their pacer. nil: TCP.
@@ -194,6 +198,9 @@ func (o *Options) check() error {
 	}
 	if o.Target == nil || o.Target.Host == "" || o.Target.Scheme != "http" && o.Target.Scheme != "https" {
 		return fault.BadUsage("no target to fire at", "", "--target http://HOST:PORT --allow-target HOST:PORT")
+	}
+	if err := o.checkBaseline(); err != nil {
+		return err
 	}
 	if len(o.AllowTarget) == 0 && !o.planning {
 		return fault.BadUsage("the target is not allowed yet", "whoever replays has to say twice where to",
@@ -343,6 +350,12 @@ func (o *Options) canonical() string {
 	if o.Protocol != fire.AsRecorded { // what the spec of an earlier version does not have is as it was then
 		put("target-protocol", string(o.Protocol))
 	}
+	if o.Baseline != nil {
+		put("baseline-target", o.Baseline.Scheme+"://"+hostPort(o.Baseline))
+	}
+	if o.Noise != nil {
+		put("noise-target", o.Noise.Scheme+"://"+hostPort(o.Noise))
+	}
 	put("order", o.Order.String())
 	put("late", string(o.Late))
 	if o.Late == DropLate && o.LateAfter != DefaultLateAfter {
@@ -388,12 +401,14 @@ func (o *Options) guard(production []fire.Address, writes []fire.Matcher) fire.G
 }
 
 // address is the target as host:port.
-func (o *Options) address() string {
-	if o.Target.Port() != "" {
-		return o.Target.Host
+func (o *Options) address() string { return hostPort(o.Target) }
+
+func hostPort(u *url.URL) string {
+	if u.Port() != "" {
+		return u.Host
 	}
-	if o.Target.Scheme == "https" {
-		return o.Target.Host + ":443"
+	if u.Scheme == "https" {
+		return u.Host + ":443"
 	}
-	return o.Target.Host + ":80"
+	return u.Host + ":80"
 }

@@ -38,11 +38,8 @@ func (c *outcomes) behind() bool { return c.results != nil && c.results.behind()
 
 // answered takes what the target did with an exchange that was begun.
 func (c *outcomes) answered(it *item, a *fire.Answer) {
-	if isError, tells := a.IsError(it.x.Response, c.timeout); tells {
-		c.summary.Health(isError)
-	}
-	o := c.outcome(it)
-	o.Attempt, o.FireTime = uint32(max(1, a.Attempts)), a.FireTime
+	c.health(it, a)
+	o := c.fired(it, a)
 	if a.Response == nil {
 		o.Result, o.Reason = traffic.Failed, a.Reason
 		if a.Err != nil {
@@ -52,17 +49,37 @@ func (c *outcomes) answered(it *item, a *fire.Answer) {
 		c.finish(it, &o, 1)
 		return
 	}
-	res := a.Response
-	o.Result, o.Status, o.BodySize, o.TTFB, o.Duration = traffic.Fired, res.Status, res.BodySize, res.TTFB, res.Duration
-	o.Verdict, o.Differences = c.judge(it, res)
+	o.Verdict, o.Differences = c.judge(it, a.Response)
+	c.keep(it, &o, a.Response)
+}
+
+// health counts what an answer, or its absence, tells of the target.
+func (c *outcomes) health(it *item, a *fire.Answer) {
+	if isError, tells := a.IsError(it.x.Response, c.timeout); tells {
+		c.summary.Health(isError)
+	}
+}
+
+// fired is the outcome of what was sent, as far as it is known before its answer is compared.
+func (c *outcomes) fired(it *item, a *fire.Answer) traffic.Outcome {
+	o := c.outcome(it)
+	o.Attempt, o.FireTime = uint32(max(1, a.Attempts)), a.FireTime
+	if res := a.Response; res != nil {
+		o.Result, o.Status, o.BodySize, o.TTFB, o.Duration = traffic.Fired, res.Status, res.BodySize, res.TTFB, res.Duration
+	}
+	return o
+}
+
+// keep finishes the outcome of a whole answer, which it holds where that differs.
+func (c *outcomes) keep(it *item, o *traffic.Outcome, res *traffic.Response) {
 	if o.Verdict == traffic.StatusChanged || o.Verdict == traffic.BodyChanged {
 		if len(res.Body) > maxAnswerBody {
 			res.Body = res.Body[:maxAnswerBody]
 		}
 		o.Answer = res
 	}
-	c.metrics.fired(&o)
-	c.finish(it, &o, 1)
+	c.metrics.fired(o)
+	c.finish(it, o, 1)
 }
 
 // judge compares the answer with the recorded one, redacting it first in place unless they are equal as they are:
@@ -71,16 +88,17 @@ func (c *outcomes) answered(it *item, a *fire.Answer) {
 // A clone is another user than the one whose answer was recorded: what was redacted there cannot be equal, and neither can
 // the identities that were swapped.
 func (c *outcomes) judge(it *item, res *traffic.Response) (traffic.Verdict, []traffic.Difference) {
-	x := &it.x
-	if was := x.Response; was != nil && (was.Status != res.Status || !bytes.Equal(was.Body, res.Body) || grpcDiffers(was, res) || c.comparer.Rules.Redacts()) {
-		if _, err := c.redactor.Response(&x.Request, res); err != nil {
-			res.Headers, res.Trailers, res.Body = nil, nil, nil // its size stays: the status alone is compared
-		}
-		c.dresser.mask(res)
+	if was := it.x.Response; was != nil && c.differ(was, res) {
+		c.clean(it, res)
 	}
+	return c.byRecorded(it, res)
+}
+
+// byRecorded compares an answer, which is redacted where it has to be, with the recorded one.
+func (c *outcomes) byRecorded(it *item, res *traffic.Response) (traffic.Verdict, []traffic.Difference) {
 	comparer := c.comparer
 	comparer.OtherUser = it.clone > 0
-	verdict, left := comparer.Compare(x, res)
+	verdict, left := comparer.Compare(&it.x, res)
 	if verdict != traffic.BodyChanged {
 		return verdict, left
 	}
@@ -97,6 +115,19 @@ func (c *outcomes) judge(it *item, res *traffic.Response) (traffic.Verdict, []tr
 		return traffic.NoBaseline, nil
 	}
 	return traffic.Same, nil
+}
+
+// differ reports whether answers may differ in what is compared, so that they have to be redacted.
+func (c *outcomes) differ(was, is *traffic.Response) bool {
+	return was.Status != is.Status || !bytes.Equal(was.Body, is.Body) || grpcDiffers(was, is) || c.comparer.Rules.Redacts()
+}
+
+// clean redacts an answer in place.
+func (c *outcomes) clean(it *item, res *traffic.Response) {
+	if _, err := c.redactor.Response(&it.x.Request, res); err != nil {
+		res.Headers, res.Trailers, res.Body = nil, nil, nil // its size stays: the status alone is compared
+	}
+	c.dresser.mask(res)
 }
 
 func grpcDiffers(was, is *traffic.Response) bool {
@@ -133,7 +164,7 @@ func (c *outcomes) outcome(it *item) traffic.Outcome {
 
 // finish counts an outcome and stores it if the policy wants it. Its offset is done when that is acknowledged.
 func (c *outcomes) finish(it *item, o *traffic.Outcome, firing int) {
-	if o.Result != traffic.BadRecord {
+	if o.Result != traffic.BadRecord && o.Route == nil {
 		o.Route = []byte(c.summary.Route(it.x.Request.Target))
 	}
 	c.summary.Add(o)

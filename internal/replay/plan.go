@@ -176,11 +176,22 @@ func (p *planner) guard(ctx context.Context, o *Options, s *sieve, production []
 			return nil //nolint:nilerr // the target is unknown altogether: what it would refuse is as well
 		}
 	}
+	for _, other := range o.seconds() {
+		if !p.plan.Allowed {
+			break
+		}
+		also := cfg
+		also.Target = other.target
+		if _, err := fire.NewGuard(ctx, also); err != nil {
+			f, ok := errors.AsType[*fault.Error](err)
+			if !ok {
+				return err
+			}
+			p.plan.Allowed, p.plan.Refusal, p.plan.Try = false, f.Error(), f.Try
+		}
+	}
 	s.guard = g
-	s.sender, err = fire.NewSender(fire.SenderConfig{
-		Target: o.Target, Guard: g, Run: o.Run, Host: o.Host, SetHeaders: o.SetHeaders, RemoveHeaders: o.RemoveHeaders,
-		Protocol: o.Protocol,
-	})
+	s.sender, err = fire.NewSender(o.sender(o.Target, g))
 	return err
 }
 

@@ -65,11 +65,17 @@ func (r *run) prepare(ctx context.Context) (err error) {
 	if err = r.guard.Greet(ctx); err != nil {
 		return err
 	}
+	r.seconds = o.seconds()
+	for _, s := range r.seconds {
+		if err = s.admit(ctx, o, cfg); err != nil {
+			return err
+		}
+	}
 	if wait := r.registry.responseWait(); o.Live && o.Lag <= wait {
 		o.Logger.Warn("the lag is not above the taps' response wait: answers that come late may be replayed out of order",
 			"lag", o.Lag, "response_wait", wait, "try", "--lag "+(wait+tapSlack).String())
 	}
-	if o.RandomKey {
+	if o.RandomKey && o.Baseline == nil { // an old build's answers are redacted here, with the same key
 		o.Logger.Warn("no --redact-key: fields that the tap has redacted are left out of the comparison",
 			"try", "the --redact-key of the tap")
 	}
@@ -96,12 +102,13 @@ func (r *run) prepare(ctx context.Context) (err error) {
 // equip makes what lasts for the whole run.
 func (r *run) equip() (err error) {
 	o := r.opts
-	r.sender, err = fire.NewSender(fire.SenderConfig{
-		Target: o.Target, Guard: r.guard, Run: o.Run, Host: o.Host, SetHeaders: o.SetHeaders, RemoveHeaders: o.RemoveHeaders,
-		Timeout: o.Timeout, Concurrency: o.Concurrency, Retries: o.Retries, Protocol: o.Protocol, TLS: o.TLS,
-	})
-	if err != nil {
+	if r.sender, err = fire.NewSender(o.sender(o.Target, r.guard)); err != nil {
 		return err
+	}
+	for _, s := range r.seconds {
+		if err = s.equip(o); err != nil {
+			return err
+		}
 	}
 	spec := r.generation.Spec
 	r.sieve.guard, r.sieve.sender = r.guard, r.sender
@@ -116,7 +123,7 @@ func (r *run) equip() (err error) {
 	r.metrics.limits(o.Registerer, r.valve, o.Concurrency)
 	r.summary = report.NewSummary(report.Run{
 		Name: o.Run, Generation: r.generation.Number, Live: o.Live, Target: o.address(), Speed: spec.GetSpeed(), Profile: spec.GetProfile(),
-		Partitions: len(spec.GetPartitions()), SentLateAfter: o.LateAfter, Clones: o.Clones,
+		Partitions: len(spec.GetPartitions()), SentLateAfter: o.LateAfter, Clones: o.Clones, Baseline: addressOf(o.Baseline), Noise: addressOf(o.Noise),
 	}, r.started)
 	r.metrics.inFlight = r.gauge(func(s *stages) float64 { return float64(s.volley.busy.Load()) })
 	r.metrics.lookAheadBytes = r.gauge(func(s *stages) float64 {
@@ -158,6 +165,10 @@ func (r *run) build() (err error) {
 	r.clock = newClock()
 	r.volley = newVolley(o, r.sender, r.valve, out, r.metrics, &r.items, r.clock, r.sieve.dresser)
 	r.volley.quotas = r.quotas
+	for _, s := range r.seconds {
+		s.arm(o, r.sieve, r.credentials)
+	}
+	r.volley.beside = newBaseline(o, r.seconds, out, &r.noise)
 	if r.results != nil {
 		r.results.relieve = r.volley.relieve
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/reprise-io/reprise/internal/compare"
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fire"
 	"github.com/reprise-io/reprise/internal/report"
@@ -24,6 +25,8 @@ type run struct {
 	names       topic.Names
 	guard       *fire.Guard
 	sender      *fire.Sender
+	seconds     []*second            // where else requests go
+	noise       compare.Noise        // learned so far
 	valve       *fire.Valve          // nil: the target is not spared
 	tooMany     chan fire.ErrorCount // at most one: --max-error-rate is exceeded
 	sieve       *sieve
@@ -75,6 +78,11 @@ func start(ctx context.Context, o *Options) (*report.Report, error) {
 	defer r.haltWhenKilled(ctx)()
 	defer r.admin.Close()
 	defer r.sender.Close()
+	defer func() {
+		for _, s := range r.seconds {
+			s.close()
+		}
+	}()
 	defer closeCredentials(r.credentials)
 	defer r.valve.Close()
 	if anew, err := r.madeAnew(ctx); anew || err != nil {
@@ -133,6 +141,10 @@ func (r *run) once(ctx context.Context) error {
 	front.Go(func() { r.quotas.claim(stages) })
 	front.Go(func() { r.greet(stages, stop) })
 	front.Go(func() { r.volley.run(stages, hard) })
+	var beside sync.WaitGroup
+	if r.volley.beside != nil {
+		beside.Go(func() { r.volley.beside.run(hard) })
+	}
 	front.Go(func() {
 		if err := r.intake.read(stages); err != nil {
 			stop(err)
@@ -154,6 +166,10 @@ func (r *run) once(ctx context.Context) error {
 		}
 	}
 	r.volley.drain(hard)
+	if r.volley.beside != nil {
+		r.volley.beside.close()
+	}
+	beside.Wait()
 	drained.Stop()
 	stored()
 	back.Wait()

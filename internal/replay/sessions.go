@@ -285,15 +285,23 @@ func (d *dresser) mask(res *traffic.Response) {
 // ownValues is the part of differences that is not there because the target gave values of its own; unsure: what is left could be
 // more of the same.
 func (d *dresser) ownValues(it *item, res *traffic.Response, all []traffic.Difference) (left []traffic.Difference, unsure bool) {
-	if it.trip == nil {
+	values := d.values(it, res)
+	if len(values) == 0 {
 		return all, false
 	}
-	values := d.sessions.Values(it.trip, res)
 	swaps := make([]redact.Swap, 0, len(values))
 	for _, v := range values {
 		swaps = append(swaps, redact.Swap{Was: v.Recorded, Is: v.Now})
 	}
 	return ownValues(all, swaps)
+}
+
+// values returns what the target gave in the place of recorded values, in this answer and before.
+func (d *dresser) values(it *item, res *traffic.Response) []rewrite.Value {
+	if it == nil || it.trip == nil {
+		return nil
+	}
+	return d.sessions.Values(it.trip, res)
 }
 
 // forget drops the sessions of partitions that are another replica's now.

@@ -43,6 +43,7 @@ type volley struct {
 	items   *items
 	clock   *clock
 	dresser *dresser
+	beside  *baseline // nil: nothing else gets what the target gets
 	quotas  *quotas
 	done    <-chan struct{} // of the stages
 	behind  func(late)      // with --late slow: something is late
@@ -275,13 +276,15 @@ func (v *volley) admit(ctx context.Context, it *item) (ok bool) {
 
 // answer sees one exchange through, and appends to free the steps that may follow it.
 func (v *volley) answer(hard context.Context, it *item, free []*schedule.Step[*item]) []*schedule.Step[*item] {
-	v.one(hard, it)
+	kept := v.one(hard, it)
 	for _, waited := range v.dresser.settled(it) {
 		v.queue <- waited
 	}
 	free = v.order.Done(&it.step, free)
 	v.release(it)
-	v.items.put(it)
+	if !kept {
+		v.items.put(it)
+	}
 	return free
 }
 
@@ -301,14 +304,14 @@ func (v *volley) drain(hard context.Context) {
 	}
 }
 
-// one fires one exchange, unless it may not be any more.
-func (v *volley) one(hard context.Context, it *item) {
+// one fires one exchange, unless it may not be any more. kept: its outcome is still to come, and the item with it.
+func (v *volley) one(hard context.Context, it *item) (kept bool) {
 	defer func() { v.sender.Recycle(it.shot) }()
 	if !it.begun {
 		if v.stopping.Load() || !it.part.begin() {
 			v.valve.Cancel(it.pass)
 			v.giveUp()
-			return
+			return false
 		}
 		now := time.Now()
 		if v.opts.Late == SlowLate && !it.due.IsZero() && now.Sub(it.due) > v.opts.LateAfter {
@@ -318,13 +321,13 @@ func (v *volley) one(hard context.Context, it *item) {
 			v.valve.Cancel(it.pass)
 			v.dresser.learn(it, nil)
 			v.outcome.leftOut(it, judgement{result: traffic.Late, reason: reason}, 1)
-			return
+			return false
 		}
 		if j := v.dresser.dress(hard, it); j.result != 0 {
 			v.valve.Cancel(it.pass)
 			v.dresser.learn(it, nil)
 			v.outcome.leftOut(it, j, 1)
-			return
+			return false
 		}
 		switch v.grant(it) {
 		case granted:
@@ -332,12 +335,12 @@ func (v *volley) one(hard context.Context, it *item) {
 			v.valve.Cancel(it.pass)
 			v.dresser.learn(it, nil)
 			v.outcome.leftOut(it, judgement{result: traffic.Refused, reason: routeCap}, 1)
-			return
+			return false
 		default: // who resumes the run sends it, if it may be
 			v.valve.Cancel(it.pass)
 			it.part.abandon(1)
 			v.giveUp()
-			return
+			return false
 		}
 	}
 	v.busy.Add(1)
@@ -347,10 +350,15 @@ func (v *volley) one(hard context.Context, it *item) {
 	if answer.Response == nil && (hard.Err() != nil || answer.Reason == fire.Canceled) {
 		it.part.abandon(1)
 		v.giveUp()
-		return
+		return false
 	}
 	v.dresser.learn(it, answer.Response)
+	if v.beside != nil && answer.Response != nil {
+		v.beside.take(it, &answer)
+		return true
+	}
 	v.outcome.answered(it, &answer)
+	return false
 }
 
 // grant takes what an exchange takes of the quotas, and returns when it may be sent: a pause may have begun while Kafka was asked for that, or

@@ -125,5 +125,10 @@ func (r *run) lookForProduction(ctx context.Context) error {
 		}
 		return nil
 	}
-	return r.guard.SetProduction(ctx, r.production())
+	for _, g := range r.guards() {
+		if err := g.SetProduction(ctx, r.production()); err != nil {
+			return err
+		}
+	}
+	return nil
 }

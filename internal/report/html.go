@@ -13,7 +13,7 @@ var page string
 // HTML writes the report as one page that needs nothing else: no script, no other file.
 func (r *Report) HTML(w io.Writer) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"number": Number, "millis": millis, "printable": Printable, "what": what,
+		"number": Number, "millis": millis, "printable": Printable, "what": what, "chance": chanceText,
 	}).Parse(page)
 	if err != nil {
 		return err

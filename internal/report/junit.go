@@ -38,7 +38,7 @@ type junitFault struct {
 }
 
 // JUnit writes the report as build servers read tests: a case for the run as a whole, one for each threshold, and one for each route,
-// which fails when an answer was not the recorded one or did not come.
+// which fails when an answer was not the recorded one, or the old build's, or did not come.
 func (r *Report) JUnit(w io.Writer) error {
 	took := max(0, r.Ended.Sub(r.Started))
 	s := junitSuite{Name: "reprise " + r.Run, Time: seconds(took), Timestamp: r.Started.UTC().Format("2006-01-02T15:04:05")}
@@ -102,8 +102,8 @@ func (r *Report) differencesOf(route string) string {
 	var b strings.Builder
 	for _, d := range r.Differences {
 		if d.Route == route {
-			fmt.Fprintf(&b, "%s %s in %s of %s answers%s, such as %s\n", Printable(d.Path), what(d.Kind), Number(d.Count), Number(d.Compared),
-				d.Example.text(), d.Example.Exchange)
+			fmt.Fprintf(&b, "%s %s in %s of %s answers%s%s, such as %s\n", Printable(d.Path), what(d.Kind), Number(d.Count), Number(d.Compared),
+				chanceText(d.Chance), d.Example.text(), d.Example.Exchange)
 		}
 	}
 	return b.String()

@@ -61,8 +61,10 @@ type Report struct {
 
 	Statuses    map[string]int64 `json:"statuses"`
 	Answers     Answers          `json:"answers"`
-	Routes      []Route          `json:"routes"`      // by number of answers, most first
-	Differences []Difference     `json:"differences"` // by count, most first
+	Baseline    *Baseline        `json:"baseline,omitempty"`  // absent: answers were compared with the recorded ones
+	NoiseRun    string           `json:"noise_run,omitempty"` // the run that differences are held against (inspect report --noise)
+	Routes      []Route          `json:"routes"`              // by number of answers, most first
+	Differences []Difference     `json:"differences"`         // by count, most first
 }
 
 // Window is what was replayed: the capture times of what was sent, and in how many partitions it was recorded.
@@ -127,13 +129,14 @@ type Difference struct {
 	Path     string  `json:"path"`
 	Kind     string  `json:"kind"` // "value", "type", "missing", "extra"
 	Count    int64   `json:"count"`
-	Compared int64   `json:"compared"` // answers of the route that could be compared
+	Compared int64   `json:"compared"`         // answers of the route that could be compared
+	Chance   string  `json:"chance,omitempty"` // is it more often than the old build differs from itself, or than in the run of --noise: "more", "chance" (no), "few" (too few to tell); absent: not asked
 	Example  Example `json:"example"`
 }
 
 // Example is one difference with the exchange that showed it.
 type Example struct {
-	Recorded string `json:"recorded,omitempty"`
+	Recorded string `json:"recorded,omitempty"` // or the old build's
 	Got      string `json:"got,omitempty"`
 	Exchange string `json:"exchange"`
 }
@@ -197,12 +200,9 @@ func (s *Summary) Report(end End) *Report {
 		Lateness: percentiles(s.lateness), Answered: percentiles(s.intended),
 		Service: percentiles(s.service), Recorded: percentiles(s.recorded),
 		Statuses: make(map[string]int64, len(s.statuses)),
-		Answers: Answers{
-			s.verdicts[traffic.Same], s.verdicts[traffic.StatusChanged],
-			s.verdicts[traffic.BodyChanged], s.verdicts[traffic.NoBaseline],
-		},
-		Routes: []Route{}, Differences: []Difference{}, Profile: s.run.Profile, Commands: end.Commands,
-		Limits: end.Limits,
+		Answers:  answers(&s.verdicts),
+		Routes:   []Route{}, Differences: []Difference{}, Profile: s.run.Profile, Commands: end.Commands,
+		Limits: end.Limits, Baseline: s.baseline(),
 	}
 	if end.Asked > 0 {
 		r.Speed.Asked = end.Asked
@@ -217,7 +217,7 @@ func (s *Summary) Report(end End) *Report {
 		})
 		for p, d := range at.differences {
 			r.Differences = append(r.Differences, Difference{
-				name, p.path, p.kind.String(), d.count, at.compared,
+				name, p.path, p.kind.String(), d.count, at.compared, s.test(at, p.path),
 				Example{d.recorded, d.got, d.exchange.String()},
 			})
 		}
@@ -230,6 +230,10 @@ func (s *Summary) Report(end End) *Report {
 			cmp.Compare(a.Path, b.Path), cmp.Compare(a.Kind, b.Kind))
 	})
 	return r
+}
+
+func answers(by *[traffic.BodyChanged + 1]int64) Answers {
+	return Answers{by[traffic.Same], by[traffic.StatusChanged], by[traffic.BodyChanged], by[traffic.NoBaseline]}
 }
 
 func (s *Summary) clones() int {

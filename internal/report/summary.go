@@ -39,6 +39,8 @@ type Run struct {
 	Profile    string  // how it is to change; empty: not at all
 	Partitions int
 	Clones     int // copies of each exchange; 0: 1
+	// Baseline and Noise are where the old build runs, and the copy that is asked a second time, as host:port; empty: nowhere.
+	Baseline, Noise string
 	// SentLateAfter is how much after its due time a request counts as sent late. 0: 1 s.
 	SentLateAfter time.Duration
 }
@@ -62,7 +64,8 @@ type Summary struct {
 	lateness, intended *hdrhistogram.Histogram
 	service, recorded  *hdrhistogram.Histogram
 	byRoute            map[string]*route
-	key                []byte // scratch of route
+	second             *secondOpinion // nil: there was none
+	key                []byte         // scratch of route
 	resumed            int64
 	started            time.Time
 	judged, errors     atomic.Int64 // what tells how the target is
@@ -109,6 +112,8 @@ type route struct {
 	compared                   int64
 	service, recorded          *hdrhistogram.Histogram
 	differences                map[place]*difference
+	twice                      int64 // pairs of the old build's answers
+	noise                      map[string]*noiseAt
 }
 
 type place struct {
@@ -230,6 +235,9 @@ func (s *Summary) add(o *traffic.Outcome) {
 		record(r.recorded, o.RecordedDuration)
 	}
 	s.judge(o, r)
+	if o.Baseline != nil {
+		s.beside(o.Baseline, r)
+	}
 }
 
 func (s *Summary) judge(o *traffic.Outcome, r *route) {
@@ -314,6 +322,7 @@ func (r *route) merge(from *route) {
 	} else if from.recorded != nil {
 		r.recorded.Merge(from.recorded)
 	}
+	r.mergeNoise(from)
 	for at, d := range from.differences {
 		switch known := r.differences[at]; {
 		case known != nil:

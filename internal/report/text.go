@@ -62,6 +62,10 @@ func (r *Report) Text(w io.Writer) error {
 		line("target", "p50 %s   p99 %s%s", millis(r.Service.P50), millis(r.Service.P99), r.besides())
 		line("status", "%s", r.statusShares())
 		r.answersLine(line)
+		r.baselineLines(line)
+		if r.NoiseRun != "" {
+			line("noise", "what differs in run %s too", Printable(r.NoiseRun))
+		}
 	}
 	if r.Late > 0 {
 		line("late", "%s left out (%s)", Number(r.Late), Reasons(r.LateWhy))
@@ -179,16 +183,25 @@ func (r *Report) statusShares() string {
 
 func (r *Report) answersLine(line liner) {
 	a := r.Answers
-	compared := a.Same + a.StatusChanged + a.BodyChanged
-	if compared == 0 {
-		line("answers", "none could be compared: no recorded response")
+	if a.compared() == 0 {
+		why := "no recorded response"
+		if r.Baseline != nil {
+			why = "no answer of the old build"
+		}
+		line("answers", "none could be compared: %s", why)
 		return
 	}
-	text := fmt.Sprintf("same %s   status changed %s   body changed %s", share(a.Same, compared), Number(a.StatusChanged), Number(a.BodyChanged))
+	line("answers", "%s", a.text())
+}
+
+func (a Answers) compared() int64 { return a.Same + a.StatusChanged + a.BodyChanged }
+
+func (a Answers) text() string {
+	text := fmt.Sprintf("same %s   status changed %s   body changed %s", share(a.Same, a.compared()), Number(a.StatusChanged), Number(a.BodyChanged))
 	if a.NoBaseline > 0 {
 		text += "   not comparable " + Number(a.NoBaseline)
 	}
-	line("answers", "%s", text)
+	return text
 }
 
 func (r *Report) badLines(line liner) {
@@ -216,13 +229,15 @@ func (r *Report) differLines(line liner) {
 			say("… %s more", plural(int64(len(r.Differences)-i), "place"))
 			break
 		}
-		say("%s   %s %s in %s of %s answers%s", Printable(d.Route), Printable(strings.TrimPrefix(d.Path, "/")), what(d.Kind), Number(d.Count),
-			Number(d.Compared), d.Example.text())
+		say("%s   %s %s in %s of %s answers%s%s", Printable(d.Route), Printable(trimPath(d.Path)), what(d.Kind), Number(d.Count),
+			Number(d.Compared), chanceText(d.Chance), d.Example.text())
 	}
 	for _, slow := range r.slower() {
 		say("%s   p99 %s → %s", Printable(slow.Route), millis(slow.Recorded.P99), millis(slow.Service.P99))
 	}
 }
+
+func trimPath(path string) string { return strings.TrimPrefix(path, "/") }
 
 func what(kind string) string {
 	switch kind {

@@ -174,6 +174,8 @@ func fillValue(fd protoreflect.FieldDescriptor, empty protoreflect.Value, n *uin
 		return empty
 	case protoreflect.EnumKind:
 		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(16 + *n%40))
+	case protoreflect.BoolKind:
+		return protoreflect.ValueOfBool(true)
 	case protoreflect.StringKind:
 		return protoreflect.ValueOfString(strings.Repeat("s", int(*n)))
 	case protoreflect.BytesKind:

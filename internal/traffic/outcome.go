@@ -36,10 +36,22 @@ type Outcome struct {
 	Method           []byte
 	Route            []byte    // learned path template, redacted
 	Answer           *Response // only where it differs, redacted
+	Baseline         *Baseline // nil: compared with what was recorded
 }
 
 // Lateness is how much after its due time the request was fired.
 func (o *Outcome) Lateness() time.Duration { return o.FireTime.Sub(o.DueTime) }
+
+// Baseline is what the old build answered to the same request: what the target's answer is compared with.
+type Baseline struct {
+	Reason   string // bounded, lower_case: why it was not; empty: it was
+	Status   int    // 0: no answer
+	Duration time.Duration
+	Twice    bool         // the old build was asked twice, and its answers compared
+	Own      []Difference // where these two differ
+	Noise    []Difference // of the target's answer, left out as the old build differs from itself there as well
+	Recorded Verdict      // of the target's answer by the recorded one
+}
 
 // Difference is one place where the target's answer is not the baseline's.
 type Difference struct {

@@ -39,7 +39,27 @@ func AppendOutcome(b []byte, o *Outcome) []byte {
 		b = appendMessage(b, 23, func(b []byte) []byte { return appendResponse(b, o.Answer) })
 	}
 	b = appendVarint(b, 24, uint64(o.BodySize))
-	return appendVarint(b, 25, uint64(o.Generation))
+	b = appendVarint(b, 25, uint64(o.Generation))
+	if o.Baseline != nil {
+		b = appendMessage(b, 26, func(b []byte) []byte { return appendBaseline(b, o.Baseline) })
+	}
+	return b
+}
+
+func appendBaseline(b []byte, base *Baseline) []byte {
+	b = appendString(b, 1, base.Reason)
+	b = appendVarint(b, 2, uint64(base.Status))
+	b = appendVarint(b, 3, uint64(base.Duration))
+	if base.Twice {
+		b = appendVarint(b, 4, 1)
+	}
+	for i := range base.Own {
+		b = appendMessage(b, 5, func(b []byte) []byte { return appendDifference(b, &base.Own[i]) })
+	}
+	for i := range base.Noise {
+		b = appendMessage(b, 6, func(b []byte) []byte { return appendDifference(b, &base.Noise[i]) })
+	}
+	return appendVarint(b, 7, uint64(base.Recorded))
 }
 
 func appendDifference(b []byte, d *Difference) []byte {
@@ -111,6 +131,9 @@ func DecodeOutcome(b []byte, o *Outcome) error {
 			o.BodySize = int64(v)
 		case 25:
 			o.Generation = uint32(v)
+		case 26:
+			o.Baseline = new(Baseline)
+			return decodeBaseline(p, o.Baseline)
 		}
 		return nil
 	})
@@ -118,6 +141,32 @@ func DecodeOutcome(b []byte, o *Outcome) error {
 		return fmt.Errorf("%w: outcome: %w", ErrCorrupt, err)
 	}
 	return nil
+}
+
+func decodeBaseline(b []byte, base *Baseline) error {
+	return fields(b, func(num protowire.Number, v uint64, p []byte) error {
+		switch num {
+		case 1:
+			base.Reason = string(p)
+		case 2:
+			base.Status = int(uint32(v))
+		case 3:
+			base.Duration = time.Duration(v)
+		case 4:
+			base.Twice = v != 0
+		case 5:
+			d, err := decodeDifference(p)
+			base.Own = append(base.Own, d)
+			return err
+		case 6:
+			d, err := decodeDifference(p)
+			base.Noise = append(base.Noise, d)
+			return err
+		case 7:
+			base.Recorded = Verdict(v)
+		}
+		return nil
+	})
 }
 
 func decodeDifference(b []byte) (d Difference, err error) {

@@ -23,8 +23,19 @@ func outcomeMessage(o *Outcome) *reprisev1.Outcome {
 	if o.ExchangeID != (ID{}) {
 		m.ExchangeId = o.ExchangeID[:]
 	}
-	for _, d := range o.Differences {
-		m.Differences = append(m.Differences, &reprisev1.Difference{
+	m.Differences = differenceMessages(o.Differences)
+	if b := o.Baseline; b != nil {
+		m.Baseline = &reprisev1.Baseline{
+			Reason: valid(b.Reason), Status: uint32(b.Status), DurationNano: uint64(b.Duration), Twice: b.Twice,
+			Own: differenceMessages(b.Own), Noise: differenceMessages(b.Noise), Recorded: reprisev1.Verdict(b.Recorded),
+		}
+	}
+	return m
+}
+
+func differenceMessages(all []Difference) (m []*reprisev1.Difference) {
+	for _, d := range all {
+		m = append(m, &reprisev1.Difference{
 			Path: valid(d.Path), Kind: reprisev1.Difference_Kind(d.Kind), Recorded: d.Recorded, Got: d.Got,
 		})
 	}
@@ -40,6 +51,12 @@ func shopOutcome() *Outcome {
 		RecordedDuration: 3 * time.Millisecond, BodySize: 5, Verdict: StatusChanged,
 		Differences: []Difference{{Path: "status", Kind: ValueDiffers, Recorded: []byte("201"), Got: []byte("200")}, {Path: "/items/*/price", Kind: Missing}},
 		Method:      []byte("GET"), Route: []byte("/items/{id}"), Answer: &Response{Status: 200, Body: []byte("hello")},
+		Baseline: &Baseline{
+			Reason: "timeout", Status: 201, Duration: 4 * time.Millisecond, Twice: true,
+			Recorded: BodyChanged,
+			Own:      []Difference{{Path: "/at", Kind: ValueDiffers, Recorded: []byte("1"), Got: []byte("2")}},
+			Noise:    []Difference{{Path: "/at", Kind: TypeDiffers, Recorded: []byte("1"), Got: []byte(`"3"`)}},
+		},
 	}
 }
 
@@ -89,10 +106,20 @@ func FuzzAppendOutcomeEqualsProtoMarshal(f *testing.F) {
 			RecordedStatus: int(r.Uint32()), RecordedDuration: time.Duration(r.Uint64()), BodySize: r.Int64(),
 			Verdict: Verdict(r.IntN(256)), Method: r.bytes(), Route: r.bytes(), Answer: r.response(),
 		}
-		for range r.IntN(3) {
-			o.Differences = append(o.Differences, Difference{
-				Path: string(r.bytes()), Kind: DifferenceKind(r.IntN(6)), Recorded: r.bytes(), Got: r.bytes(),
-			})
+		differences := func() (all []Difference) {
+			for range r.IntN(3) {
+				all = append(all, Difference{
+					Path: string(r.bytes()), Kind: DifferenceKind(r.IntN(6)), Recorded: r.bytes(), Got: r.bytes(),
+				})
+			}
+			return all
+		}
+		o.Differences = differences()
+		if r.IntN(2) == 0 {
+			o.Baseline = &Baseline{
+				Reason: string(r.bytes()), Status: int(r.Uint32()), Duration: time.Duration(r.Uint64()), Twice: r.IntN(2) == 0,
+				Own: differences(), Noise: differences(), Recorded: Verdict(r.IntN(256)),
+			}
 		}
 		b := AppendOutcome([]byte{}, o)
 		require.Equal(t, marshal(t, outcomeMessage(o)), b)

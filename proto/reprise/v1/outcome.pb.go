@@ -95,7 +95,7 @@ type Verdict int32
 
 const (
 	Verdict_VERDICT_UNSPECIFIED Verdict = 0
-	// No response was recorded, or its content cannot be compared.
+	// No response was recorded, or its content cannot be compared; Baseline.reason says more.
 	Verdict_VERDICT_NO_BASELINE    Verdict = 1
 	Verdict_VERDICT_SAME           Verdict = 2
 	Verdict_VERDICT_STATUS_CHANGED Verdict = 3
@@ -199,7 +199,7 @@ func (x Difference_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Difference_Kind.Descriptor instead.
 func (Difference_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_reprise_v1_outcome_proto_rawDescGZIP(), []int{1, 0}
+	return file_reprise_v1_outcome_proto_rawDescGZIP(), []int{2, 0}
 }
 
 type Outcome struct {
@@ -238,7 +238,9 @@ type Outcome struct {
 	Answer   *Response `protobuf:"bytes,23,opt,name=answer,proto3" json:"answer,omitempty"`
 	BodySize uint64    `protobuf:"varint,24,opt,name=body_size,json=bodySize,proto3" json:"body_size,omitempty"`
 	// Which start of the run: 1, and one more with each --restart. 0: stored by a version that did not say.
-	Generation    uint32 `protobuf:"varint,25,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation uint32 `protobuf:"varint,25,opt,name=generation,proto3" json:"generation,omitempty"`
+	// What the old build answered (--baseline-target): verdict and differences are against that. Absent: against what was recorded.
+	Baseline      *Baseline `protobuf:"bytes,26,opt,name=baseline,proto3" json:"baseline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -448,12 +450,119 @@ func (x *Outcome) GetGeneration() uint32 {
 	return 0
 }
 
+func (x *Outcome) GetBaseline() *Baseline {
+	if x != nil {
+		return x.Baseline
+	}
+	return nil
+}
+
+// The answer of the old build to the same request.
+type Baseline struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bounded, lower_case: why the answers were not compared. Empty: they were.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// 0: no answer.
+	Status uint32 `protobuf:"varint,2,opt,name=status,proto3" json:"status,omitempty"`
+	// From its fire time to the last byte of its answer.
+	DurationNano uint64 `protobuf:"varint,3,opt,name=duration_nano,json=durationNano,proto3" json:"duration_nano,omitempty"`
+	// The old build was asked twice (--noise-target), and its two answers were compared.
+	Twice bool `protobuf:"varint,4,opt,name=twice,proto3" json:"twice,omitempty"`
+	// Where and how these two differ, without what stood there.
+	Own []*Difference `protobuf:"bytes,5,rep,name=own,proto3" json:"own,omitempty"`
+	// Where and how the target's answer differs that is left out, as the old build differs from itself there as well.
+	Noise []*Difference `protobuf:"bytes,6,rep,name=noise,proto3" json:"noise,omitempty"`
+	// What comparing the target's answer with the recorded one finds.
+	Recorded      Verdict `protobuf:"varint,7,opt,name=recorded,proto3,enum=reprise.v1.Verdict" json:"recorded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Baseline) Reset() {
+	*x = Baseline{}
+	mi := &file_reprise_v1_outcome_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Baseline) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Baseline) ProtoMessage() {}
+
+func (x *Baseline) ProtoReflect() protoreflect.Message {
+	mi := &file_reprise_v1_outcome_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Baseline.ProtoReflect.Descriptor instead.
+func (*Baseline) Descriptor() ([]byte, []int) {
+	return file_reprise_v1_outcome_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Baseline) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Baseline) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Baseline) GetDurationNano() uint64 {
+	if x != nil {
+		return x.DurationNano
+	}
+	return 0
+}
+
+func (x *Baseline) GetTwice() bool {
+	if x != nil {
+		return x.Twice
+	}
+	return false
+}
+
+func (x *Baseline) GetOwn() []*Difference {
+	if x != nil {
+		return x.Own
+	}
+	return nil
+}
+
+func (x *Baseline) GetNoise() []*Difference {
+	if x != nil {
+		return x.Noise
+	}
+	return nil
+}
+
+func (x *Baseline) GetRecorded() Verdict {
+	if x != nil {
+		return x.Recorded
+	}
+	return Verdict_VERDICT_UNSPECIFIED
+}
+
 type Difference struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "status", or the path within a JSON body such as "/items/*/price", or "body".
 	Path string          `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	Kind Difference_Kind `protobuf:"varint,2,opt,name=kind,proto3,enum=reprise.v1.Difference_Kind" json:"kind,omitempty"`
-	// Short, redacted.
+	// Short, redacted; recorded, or the old build's (Outcome.baseline).
 	Recorded      []byte `protobuf:"bytes,3,opt,name=recorded,proto3" json:"recorded,omitempty"`
 	Got           []byte `protobuf:"bytes,4,opt,name=got,proto3" json:"got,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -462,7 +571,7 @@ type Difference struct {
 
 func (x *Difference) Reset() {
 	*x = Difference{}
-	mi := &file_reprise_v1_outcome_proto_msgTypes[1]
+	mi := &file_reprise_v1_outcome_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +583,7 @@ func (x *Difference) String() string {
 func (*Difference) ProtoMessage() {}
 
 func (x *Difference) ProtoReflect() protoreflect.Message {
-	mi := &file_reprise_v1_outcome_proto_msgTypes[1]
+	mi := &file_reprise_v1_outcome_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +596,7 @@ func (x *Difference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Difference.ProtoReflect.Descriptor instead.
 func (*Difference) Descriptor() ([]byte, []int) {
-	return file_reprise_v1_outcome_proto_rawDescGZIP(), []int{1}
+	return file_reprise_v1_outcome_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Difference) GetPath() string {
@@ -523,7 +632,7 @@ var File_reprise_v1_outcome_proto protoreflect.FileDescriptor
 const file_reprise_v1_outcome_proto_rawDesc = "" +
 	"\n" +
 	"\x18reprise/v1/outcome.proto\x12\n" +
-	"reprise.v1\x1a\x19reprise/v1/exchange.proto\"\xde\x06\n" +
+	"reprise.v1\x1a\x19reprise/v1/exchange.proto\"\x90\a\n" +
 	"\aOutcome\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x12\n" +
 	"\x04loop\x18\x02 \x01(\rR\x04loop\x12\x14\n" +
@@ -553,7 +662,16 @@ const file_reprise_v1_outcome_proto_rawDesc = "" +
 	"\tbody_size\x18\x18 \x01(\x04R\bbodySize\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x19 \x01(\rR\n" +
-	"generation\"\xde\x01\n" +
+	"generation\x120\n" +
+	"\bbaseline\x18\x1a \x01(\v2\x14.reprise.v1.BaselineR\bbaseline\"\xfe\x01\n" +
+	"\bBaseline\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\rR\x06status\x12#\n" +
+	"\rduration_nano\x18\x03 \x01(\x04R\fdurationNano\x12\x14\n" +
+	"\x05twice\x18\x04 \x01(\bR\x05twice\x12(\n" +
+	"\x03own\x18\x05 \x03(\v2\x16.reprise.v1.DifferenceR\x03own\x12,\n" +
+	"\x05noise\x18\x06 \x03(\v2\x16.reprise.v1.DifferenceR\x05noise\x12/\n" +
+	"\brecorded\x18\a \x01(\x0e2\x13.reprise.v1.VerdictR\brecorded\"\xde\x01\n" +
 	"\n" +
 	"Difference\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12/\n" +
@@ -596,26 +714,31 @@ func file_reprise_v1_outcome_proto_rawDescGZIP() []byte {
 }
 
 var file_reprise_v1_outcome_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_reprise_v1_outcome_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_reprise_v1_outcome_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_reprise_v1_outcome_proto_goTypes = []any{
 	(Result)(0),          // 0: reprise.v1.Result
 	(Verdict)(0),         // 1: reprise.v1.Verdict
 	(Difference_Kind)(0), // 2: reprise.v1.Difference.Kind
 	(*Outcome)(nil),      // 3: reprise.v1.Outcome
-	(*Difference)(nil),   // 4: reprise.v1.Difference
-	(*Response)(nil),     // 5: reprise.v1.Response
+	(*Baseline)(nil),     // 4: reprise.v1.Baseline
+	(*Difference)(nil),   // 5: reprise.v1.Difference
+	(*Response)(nil),     // 6: reprise.v1.Response
 }
 var file_reprise_v1_outcome_proto_depIdxs = []int32{
 	0, // 0: reprise.v1.Outcome.result:type_name -> reprise.v1.Result
 	1, // 1: reprise.v1.Outcome.verdict:type_name -> reprise.v1.Verdict
-	4, // 2: reprise.v1.Outcome.differences:type_name -> reprise.v1.Difference
-	5, // 3: reprise.v1.Outcome.answer:type_name -> reprise.v1.Response
-	2, // 4: reprise.v1.Difference.kind:type_name -> reprise.v1.Difference.Kind
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	5, // 2: reprise.v1.Outcome.differences:type_name -> reprise.v1.Difference
+	6, // 3: reprise.v1.Outcome.answer:type_name -> reprise.v1.Response
+	4, // 4: reprise.v1.Outcome.baseline:type_name -> reprise.v1.Baseline
+	5, // 5: reprise.v1.Baseline.own:type_name -> reprise.v1.Difference
+	5, // 6: reprise.v1.Baseline.noise:type_name -> reprise.v1.Difference
+	1, // 7: reprise.v1.Baseline.recorded:type_name -> reprise.v1.Verdict
+	2, // 8: reprise.v1.Difference.kind:type_name -> reprise.v1.Difference.Kind
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_reprise_v1_outcome_proto_init() }
@@ -630,7 +753,7 @@ func file_reprise_v1_outcome_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_reprise_v1_outcome_proto_rawDesc), len(file_reprise_v1_outcome_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
