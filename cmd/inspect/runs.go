@@ -61,9 +61,13 @@ func (o *runsOptions) run(ctx context.Context) error {
 }
 
 // chosenRun holds the flag that says which start of a run is meant.
-type chosenRun struct{ generation uint32 }
+type chosenRun struct {
+	generation uint32
+	noise      string
+}
 
 func (c *chosenRun) addFlag(fs *pflag.FlagSet) {
+	fs.StringVar(&c.noise, "noise", "", "another `RUN` of the same recording, at the build that was recorded: what differs there about as often is noise")
 	fs.Uint32Var(&c.generation, "generation", 0, "which start of the run, as --restart counts them from 1; 0: the newest")
 }
 
@@ -91,6 +95,7 @@ it is added up from the outcomes that they have stored, and a line on stderr say
 stdout; - is stdout, and nothing else goes there then.`,
 		Example: `  inspect report build-481
   inspect report build-481 --html report.html --junit report.xml
+  inspect report build-481 --noise build-480
   inspect report build-481 -o json | jq '.differences[] | [.route, .path, .count]'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c.Context(), args[0]) },
@@ -113,7 +118,7 @@ func (o *reportOptions) run(ctx context.Context, run string) error {
 		return err
 	}
 	defer reader.Close()
-	rep, err := reader.Report(ctx, topic.NamesOf(o.TopicPrefix), inspect.RunQuery{Run: run, Generation: o.generation})
+	rep, err := reader.Report(ctx, topic.NamesOf(o.TopicPrefix), inspect.RunQuery{Run: run, Generation: o.generation, Noise: o.noise})
 	if rep == nil {
 		return err
 	}
@@ -168,6 +173,7 @@ there, and what came. They are the outcomes that were stored: with --results err
 Exit code 0: none. 3: there are some. 4: not all could be read.`,
 		Example: `  inspect diff build-481
   inspect diff build-481 -n 20
+  inspect diff build-481 --noise build-480
   inspect diff build-481 -o ndjson | jq -c '[.route, .recorded_status, .status]'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return o.run(c.Context(), args[0]) },
@@ -194,7 +200,7 @@ func (o *diffOptions) run(ctx context.Context, run string) error {
 	defer reader.Close()
 	printer := inspect.NewDiffPrinter(os.Stdout, form)
 	err = reader.Diff(ctx, topic.NamesOf(o.TopicPrefix), inspect.DiffQuery{
-		RunQuery: inspect.RunQuery{Run: run, Generation: o.generation}, Limit: o.limit,
+		RunQuery: inspect.RunQuery{Run: run, Generation: o.generation, Noise: o.noise}, Limit: o.limit,
 	}, printer.Print)
 	if !inspect.HasData(err) && !inspect.IsFinding(err) {
 		return err

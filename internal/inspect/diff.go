@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,8 @@ type Differing struct {
 	RecordedNs  int64         `json:"recorded_duration_ns"`
 	DurationNs  int64         `json:"duration_ns"`
 	Differences []DifferentAt `json:"differences"`
-	Kafka       Place         `json:"kafka"` // of the outcome
+	Baseline    *OldBuild     `json:"baseline,omitempty"` // what the old build answered; absent: compared with what was recorded
+	Kafka       Place         `json:"kafka"`              // of the outcome
 }
 
 // DifferentAt is one place where it differs.
@@ -42,6 +44,14 @@ type DifferentAt struct {
 	Kind     string `json:"kind"` // "value", "type", "missing", "extra"
 	Recorded string `json:"recorded,omitempty"`
 	Got      string `json:"got,omitempty"`
+}
+
+// OldBuild is what the old build answered.
+type OldBuild struct {
+	Status     int           `json:"status"` // 0: none
+	DurationNs int64         `json:"duration_ns"`
+	Reason     string        `json:"reason,omitempty"` // why its answer was not compared
+	Noise      []DifferentAt `json:"noise,omitempty"`  // places where the target's answer differs too, and the old build from itself
 }
 
 // Place is where a record lies.
@@ -63,13 +73,30 @@ func (r *Reader) Diff(ctx context.Context, names topic.Names, q DiffQuery, show 
 	if err != nil {
 		return err
 	}
-	var fired, differ int64
+	var noise map[string]map[string]bool
+	var unsure error // not all of what is noise could be read
+	if q.Noise != "" {
+		var rep, old *report.Report
+		if rep, old, unsure = r.both(ctx, names, q.RunQuery); old == nil {
+			return unsure
+		}
+		noise = rep.NoiseOf(old)
+	}
+	var fired, differ, left int64
 	n, err := r.outcomes(ctx, names.Results, q.Run, g, nextStart(state, q.Run, g), func(o *traffic.Outcome, rec *topic.Record) error {
 		if o.Result == traffic.Fired {
 			fired++
 		}
 		if o.Result != traffic.Failed && o.Verdict != traffic.StatusChanged && o.Verdict != traffic.BodyChanged {
 			return nil
+		}
+		if all := len(o.Differences); all > 0 && noise != nil {
+			at := noise[string(o.Method)+" "+string(o.Route)]
+			o.Differences = slices.DeleteFunc(o.Differences, func(d traffic.Difference) bool { return at[d.Path] })
+			if len(o.Differences) == 0 {
+				left++
+				return nil
+			}
 		}
 		if differ++; q.Limit > 0 && differ > q.Limit {
 			return nil
@@ -82,7 +109,13 @@ func (r *Reader) Diff(ctx context.Context, names topic.Names, q DiffQuery, show 
 	if more := differ - q.Limit; q.Limit > 0 && more > 0 {
 		r.note(fmt.Sprintf("and %s more", report.Number(more)))
 	}
+	if left > 0 {
+		r.note(fmt.Sprintf("%s differ only where answers of run %s do, about as often", report.Number(left), q.Noise))
+	}
 	r.note(fmt.Sprintf("%s of %s differ or failed", report.Number(differ), plural(n, "stored outcome")))
+	if err == nil {
+		err = unsure
+	}
 	if err == nil && differ > 0 {
 		return &fault.Error{
 			What: fmt.Sprintf("run %s: %s not as recorded", q.Run, isOrAre(differ)), Try: "inspect report " + q.Run + " for the whole", Code: fault.Finding,
@@ -105,10 +138,18 @@ func differing(o *traffic.Outcome, rec *topic.Record) *Differing {
 		Status: o.Status, RecordedNs: int64(o.RecordedDuration), DurationNs: int64(o.Duration), Differences: []DifferentAt{},
 		Kafka: Place{rec.Partition, rec.Offset},
 	}
-	for _, at := range o.Differences {
-		d.Differences = append(d.Differences, DifferentAt{at.Path, at.Kind.String(), text(at.Recorded), text(at.Got)})
+	d.Differences = append(d.Differences, places(o.Differences)...)
+	if b := o.Baseline; b != nil {
+		d.Baseline = &OldBuild{Status: b.Status, DurationNs: int64(b.Duration), Reason: b.Reason, Noise: places(b.Noise)}
 	}
 	return d
+}
+
+func places(all []traffic.Difference) (at []DifferentAt) {
+	for _, d := range all {
+		at = append(at, DifferentAt{d.Path, d.Kind.String(), text(d.Recorded), text(d.Got)})
+	}
+	return at
 }
 
 func text(b []byte) string { return strings.ToValidUTF8(string(b), "�") }
@@ -141,7 +182,11 @@ func (d *Differing) lines() string {
 		}
 		return fmt.Sprint(n)
 	}
-	fmt.Fprintf(&b, "%s %s   %s → %s", report.Printable(d.Method), report.Printable(d.Route), status(d.Recorded), status(d.Status))
+	was := d.Recorded
+	if d.Baseline != nil {
+		was = d.Baseline.Status
+	}
+	fmt.Fprintf(&b, "%s %s   %s → %s", report.Printable(d.Method), report.Printable(d.Route), status(was), status(d.Status))
 	if d.Clone > 0 || d.Loop > 0 {
 		fmt.Fprintf(&b, "   loop %d clone %d", d.Loop, d.Clone)
 	}

@@ -2,7 +2,10 @@ package inspect
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
@@ -15,11 +18,40 @@ import (
 type RunQuery struct {
 	Run        string
 	Generation uint32 // 0: the newest
+	Noise      string // another run, of the build that was recorded, whose differences are noise; empty: none
 }
 
 // Report returns what is known of a run. Of one that a single process has brought to its end that is the report which it left in the control
 // topic; else it is added up from the outcomes of all processes in the results topic, as far as they were stored. note tells which.
 func (r *Reader) Report(ctx context.Context, names topic.Names, q RunQuery) (*report.Report, error) {
+	rep, old, err := r.both(ctx, names, q)
+	if old != nil {
+		rep.HoldAgainst(old)
+	}
+	return rep, err
+}
+
+// both returns the report of a run, and of the one whose differences are noise; nil: there is none.
+func (r *Reader) both(ctx context.Context, names topic.Names, q RunQuery) (rep, old *report.Report, err error) {
+	if q.Noise == "" {
+		rep, err = r.report(ctx, names, q)
+		return rep, nil, err
+	}
+	if q.Noise == q.Run {
+		return nil, nil, fault.BadUsage("--noise "+q.Noise+" is the run itself", "all that differs would be noise", "--noise with a run of the build that was recorded")
+	}
+	if old, err = r.report(ctx, names, RunQuery{Run: q.Noise}); old == nil || !HasData(err) {
+		return nil, nil, err
+	}
+	incomplete := err
+	if rep, err = r.report(ctx, names, q); rep == nil {
+		return nil, nil, err
+	}
+	return rep, old, errors.Join(err, incomplete)
+}
+
+// report returns what is known of a run alone.
+func (r *Reader) report(ctx context.Context, names topic.Names, q RunQuery) (*report.Report, error) {
 	g, state, err := r.generation(ctx, names.Control, q.Run, q.Generation)
 	if err != nil {
 		return nil, err
@@ -37,10 +69,24 @@ func (r *Reader) Report(ctx context.Context, names topic.Names, q RunQuery) (*re
 	return r.addUp(ctx, names.Results, q.Run, g, state, info, told)
 }
 
+// secondTarget returns where else a run sends its requests, as host:port; empty: nowhere.
+func secondTarget(g *control.Generation, option string) string {
+	for line := range strings.Lines(g.Spec.GetOptions()) {
+		if quoted, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), option+"="); ok {
+			value, err := strconv.Unquote(quoted)
+			if _, at, found := strings.Cut(value, "://"); err == nil && found {
+				return at
+			}
+		}
+	}
+	return ""
+}
+
 func (r *Reader) addUp(
 	ctx context.Context, results, run string, g *control.Generation, state *control.State, info RunInfo, told *report.Report,
 ) (*report.Report, error) {
 	summary := report.NewSummary(report.Run{
+		Baseline: secondTarget(g, "baseline-target"), Noise: secondTarget(g, "noise-target"),
 		Name: run, Generation: g.Number, Live: info.Live, Target: info.Target, Speed: info.Speed, Profile: info.Profile, Partitions: info.Partitions,
 	}, g.Started())
 	n, err := r.outcomes(ctx, results, run, g, nextStart(state, run, g), func(o *traffic.Outcome, _ *topic.Record) error {

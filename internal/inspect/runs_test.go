@@ -174,6 +174,92 @@ func TestReportOfSeveralIsAddedUp(t *testing.T) {
 	require.EqualValues(t, 4, rep.Fired, "the first start's, of which one came late")
 }
 
+func TestWhatTheOldBuildSaidIsAddedUp(t *testing.T) {
+	r := newRig(t, 1)
+	r.runs()
+	r.says(0, "b1", func(a control.Author) control.Record {
+		return a.Spec(&reprisev1.RunSpec{
+			Run: "b", Generation: 1, Target: "http://new:8080", Partitions: []*reprisev1.PartitionWindow{{}},
+			Options: "from=\"x\"\nbaseline-target=\"http://old:8080\"\nnoise-target=\"http://old-2:8080\"\n",
+		})
+	})
+	for i := range uint64(30) {
+		o := changed("b", i+1)
+		o.Verdict, o.Status = traffic.BodyChanged, 200
+		o.Differences = []traffic.Difference{{Path: "/price", Kind: traffic.ValueDiffers, Recorded: []byte("1"), Got: []byte("2")}}
+		o.Baseline = &traffic.Baseline{
+			Status: 201, Twice: true, Duration: time.Millisecond,
+			Own: []traffic.Difference{{Path: "/at", Kind: traffic.ValueDiffers}}, Noise: []traffic.Difference{{Path: "/at", Kind: traffic.ValueDiffers}},
+		}
+		r.outcome(time.Second, o)
+	}
+	late := changed("b", 99)
+	late.Verdict, late.Differences, late.Baseline = traffic.NoBaseline, nil, &traffic.Baseline{Reason: "timeout"}
+	r.outcome(time.Second, late)
+	rep, err := r.reader.Report(r.context(), runNames(), RunQuery{Run: "b"})
+	require.NoError(t, err)
+	require.Equal(t, "old:8080 old-2:8080", rep.Baseline.Target+" "+rep.Baseline.Noise)
+	require.EqualValues(t, 30, rep.Baseline.Compared)
+	require.Equal(t, map[string]int64{"timeout": 1}, rep.Baseline.Uncompared)
+	require.Len(t, rep.Baseline.Places, 1)
+	require.EqualValues(t, 30, rep.Baseline.Places[0].Left)
+	require.Len(t, rep.Differences, 1)
+	require.Equal(t, "more", rep.Differences[0].Chance)
+
+	var b bytes.Buffer
+	p := NewDiffPrinter(&b, Table)
+	err = r.reader.Diff(r.context(), runNames(), DiffQuery{RunQuery{Run: "b"}, 1}, p.Print)
+	require.Equal(t, fault.Finding, fault.Code(err))
+	require.NoError(t, p.Close())
+	require.Contains(t, b.String(), "201 → 200", "what the old build answered")
+}
+
+func TestWhatDiffersInARunOfTheOldBuildIsNoise(t *testing.T) {
+	r := newRig(t, 1)
+	r.runs()
+	r.spec(0, "old", 1)
+	r.spec(0, "new", 1)
+	outcome := func(run string, n uint64, paths ...string) {
+		o := changed(run, n)
+		o.Status, o.RecordedStatus, o.Verdict, o.Differences = 200, 200, traffic.BodyChanged, nil
+		for _, p := range paths {
+			o.Differences = append(o.Differences, traffic.Difference{Path: p, Kind: traffic.ValueDiffers, Recorded: []byte("1"), Got: []byte("2")})
+		}
+		r.outcome(time.Second, o)
+	}
+	for i := range uint64(40) {
+		outcome("old", i+1, "/at")
+		if i < 2 {
+			outcome("new", i+1, "/at", "/price")
+		} else {
+			outcome("new", i+1, "/at")
+		}
+	}
+	rep, err := r.reader.Report(r.context(), runNames(), RunQuery{Run: "new", Noise: "old"})
+	require.NoError(t, err)
+	require.Equal(t, "old", rep.NoiseRun)
+	told := map[string]string{}
+	for _, d := range rep.Differences {
+		told[d.Path] = d.Chance
+	}
+	require.Equal(t, map[string]string{"/at": "chance", "/price": "few"}, told)
+
+	r.notes = nil
+	var b bytes.Buffer
+	p := NewDiffPrinter(&b, NDJSON)
+	err = r.reader.Diff(r.context(), runNames(), DiffQuery{RunQuery{Run: "new", Noise: "old"}, 0}, p.Print)
+	require.Equal(t, fault.Finding, fault.Code(err))
+	require.NoError(t, p.Close())
+	require.Equal(t, 2, strings.Count(b.String(), "\n"))
+	require.NotContains(t, b.String(), `"/at"`)
+	require.Contains(t, strings.Join(r.notes, "\n"), "38 differ only where answers of run old do")
+
+	_, err = r.reader.Report(r.context(), runNames(), RunQuery{Run: "new", Noise: "new"})
+	require.Equal(t, fault.Usage, fault.Code(err))
+	_, err = r.reader.Report(r.context(), runNames(), RunQuery{Run: "new", Noise: "none"})
+	require.ErrorContains(t, err, "none")
+}
+
 func TestDiffListsWhatIsNotAsRecorded(t *testing.T) {
 	r := newRig(t, 1)
 	r.runs()
