@@ -134,7 +134,7 @@ func parsePattern(s string) (pattern, error) {
 	e, ok := parseEndpoint(rest)
 	if !ok || e.host == "" || strings.Contains(e.host, "*") {
 		return pattern{}, fault.BadUsage("bad --allow-target "+quote(s),
-			`want HOST[:PORT], or "*.DOMAIN" for every name below`, "--allow-target preprod.internal:8080")
+			`want HOST[:PORT], or "*.DOMAIN" for every name below`, "--allow-target preprod.internal:8080, and once more for each other one")
 	}
 	if below {
 		e.host = "." + e.host

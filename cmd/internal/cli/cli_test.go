@@ -104,6 +104,8 @@ func tree() *cobra.Command {
 	root := &cobra.Command{Use: "prog"}
 	sub := &cobra.Command{Use: "capture", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return nil }}
 	sub.Flags().Int("n", 0, "")
+	sub.Flags().String("dir", "", "")
+	sub.Flags().StringSlice("at", nil, "")
 	root.AddCommand(sub)
 	prepare(root)
 	root.SetOut(new(bytes.Buffer))
@@ -121,6 +123,20 @@ func TestUsageErrorsHaveCode2(t *testing.T) {
 	e, ok := errors.AsType[*fault.Error](root.Execute())
 	require.True(t, ok)
 	require.Equal(t, "prog capture", e.Try, "the nearest name is offered")
+}
+
+func TestAFlagWithoutItsValueDoesNotTakeTheNextFlagForIt(t *testing.T) {
+	for _, args := range [][]string{{"--dir", "--n", "5"}, {"--dir", "--n=5"}, {"--at", "--dir"}, {"--dir=--n"}} {
+		root := tree()
+		root.SetArgs(append([]string{"capture"}, args...))
+		e, ok := errors.AsType[*fault.Error](root.Execute())
+		require.True(t, ok, args)
+		require.Equal(t, fault.Usage, e.Code)
+		require.Contains(t, e.Error(), "needs a value")
+	}
+	root := tree()
+	root.SetArgs([]string{"capture", "--dir", "--other", "--at", "-1,--x"})
+	require.NoError(t, root.Execute(), "no flag is called that")
 }
 
 func TestAMistypedFlagIsToldTheNearestOne(t *testing.T) {

@@ -123,6 +123,9 @@ func prepare(root *cobra.Command) {
 		if c.Args != nil {
 			check := c.Args
 			c.Args = func(c *cobra.Command, args []string) error {
+				if err := swallowed(c); err != nil {
+					return err
+				}
 				if err := check(c, args); err != nil {
 					return fault.BadUsage(err.Error(), "", c.UseLine()+"\n"+c.CommandPath()+" --help")
 				}
@@ -134,6 +137,17 @@ func prepare(root *cobra.Command) {
 			c.RunE = unknownCommand
 		}
 	})
+}
+
+// swallowed is a usage error when a flag was given without its value and has taken the next flag for that.
+func swallowed(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		name, _, _ := strings.Cut(strings.Trim(f.Value.String(), "[]"), "=")
+		if name, ok := strings.CutPrefix(name, "--"); ok && c.Flags().Lookup(name) != nil && err == nil {
+			err = fault.BadUsage(fmt.Sprintf("--%s needs a value", f.Name), fmt.Sprintf("what follows it is --%s", name), c.CommandPath()+" --help")
+		}
+	})
+	return err
 }
 
 // badFlag is a usage error, with the flag that was probably meant.
