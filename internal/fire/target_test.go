@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,14 +150,13 @@ func sender(t testing.TB, target *url.URL, change func(*fire.SenderConfig)) *fir
 func piped(t *testing.T, serve func(c net.Conn, n int), change func(*fire.SenderConfig)) *fire.Sender {
 	t.Helper()
 	target := &url.URL{Scheme: "http", Host: "127.0.0.1:80"}
-	dialed := 0
+	var dialed atomic.Int64
 	var serving sync.WaitGroup
 	t.Cleanup(serving.Wait) // once the sender is closed
 	g := guard(t, target, func(cfg *fire.GuardConfig) {
 		cfg.Dialer = func(context.Context, string, string) (net.Conn, error) {
 			here, there := net.Pipe()
-			dialed++
-			n := dialed
+			n := int(dialed.Add(1))
 			serving.Go(func() {
 				defer there.Close()
 				serve(there, n)
