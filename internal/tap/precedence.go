@@ -1,6 +1,10 @@
 package tap
 
-import "time"
+import (
+	"errors"
+	"io/fs"
+	"time"
+)
 
 const (
 	// Threads have time until they run for more than muchRunning of it, and again when that is less by as much as untilBelow says.
@@ -52,7 +56,8 @@ func (p *precedence) put(all []passer, ahead bool) {
 		if !ahead {
 			nice = halfOf(nice)
 		}
-		if err := p.prefer(one.id, nice); err != nil && ahead {
+		// A thread that is not there any more says nothing about the others.
+		if err := p.prefer(one.id, nice); errors.Is(err, fs.ErrPermission) && ahead {
 			p.denied = true // half as far is all that is allowed
 			return
 		}

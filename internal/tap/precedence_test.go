@@ -2,6 +2,7 @@ package tap
 
 import (
 	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,6 +60,29 @@ func TestTrafficThatMayNotGoFurtherStaysWhereItIs(t *testing.T) {
 		m.ran = 0.3
 		m.pass(3 * time.Second)
 		require.Equal(t, 1, asked, "once is enough")
+	})
+}
+
+func TestATrafficThreadThatHasEndedHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newCores(new(courtesy), 0.3, 0.1)
+		m.add(passer{id: 9, nice: -10, read: func() (meter.Run, error) { return m.loop, nil }})
+		nice := map[int]int{}
+		m.goes.prefer = func(thread, to int) error {
+			if thread == 7 {
+				return syscall.ESRCH
+			}
+			nice[thread] = to
+			return nil
+		}
+		for range 2 {
+			m.ran, m.waits = 0.3, 0.7
+			m.pass(3 * time.Second)
+			require.Equal(t, map[int]int{9: -10}, nice)
+			m.ran, m.waits = 0.6, 0.4
+			m.pass(3 * time.Second)
+			require.Equal(t, map[int]int{9: -5}, nice)
+		}
 	})
 }
 
