@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,6 +42,9 @@ func TestHangUpDrains(t *testing.T) {
 	require.NoError(t, err)
 	var out strings.Builder
 	c.Stdout = &out
+	handled := make(chan os.Signal, 1) // a child ignores what this process does, as under nohup, and gets the default for what it handles
+	signal.Notify(handled, syscall.SIGHUP)
+	defer signal.Stop(handled)
 	require.NoError(t, c.Start())
 	lines := bufio.NewScanner(talk)
 	for lines.Scan() && !strings.Contains(lines.Text(), "following reprise.exchanges") {

@@ -108,9 +108,11 @@ func TestAssignReaderFollowsOverAnOutage(t *testing.T) {
 		require.NoError(t, err)
 		defer r.Close()
 		fill(t, n.config(), "x", 0, 10)
-		batch, err := r.Poll(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, 10, batch.Len())
+		for seen := 0; seen < 10; { // a producer may send its first one alone
+			batch, err := r.Poll(t.Context())
+			require.NoError(t, err)
+			seen += batch.Len()
+		}
 
 		n.down()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -120,7 +122,7 @@ func TestAssignReaderFollowsOverAnOutage(t *testing.T) {
 		n.up()
 		fill(t, n.config(), "x", 10, 20)
 		start := time.Now()
-		batch, err = r.Poll(t.Context())
+		batch, err := r.Poll(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, uint64(10), number(&batch.Partitions[0].Records[0]))
 		require.Less(t, time.Since(start), 2*time.Second)
