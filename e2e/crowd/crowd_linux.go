@@ -114,9 +114,9 @@ func (c *Crowd) pace() {
 	var buf []byte
 	for number := uint64(0); !c.stopped.Load(); number++ {
 		due = due.Add(time.Duration(random.ExpFloat64() / c.o.Rate * float64(time.Second)))
-		if wait := time.Until(due); wait > 0 {
+		for wait := time.Until(due); wait > 0; wait = time.Until(due) { // a signal ends a sleep
 			interval := unix.NsecToTimespec(int64(wait))
-			_ = unix.Nanosleep(&interval, nil) // woken too early it is early by less than the sleep
+			_ = unix.Nanosleep(&interval, nil)
 		}
 		k := &c.kinds[random.IntN(kinds)]
 		buf = numbered(buf, k.request, k.inRequest, number)
