@@ -42,7 +42,8 @@ func NewImporter(ctx context.Context, o Options) (*Importer, error) {
 	if err := admin.Ping(ctx); err != nil {
 		return nil, err
 	}
-	if err := admin.Ensure(ctx, []topic.Spec{topic.ExchangesSpec(o.Names, o.Partitions)}); err != nil {
+	exchanges := []topic.Spec{topic.ExchangesSpec(o.Names, o.Partitions)}
+	if err := admin.Ensure(ctx, exchanges); err != nil {
 		return nil, err
 	}
 	if err := admin.Writable(ctx, o.Names.Exchanges); err != nil {
@@ -53,7 +54,7 @@ func NewImporter(ctx context.Context, o Options) (*Importer, error) {
 	}
 	im := &Importer{filters: o.Filters, key: o.SessionKey, redactor: o.Redactor, room: make(chan struct{}, 1)}
 	im.records, err = topic.NewWriter(topic.WriterConfig{
-		Config: o.Topic, Topic: o.Names.Exchanges, RingBytes: 2 * importRing, Linger: 10 * time.Millisecond,
+		Config: o.Topic, Topic: o.Names.Exchanges, Ensure: exchanges, RingBytes: 2 * importRing, Linger: 10 * time.Millisecond,
 		FlushTimeout: time.Minute, OnDone: im.done,
 	})
 	return im, err

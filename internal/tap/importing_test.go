@@ -2,7 +2,9 @@ package tap
 
 import (
 	"context"
+	"log/slog"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,4 +39,27 @@ func TestRecallKnowsTheStoredExchangesOfOneFile(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, has, seq)
 	}
+}
+
+func TestAnImportTellsOfATopicThatWouldDropItsRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStand(t)
+		defer s.open().Close()
+		spec := topic.ExchangesSpec(s.names, 1)
+		spec.Config["max.message.bytes"] = "2000"
+		admin, err := topic.NewAdmin(s.cfg)
+		require.NoError(t, err)
+		require.NoError(t, admin.Ensure(t.Context(), []topic.Spec{spec}))
+		admin.Close()
+		var log lines
+		s.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		im, err := NewImporter(t.Context(), Options{Topic: s.cfg, Names: s.names, Partitions: 1, Logger: s.cfg.Logger})
+		require.NoError(t, err)
+		stored, err := im.Run(t.Context(), func(put func(*traffic.Exchange) error) error {
+			return put(&traffic.Exchange{ID: traffic.MakeID([16]byte{1}, 1)})
+		})
+		require.NoError(t, err)
+		require.EqualValues(t, 1, stored)
+		require.Contains(t, log.String(), "made in another way")
+	})
 }

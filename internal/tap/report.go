@@ -110,10 +110,14 @@ func (r *reporter) write(final bool) {
 // logSummary says at the end what became of everything.
 func logSummary(log *slog.Logger, c *reprisev1.Counters) {
 	var dropped uint64
-	for _, n := range c.GetDropped() {
+	reasons := c.GetDropped()
+	for _, n := range reasons {
 		dropped += n
 	}
+	if reasons == nil {
+		reasons = map[string]uint64{} // an object in JSON, whatever happened
+	}
 	log.Info("tap stopped", "seen", c.GetSeen(), "recovered", c.GetRecovered(), "produced", c.GetProduced(), "filtered", c.GetFiltered(),
-		"sampled_out", c.GetSampledOut(), "dropped", dropped, "dropped_by_reason", c.GetDropped(), "unknown", c.GetUnknown(),
+		"sampled_out", c.GetSampledOut(), "dropped", dropped, "dropped_by_reason", reasons, "unknown", c.GetUnknown(),
 		"pending", c.GetPending(), "spooled", c.GetSpooled())
 }
