@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -51,7 +53,7 @@ A run that was interrupted (130), stopped or incomplete (4) keeps its code. Meas
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.run == "" && !c.Flags().Changed("run") {
-				o.run = "run-" + time.Now().UTC().Format("20060102-150405")
+				o.run = newRunName(time.Now())
 			}
 			return o.play(c.Context(), false)
 		},
@@ -61,6 +63,12 @@ A run that was interrupted (130), stopped or incomplete (4) keeps its code. Meas
 	o.addWindow(fs)
 	o.addFiring(fs)
 	return c
+}
+
+// newRunName names a run that nobody has named. Two that begin within a second are two runs: under one name the second would join the
+// first, and replay nothing of its own.
+func newRunName(now time.Time) string {
+	return "run-" + now.UTC().Format("20060102-150405") + "-" + strings.ToLower(rand.Text()[:4])
 }
 
 func newLiveCommand() *cobra.Command {

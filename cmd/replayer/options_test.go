@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -141,4 +142,16 @@ func TestMarksThatAreReplayedNevertheless(t *testing.T) {
 	}
 	_, err = parseFlagged([]string{"GAB"})
 	require.ErrorContains(t, err, "GAP")
+}
+
+func TestRunsThatNobodyHasNamedAreRunsOfTheirOwn(t *testing.T) {
+	now := time.Date(2026, 3, 2, 1, 30, 0, 0, time.FixedZone("UTC+8", 8*3600))
+	seen := make(map[string]bool)
+	for range 5 { // all of one second
+		seen[newRunName(now)] = true
+	}
+	require.Greater(t, len(seen), 1)
+	for name := range seen {
+		require.Regexp(t, `^run-20260301-173000-[a-z2-7]{4}$`, name)
+	}
 }
