@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,6 +107,9 @@ func tree() *cobra.Command {
 	sub.Flags().Int("n", 0, "")
 	sub.Flags().String("dir", "", "")
 	sub.Flags().StringSlice("at", nil, "")
+	sub.Flags().Duration("wait", 0, "")
+	sub.Flags().Bool("all", false, "")
+	sub.Flags().Var(new(Bytes), "size", "")
 	root.AddCommand(sub)
 	prepare(root)
 	root.SetOut(new(bytes.Buffer))
@@ -151,6 +155,37 @@ func TestAMistypedFlagIsToldTheNearestOne(t *testing.T) {
 		e, ok := errors.AsType[*fault.Error](root.Execute())
 		require.True(t, ok, flag)
 		require.Equal(t, try, e.Try, flag)
+	}
+}
+
+func TestABadValueIsToldWhatItHasToBe(t *testing.T) {
+	for flag, want := range map[string]string{
+		"--n=x": "want a number", "--n=99999999999999999999": "too large", "--wait=5": "500ms, 10s or 1m", "--all=x": "true or false", "--size=1XB": "64MiB",
+	} {
+		root := tree()
+		root.SetArgs([]string{"capture", flag})
+		e, ok := errors.AsType[*fault.Error](root.Execute())
+		require.True(t, ok, flag)
+		name, value, _ := strings.Cut(flag, "=")
+		require.Equal(t, fmt.Sprintf("bad %s %q", name, value), e.What)
+		require.Contains(t, e.Cause, want, flag)
+	}
+}
+
+func TestAllRequiredFlagsThatAreMissingAreNamed(t *testing.T) {
+	for given, what := range map[string]string{"": "no --dir and no --n given", "--dir=x": "no --n given"} {
+		root := tree()
+		capture, _, err := root.Find([]string{"capture"})
+		require.NoError(t, err)
+		for _, name := range []string{"dir", "n"} {
+			require.NoError(t, capture.MarkFlagRequired(name))
+		}
+		root.SetArgs(append([]string{"capture"}, strings.Fields(given)...))
+		e, ok := errors.AsType[*fault.Error](root.Execute())
+		require.True(t, ok)
+		require.Equal(t, what, e.What)
+		require.Equal(t, fault.Usage, e.Code)
+		require.Contains(t, e.Try, "prog capture [flags]\n")
 	}
 }
 

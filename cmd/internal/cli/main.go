@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -68,7 +69,7 @@ func Main(root *cobra.Command, also ...os.Signal) int {
 	signal.Ignore(syscall.SIGPIPE)
 
 	prepare(root)
-	command, err := root.ExecuteContextC(ctx)
+	err := root.ExecuteContext(ctx)
 	interrupted := errors.Is(context.Cause(ctx), ErrInterrupted)
 	switch {
 	case errors.Is(err, syscall.EPIPE):
@@ -77,9 +78,6 @@ func Main(root *cobra.Command, also ...os.Signal) int {
 		return fault.Interrupted
 	case err == nil:
 		return fault.OK
-	}
-	if strings.HasPrefix(err.Error(), "required flag") { // cobra has no hook for these
-		err = fault.BadUsage(err.Error(), "", command.CommandPath()+" --help")
 	}
 	PrintError(os.Stderr, root.Name(), err)
 	return fault.Code(err)
@@ -129,7 +127,7 @@ func prepare(root *cobra.Command) {
 				if err := check(c, args); err != nil {
 					return fault.BadUsage(err.Error(), "", c.UseLine()+"\n"+c.CommandPath()+" --help")
 				}
-				return nil
+				return missing(c)
 			}
 		}
 		if c.HasSubCommands() && c.RunE == nil {
@@ -150,9 +148,26 @@ func swallowed(c *cobra.Command) (err error) {
 	return err
 }
 
-// badFlag is a usage error, with the flag that was probably meant.
+// missing is a usage error that names the required flags that were not given. cobra has no hook for these: it comes after the arguments.
+func missing(c *cobra.Command) error {
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, required := f.Annotations[cobra.BashCompOneRequiredFlag]; required && !f.Changed {
+			names = append(names, "--"+f.Name)
+		}
+	})
+	if names == nil {
+		return nil
+	}
+	return fault.BadUsage("no "+strings.Join(names, " and no ")+" given", "", c.UseLine()+"\n"+c.CommandPath()+" --help")
+}
+
+// badFlag is a usage error, with what its value has to be, or the flag that was probably meant.
 func badFlag(c *cobra.Command, err error) error {
 	try := c.CommandPath() + " --help"
+	if bad, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fault.BadUsage(fmt.Sprintf("bad --%s %q", bad.GetFlag().Name, bad.GetValue()), wanted(bad), try)
+	}
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok && unknown.GetSpecifiedShortnames() == "" {
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
@@ -161,6 +176,22 @@ func badFlag(c *cobra.Command, err error) error {
 		}
 	}
 	return fault.BadUsage(err.Error(), "", try)
+}
+
+// wanted says what is wrong with a flag's value, in words that are not the parser's of a number or a time.
+func wanted(bad *pflag.InvalidValueError) string {
+	kind := bad.GetFlag().Value.Type()
+	switch {
+	case errors.Is(bad, strconv.ErrRange):
+		return "the number is too large or too small"
+	case kind == "duration":
+		return "want a time with its unit, such as 500ms, 10s or 1m"
+	case kind == "bool":
+		return "want true or false"
+	case errors.Is(bad, strconv.ErrSyntax):
+		return "want a number"
+	}
+	return bad.Unwrap().Error()
 }
 
 // unknownCommand shows help when nothing was asked for, and an error with the nearest names otherwise.
