@@ -30,8 +30,8 @@ func newRulesCommand() *cobra.Command {
 
 One YAML file says for all three programs what is recorded, what must not be stored, what may be fired, and how; tap
 and replayer take it as --rules FILE. Its sections: filter, sample, redact (for the tap; filter and redact count for the
-replayer too), writes, production, rewrite, session, limits (for the replayer). It holds no secrets, only where they are:
-env:NAME or file:PATH.
+replayer too), writes, production, rewrite, session, limits, compare (for the replayer). It holds no secrets, only where
+they are: env:NAME or file:PATH.
 
 Flags and the file: filters of both must be passed; a flag with one value, such as --sample, takes the place of the
 file's; a command of tap set takes the place of the flag. A tap reads the file again when it changes, and at SIGHUP. A
@@ -57,7 +57,7 @@ Good ones are told with the digest that runs and records name; a bad one is exit
 		RunE: func(_ *cobra.Command, files []string) error {
 			var failed []error
 			for _, path := range files {
-				f, err := rules.Load(path)
+				f, err := loadRules(path)
 				if err != nil {
 					failed = append(failed, err)
 					continue
@@ -67,6 +67,14 @@ Good ones are told with the digest that runs and records name; a bad one is exit
 			return joined(failed, len(files))
 		},
 	}
+}
+
+// loadRules reads the file that an argument names. What rules.Load says of one that is not there speaks of a flag.
+func loadRules(path string) (*rules.File, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fault.BadUsage("cannot read the rules file", err.Error(), "the path of one that is there; deploy/rules.yaml is an example")
+	}
+	return rules.Load(path)
 }
 
 // joined is the error about several files.
@@ -162,7 +170,7 @@ func (o *explainOptions) replayFlags() (f inspect.ReplayFlags, err error) {
 }
 
 func (o *explainOptions) run(ctx context.Context, path, exchange string) error {
-	file, err := rules.Load(path)
+	file, err := loadRules(path)
 	if err != nil {
 		return err
 	}

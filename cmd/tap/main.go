@@ -33,14 +33,15 @@ tap's own parser fail, capture is shed and counted, and the traffic goes on.
   # Filters in your own code
   tap ingest --listen 127.0.0.1:8090
 
-  # Several sources from one file; and less of it, while it runs
-  tap run --config tap.yaml
-  tap set --sample 10%
   # Beside an Envoy that copies requests and responses to it
   tap extproc --listen 127.0.0.1:9002
 
   # Beside a service, from copies of the packets of its network interface
   tap sniff --interface eth0 --port 8080
+
+  # Several sources from one file; and less of it, while it runs
+  tap run --config tap.yaml
+  tap set --sample 10%
 
   # Traffic recorded by other tools
   tap import yesterday.gor browser.har access.log.gz
