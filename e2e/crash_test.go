@@ -245,6 +245,6 @@ func timeBase(t *testing.T, names topic.Names, name string) schedule.Timeline {
 	}))
 	base := state.Run(name).Current().Base
 	return schedule.NewTimeline(schedule.Base{
-		Capture: time.Unix(0, int64(base.GetCaptureUnixNano())), Wall: time.Unix(0, int64(base.GetWallUnixNano())), Speed: base.GetSpeed(),
+		Capture: time.Unix(0, int64(base.GetCaptureUnixNano())), Wall: time.Unix(0, int64(base.GetWallUnixNano())),
 	}, schedule.ConstantSpeed(base.GetSpeed()))
 }

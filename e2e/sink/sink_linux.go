@@ -135,9 +135,6 @@ func (s *Sink) Requests() int { return int(s.requests.Load()) }
 // Arrivals returns what came in the order in which it came. Call it after Run has returned.
 func (s *Sink) Arrivals() []Arrival { return s.arrivals }
 
-// Connections counts the connections that were accepted. Call it after Run has returned.
-func (s *Sink) Connections() int { return s.accepted }
-
 // Run answers until ctx ends; then it closes everything.
 func (s *Sink) Run(ctx context.Context) error {
 	runtime.LockOSThread()

@@ -33,11 +33,6 @@ type Comparer struct {
 	Rules *Rules
 }
 
-// Compare compares with a zero Comparer.
-func Compare(x *traffic.Exchange, got *traffic.Response) (traffic.Verdict, []traffic.Difference) {
-	return Comparer{}.Compare(x, got)
-}
-
 // Compare judges got, the target's redacted answer, against the response recorded in x. The differences are those of
 // the verdict: none for Same and NoBaseline, at most maxDifferences, each place once with the first values seen there.
 // They hold copies, nothing of x or got.

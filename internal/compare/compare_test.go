@@ -91,7 +91,7 @@ func TestVerdict(t *testing.T) {
 			if c.method != "" {
 				x.Request.Method = []byte(c.method)
 			}
-			verdict, differences := compare.Compare(x, c.got)
+			verdict, differences := compare.Comparer{}.Compare(x, c.got)
 			require.Equal(t, c.verdict.String(), verdict.String())
 			changed := verdict == traffic.StatusChanged || verdict == traffic.BodyChanged
 			require.Equal(t, changed, len(differences) > 0, "%v", differences)
@@ -126,7 +126,7 @@ func TestDifferencesSayWhereAndWhat(t *testing.T) {
 		{"long strings are cut", `["` + strings.Repeat("a", 99) + `"]`, `["b"]`, []string{`/* value "` + strings.Repeat("a", 64) + `…" -> "b"`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			verdict, differences := compare.Compare(recorded(answer(200, c.want, jsonType), 0), answer(200, c.got, jsonType))
+			verdict, differences := compare.Comparer{}.Compare(recorded(answer(200, c.want, jsonType), 0), answer(200, c.got, jsonType))
 			require.Equal(t, traffic.BodyChanged, verdict)
 			require.Equal(t, c.differences, lines(differences))
 		})
@@ -155,7 +155,7 @@ func TestGRPCStatusIsAStatus(t *testing.T) {
 		{"none recorded", call(""), call("2"), traffic.Same, ""},
 		{"the answer could not be redacted", call("0"), answer(200, ""), traffic.Same, ""},
 	} {
-		verdict, differences := compare.Compare(recorded(row.want, 0), row.got)
+		verdict, differences := compare.Comparer{}.Compare(recorded(row.want, 0), row.got)
 		require.Equal(t, row.verdict, verdict, row.name)
 		if row.change == "" {
 			require.Empty(t, differences, row.name)
@@ -187,7 +187,7 @@ func TestNumbersAreComparedByValue(t *testing.T) {
 		{"1e99999999999999", "1e99999999999999", true},
 		{"1e99999999999999", "1e99999999999998", false},
 	} {
-		verdict, _ := compare.Compare(recorded(answer(200, "["+c.a+"]"), 0), answer(200, "["+c.b+"]"))
+		verdict, _ := compare.Comparer{}.Compare(recorded(answer(200, "["+c.a+"]"), 0), answer(200, "["+c.b+"]"))
 		require.Equal(t, c.equal, verdict == traffic.Same, "%s %s", c.a, c.b)
 	}
 }
@@ -241,16 +241,16 @@ func TestWorkIsBounded(t *testing.T) {
 	}
 	want.WriteString(`"z":0}`)
 	got.WriteString(`"z":0}`)
-	_, differences := compare.Compare(recorded(answer(200, want.String()), 0), answer(200, got.String()))
+	_, differences := compare.Comparer{}.Compare(recorded(answer(200, want.String()), 0), answer(200, got.String()))
 	require.Len(t, differences, 100)
 
 	deep := strings.Repeat("[", 5000) + "%d" + strings.Repeat("]", 5000)
-	verdict, differences := compare.Compare(recorded(answer(200, fmt.Sprintf(deep, 1)), 0), answer(200, fmt.Sprintf(deep, 2)))
+	verdict, differences := compare.Comparer{}.Compare(recorded(answer(200, fmt.Sprintf(deep, 1)), 0), answer(200, fmt.Sprintf(deep, 2)))
 	require.Equal(t, traffic.BodyChanged, verdict)
 	require.Less(t, len(differences[0].Path), 300)
 
 	bomb := zipped(strings.Repeat("a", 9<<20))
-	verdict, _ = compare.Compare(recorded(answer(200, bomb, "Content-Encoding: gzip"), 0), answer(200, zipped(strings.Repeat("a", 8<<20)), "Content-Encoding: gzip"))
+	verdict, _ = compare.Comparer{}.Compare(recorded(answer(200, bomb, "Content-Encoding: gzip"), 0), answer(200, zipped(strings.Repeat("a", 8<<20)), "Content-Encoding: gzip"))
 	require.Equal(t, traffic.Same, verdict, "equal as far as it is looked at")
 }
 
@@ -262,12 +262,12 @@ func FuzzCompare(f *testing.F) {
 		if zip {
 			want.Headers = []traffic.Field{{Name: []byte("content-encoding"), Value: []byte("gzip")}}
 		}
-		verdict, differences := compare.Compare(recorded(want, 0), got)
+		verdict, differences := compare.Comparer{}.Compare(recorded(want, 0), got)
 		require.Equal(t, verdict == traffic.BodyChanged, len(differences) > 0)
 		require.LessOrEqual(t, len(differences), 100)
-		reverse, _ := compare.Compare(recorded(got, 0), want)
+		reverse, _ := compare.Comparer{}.Compare(recorded(got, 0), want)
 		require.Equal(t, verdict, reverse, "both ways the same verdict")
-		same, _ := compare.Compare(recorded(want, 0), want)
+		same, _ := compare.Comparer{}.Compare(recorded(want, 0), want)
 		require.Equal(t, traffic.Same, same)
 	})
 }

@@ -56,7 +56,7 @@ func TestEqualDocumentsHaveNoDifference(t *testing.T) {
 			require.NoError(t, json.Unmarshal(b, &y))
 			var indented bytes.Buffer
 			require.NoError(t, json.Indent(&indented, b, "", "\t"))
-			verdict, differences := compare.Compare(recorded(answer(200, string(a), jsonType), 0),
+			verdict, differences := compare.Comparer{}.Compare(recorded(answer(200, string(a), jsonType), 0),
 				answer(200, indented.String(), jsonType))
 			equal := reflect.DeepEqual(x, y)
 			require.Equal(t, equal, verdict == traffic.Same, "%s\n%s\n%v", a, b, differences)

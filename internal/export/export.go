@@ -77,9 +77,6 @@ func (w *Writer) Write(x *traffic.Exchange) error {
 // LeftOut is how many exchanges had no form in this format: requests that are not known whole, or are none of their own.
 func (w *Writer) LeftOut() int64 { return w.leftOut }
 
-// Flush hands over what is buffered.
-func (w *Writer) Flush() error { return w.w.Flush() }
-
 // Close ends the output and flushes it. It does not close the writer beneath.
 func (w *Writer) Close() error {
 	w.format.end(w.w)

@@ -280,16 +280,6 @@ func (v *Valve) Close() {
 	}
 }
 
-// Shut reports whether nothing may go at all.
-func (v *Valve) Shut() bool {
-	if v == nil || v.gate.Load()&wide != 0 {
-		return false
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.breaker.IsOpen()
-}
-
 // Probes returns how many may go until the breaker knows more: 0 while it is open; all, which is false, while it is
 // closed.
 func (v *Valve) Probes() (n int, few bool) {

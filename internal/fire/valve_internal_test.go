@@ -14,6 +14,16 @@ import (
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
+// shut reports whether nothing may go at all.
+func (v *Valve) shut() bool {
+	if v == nil || v.gate.Load()&wide != 0 {
+		return false
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.breaker.IsOpen()
+}
+
 func answer(status int, fields ...string) *Answer {
 	res := &traffic.Response{Status: status}
 	for i := 0; i+1 < len(fields); i += 2 {
@@ -98,12 +108,12 @@ func TestBreakerOpensProbesAndLetsEverythingThroughInTheEnd(t *testing.T) {
 		b := newBed(t, ValveConfig{Breaker: &breaker, Concurrency: 64, Changed: func() { changes.Add(1) }})
 		b.fire(t.Context(), 100)
 		b.group.Wait()
-		require.False(t, b.valve.Shut())
+		require.False(t, b.valve.shut())
 
 		b.status.Store(503)
 		b.fire(t.Context(), 150) // 150 of 250 are more than half
 		b.group.Wait()
-		require.True(t, b.valve.Shut())
+		require.True(t, b.valve.shut())
 		require.EqualValues(t, 250, b.hits.Load())
 		began := time.Now()
 		_, ok := b.valve.TryEnter()
@@ -142,7 +152,7 @@ func TestBreakerDoesNotCloseWithAStorm(t *testing.T) {
 		b.status.Store(500)
 		b.fire(t.Context(), 20)
 		b.group.Wait()
-		require.True(t, b.valve.Shut())
+		require.True(t, b.valve.shut())
 		b.status.Store(200)
 		b.fire(t.Context(), 500)
 		time.Sleep(time.Second)
@@ -180,7 +190,7 @@ func TestRetryAfterIsWaitedForWithinItsBound(t *testing.T) {
 				began := time.Now()
 				b.fire(t.Context(), 1) // one is enough: it speaks for the target
 				b.group.Wait()
-				require.Equal(t, row.want > 0, b.valve.Shut())
+				require.Equal(t, row.want > 0, b.valve.shut())
 				b.status.Store(200)
 				b.fire(t.Context(), 10)
 				b.group.Wait()
@@ -206,10 +216,10 @@ func TestTooManyRequestsOfOneUserDoesNotHoldUpTheOthers(t *testing.T) {
 		b.fields = []string{"Retry-After", "7"}
 		b.fire(t.Context(), 5)
 		b.group.Wait()
-		require.False(t, b.valve.Shut())
+		require.False(t, b.valve.shut())
 		b.fire(t.Context(), 60)
 		b.group.Wait()
-		require.True(t, b.valve.Shut())
+		require.True(t, b.valve.shut())
 		require.InDelta(t, 7*time.Second, b.valve.Stats().ProbeIn, float64(20*time.Millisecond))
 		require.Zero(t, b.valve.Stats().ByRetryAfter)
 	})
@@ -229,7 +239,7 @@ func TestOldAnswersAreNoProbes(t *testing.T) {
 		for _, p := range old[:20] {
 			b.valve.Leave(p, answer(500), nil)
 		}
-		require.True(t, b.valve.Shut())
+		require.True(t, b.valve.shut())
 		time.Sleep(breaker.Wait)
 		synctest.Wait()
 		n, few := b.valve.Probes()
@@ -238,7 +248,7 @@ func TestOldAnswersAreNoProbes(t *testing.T) {
 		for _, p := range old[20:] {
 			b.valve.Leave(p, answer(500), nil)
 		}
-		require.False(t, b.valve.Shut(), "they were fired before")
+		require.False(t, b.valve.shut(), "they were fired before")
 		p, ok := b.valve.TryEnter()
 		require.True(t, ok)
 		b.valve.Cancel(p) // nothing was fired under it
@@ -258,7 +268,7 @@ func TestWhoWaitsForTheBreakerLeavesWithItsContext(t *testing.T) {
 		b.status.Store(500)
 		b.fire(t.Context(), 20)
 		b.group.Wait()
-		require.True(t, b.valve.Shut())
+		require.True(t, b.valve.shut())
 		ctx, cancel := context.WithCancel(t.Context())
 		b.fire(ctx, 50)
 		synctest.Wait()
@@ -360,7 +370,7 @@ func TestWithoutLimitsThereIsNoValve(t *testing.T) {
 	v.Leave(p, answer(500), nil)
 	v.Cancel(p)
 	v.Close()
-	require.False(t, v.Shut())
+	require.False(t, v.shut())
 	require.Zero(t, v.Stats())
 }
 

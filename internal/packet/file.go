@@ -80,9 +80,6 @@ func (r *Reader) Next(f *Frame) error {
 	return nil
 }
 
-// Offset returns how many bytes of the content have been used.
-func (r *Reader) Offset() int64 { return r.offset }
-
 // peek returns the next n bytes without using them; io.EOF when there is none.
 func (r *Reader) peek(n int, what string) ([]byte, error) {
 	p, err := r.src.Peek(n)

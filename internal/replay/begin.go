@@ -128,7 +128,7 @@ func (r *run) settleBase(ctx context.Context) error {
 	}
 	if o.Live {
 		now := time.Now()
-		r.liveBase.Store(&schedule.Base{Capture: now, Wall: now.Add(o.Lag), Speed: 1}) // the same delay for all, no epoch
+		r.liveBase.Store(&schedule.Base{Capture: now, Wall: now.Add(o.Lag)}) // the same delay for all, no epoch
 	} else if err := r.decideBase(ctx, found); err != nil {
 		return err
 	}
@@ -287,7 +287,6 @@ func begunOf(g *control.Generation, loop uint32) (b begun, ok bool) {
 	b.base = schedule.Base{
 		Capture: time.Unix(0, int64(base.GetCaptureUnixNano())).UTC(),
 		Wall:    time.Unix(0, int64(base.GetWallUnixNano())),
-		Speed:   base.GetSpeed(),
 	}
 	b.profile = profileOf(g.Spec)
 	if longest := base.GetGapMaxNano(); longest > 0 {

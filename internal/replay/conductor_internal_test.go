@@ -42,7 +42,7 @@ func TestTheGateOpensInTimeThoughReportsHang(t *testing.T) {
 		both.Go(func() { c.keepTime(ctx) })
 		both.Go(func() { c.speak(ctx, kafka) })
 
-		timeline := schedule.NewTimeline(schedule.Base{Capture: start, Wall: start, Speed: 1}, schedule.ConstantSpeed(1))
+		timeline := schedule.NewTimeline(schedule.Base{Capture: start, Wall: start}, schedule.ConstantSpeed(1))
 		timeline = timeline.Pause(start.Add(time.Second)).Resume(start.Add(7 * time.Second))
 		c.clock.now.Store(&timeline)
 		c.retimed <- struct{}{}

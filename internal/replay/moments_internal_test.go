@@ -173,7 +173,7 @@ func TestWhatWasGrantedInAPauseWaitsForItsEnd(t *testing.T) {
 					close(done)
 				} else {
 					now := time.Now()
-					v.clock.set(begun{base: schedule.Base{Capture: now, Wall: now, Speed: 1}, profile: schedule.ConstantSpeed(1)}, nil)
+					v.clock.set(begun{base: schedule.Base{Capture: now, Wall: now}, profile: schedule.ConstantSpeed(1)}, nil)
 				}
 				require.Equal(t, row.want, <-got)
 				require.Equal(t, row.used, v.quotas.total.used)
@@ -189,7 +189,7 @@ func order(offset int64, verb, argument string, at time.Time) control.Order {
 func TestWhoLookedUpCommandsEarlierTakesNoneBack(t *testing.T) {
 	c := newClock()
 	now := time.Now()
-	b := begun{base: schedule.Base{Capture: now, Wall: now, Speed: 1}, profile: schedule.ConstantSpeed(1)}
+	b := begun{base: schedule.Base{Capture: now, Wall: now}, profile: schedule.ConstantSpeed(1)}
 	c.set(b, []control.Order{order(7, control.VerbPause, "", now)})
 	c.set(b, nil)
 	require.True(t, c.paused(now.Add(time.Second)))
@@ -215,7 +215,7 @@ func TestAnOrderIsConfirmedOnceItIsObeyed(t *testing.T) {
 func TestAGateThatIsHeldIsNotOpenedByAnEarlierLook(t *testing.T) {
 	c := newClock()
 	now := time.Now()
-	timeline := schedule.NewTimeline(schedule.Base{Capture: now, Wall: now, Speed: 1}, schedule.ConstantSpeed(1))
+	timeline := schedule.NewTimeline(schedule.Base{Capture: now, Wall: now}, schedule.ConstantSpeed(1))
 	c.now.Store(&timeline)
 	for range 5000 {
 		c.held.Store(false)
@@ -233,7 +233,7 @@ func TestAPauseThatBeginsMeanwhileIsKept(t *testing.T) {
 		start := time.Now()
 		c := &conductor{clock: newClock(), retimed: make(chan struct{}, 1), news: make(chan struct{}, 1)}
 		c.wake = func() { time.Sleep(10 * time.Millisecond) } // as long as it may take on a busy machine
-		timeline := schedule.NewTimeline(schedule.Base{Capture: start, Wall: start, Speed: 1}, schedule.ConstantSpeed(1)).Pause(start.Add(5 * time.Millisecond))
+		timeline := schedule.NewTimeline(schedule.Base{Capture: start, Wall: start}, schedule.ConstantSpeed(1)).Pause(start.Add(5 * time.Millisecond))
 		c.clock.now.Store(&timeline)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup

@@ -258,7 +258,6 @@ func TestRequestsWaitForTheAnswersThatBringTheirValues(t *testing.T) {
 	require.Empty(t, w.Done(a, nil), "once")
 	require.Empty(t, w.Expire(t0.Add(10*time.Second), nil))
 	require.Equal(t, []string{"view"}, w.Expire(t0.Add(11*time.Second), nil))
-	require.EqualValues(t, 1, w.Expired())
 	require.Empty(t, w.Done(b, nil), "it has left")
 	require.True(t, w.Ready(view, c, "view", t0), "what has come is not waited for")
 

@@ -16,7 +16,6 @@ type Waits[T any] struct {
 	mu      sync.Mutex
 	coming  map[string]*producer[T] // by value: the last one that brings it
 	waiting []waiter[T]             // in the order of their deadlines
-	expired uint64
 }
 
 type producer[T any] struct {
@@ -137,16 +136,8 @@ func (w *Waits[T]) Expire(now time.Time, free []T) []T {
 		free = append(free, w.waiting[n].value)
 		n++
 	}
-	w.expired += uint64(n)
 	left := w.waiting[:copy(w.waiting, w.waiting[n:])]
 	clear(w.waiting[len(left):])
 	w.waiting = left
 	return free
-}
-
-// Expired returns how many Expire has let go.
-func (w *Waits[T]) Expired() uint64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.expired
 }

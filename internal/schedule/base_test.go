@@ -3,51 +3,11 @@ package schedule
 import (
 	"math"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/reprise-io/reprise/internal/fault"
 )
-
-func TestDueKeepsDistancesDividedBySpeed(t *testing.T) {
-	capture := time.Date(2026, 11, 22, 13, 42, 10, 0, time.UTC)
-	wall := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	for _, row := range []struct {
-		name  string
-		speed float64
-		after time.Duration // capture
-		want  time.Duration // wall
-	}{
-		{"the base itself", 2, 0, 0},
-		{"as captured, to the nanosecond", 1, 72*time.Hour + 1, 72*time.Hour + 1},
-		{"twice as fast", 2, 10 * time.Second, 5 * time.Second},
-		{"half as fast", 0.5, 10 * time.Second, 20 * time.Second},
-		{"captured before the base", 2, -10 * time.Second, -5 * time.Second},
-		{"as fast as it can", 0, time.Hour, 0},
-		{"slower than time can hold", 1e-9, 1000 * time.Hour, math.MaxInt64},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			base := Base{Capture: capture, Wall: wall, Speed: row.speed}
-			require.Equal(t, row.want, base.Due(capture.Add(row.after)).Sub(wall))
-		})
-	}
-}
-
-func TestDueDoesNotDriftOverADay(t *testing.T) {
-	base := Base{Capture: time.Unix(0, 0), Wall: time.Unix(1_000_000, 0), Speed: 3}
-	at := base.Due(time.Unix(86_400*3, 0))
-	require.Equal(t, time.Unix(1_000_000+86_400, 0), at)
-}
-
-func TestAnchorTiesTheBaseToTheMonotonicClock(t *testing.T) {
-	now := time.Now()
-	wall := now.Round(0).Add(2 * time.Second) // as read from the control topic: no monotonic reading
-	base := Base{Capture: time.Unix(100, 0), Wall: wall, Speed: 1}.Anchor(now)
-	require.True(t, base.Wall.Equal(wall))
-	require.Contains(t, base.Due(time.Unix(101, 0)).String(), "m=")
-	require.Equal(t, 3*time.Second, base.Due(time.Unix(101, 0)).Sub(now))
-}
 
 func TestParseSpeed(t *testing.T) {
 	for s, want := range map[string]float64{

@@ -24,7 +24,7 @@ type Timed[T any] struct {
 }
 
 // Pacer hands values over at their due moments, from one OS thread that sleeps to absolute deadlines: Go's own timers
-// are ten times as late. A due time with a monotonic reading (Base.Anchor) is kept by the monotonic clock; one without is
+// are ten times as late. A due time with a monotonic reading is kept by the monotonic clock; one without is
 // compared with the wall clock once, when the pacer is made. So nothing moves when somebody sets the clock.
 //
 // Whatever the hand-over wakes needs a P as well as a thread: run with GOMAXPROCS one above the cores.
@@ -239,9 +239,6 @@ func (p *Pacer[T]) offerRoom(held int64) {
 	default:
 	}
 }
-
-// Len returns how many values wait for their moment.
-func (p *Pacer[T]) Len() int { return int(p.count.Load()) }
 
 // Drain takes out what is left, once Run has returned.
 func (p *Pacer[T]) Drain() []T {

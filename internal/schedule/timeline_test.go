@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -30,15 +31,21 @@ func due(t *testing.T, l Timeline, captured time.Duration) time.Duration {
 	return at.Sub(nine)
 }
 
-func TestTimelineOfOneSpeedIsTheBase(t *testing.T) {
-	for _, speed := range []float64{0.5, 1, 2, 5, 3.3} {
-		base := Base{Capture: noon, Wall: nine, Speed: speed}
-		l := NewTimeline(base, ConstantSpeed(speed))
-		for _, d := range []time.Duration{-time.Minute, 0, 1, time.Second, 7*24*time.Hour + 1} {
-			at, standing := l.Due(noon.Add(d))
-			require.Equal(t, Scheduled, standing)
-			require.WithinDuration(t, base.Due(noon.Add(d)), at, 1)
-		}
+func TestOneSpeedDividesDistances(t *testing.T) {
+	for _, row := range []struct {
+		speed          float64
+		captured, want time.Duration // after the base
+	}{
+		{2, 0, 0},
+		{2, 10 * time.Second, 5 * time.Second},
+		{0.5, 10 * time.Second, 20 * time.Second},
+		{2, -time.Minute, -30 * time.Second},
+		{3, 3 * 24 * time.Hour, 24 * time.Hour}, // no drift over a day
+		{1e-9, 1000 * time.Hour, math.MaxInt64}, // slower than time can hold
+	} {
+		at, standing := NewTimeline(Base{Capture: noon, Wall: nine}, ConstantSpeed(row.speed)).Due(noon.Add(row.captured))
+		require.Equal(t, Scheduled, standing)
+		require.WithinDuration(t, after(row.want), at, 1, "%v at %v×", row.captured, row.speed)
 	}
 	at, _ := timeline(t, "1").Due(noon.Add(1000*time.Hour + 1))
 	require.Equal(t, after(1000*time.Hour+1), at, "as captured, to the nanosecond")

@@ -51,7 +51,7 @@ const (
 	Other         Reason = "other"
 )
 
-// Reasons returns all reasons, for metrics that start at zero.
+// Reasons returns all reasons.
 func Reasons() []Reason {
 	return []Reason{
 		RingFull, BufferFull, Timeout, Unreachable, TooLarge, TopicMissing, NotAuthorized, Refused, Shutdown, Closed, Other,

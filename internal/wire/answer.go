@@ -1,9 +1,6 @@
 package wire
 
 import (
-	"bufio"
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -79,23 +76,4 @@ func (a *Answer) settle() {
 	a.Flags = m.flags()
 	a.KeepAlive = m.whole && !m.closes && !m.switches
 	a.Upgraded = m.switches
-}
-
-// ReadAnswer feeds a from br until the answer is complete. It takes no byte beyond it. Errors are those of Feed, EOF and
-// br.
-func ReadAnswer(br *bufio.Reader, a *Answer) error {
-	for {
-		if _, err := br.Peek(1); err != nil {
-			if errors.Is(err, io.EOF) {
-				return a.EOF()
-			}
-			return fmt.Errorf("reading the answer: %w", err)
-		}
-		p, _ := br.Peek(br.Buffered())
-		n, done, err := a.Feed(p)
-		_, _ = br.Discard(n)
-		if err != nil || done {
-			return err
-		}
-	}
 }

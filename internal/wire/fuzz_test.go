@@ -139,16 +139,7 @@ func FuzzAnswer(f *testing.F) {
 			require.Equal(t, whole.Response, sliced.Response)
 			require.Equal(t, whole.KeepAlive, sliced.KeepAlive)
 		}
-		var buffered Answer
-		buffered.Reset(method, 1000)
-		br := bufio.NewReaderSize(bytes.NewReader(raw), 16)
-		errBuffered := ReadAnswer(br, &buffered)
-		require.Equal(t, err == nil, errBuffered == nil, "%v, %v", err, errBuffered)
-		if err == nil {
-			rest, _ := io.ReadAll(br)
-			require.Len(t, rest, len(raw)-used)
-			require.Equal(t, whole.Response, buffered.Response)
-		} else if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) {
 			require.False(t, whole.Started())
 		}
 	})

@@ -118,9 +118,6 @@ func (f *File) Format() string { return string(f.format) }
 // Size returns the size of the file on disk in bytes.
 func (f *File) Size() int64 { return f.size }
 
-// Offset returns how many bytes of the file on disk Each has read for exchanges; it may be called while Each runs.
-func (f *File) Offset() int64 { return f.read.Load() }
-
 // Progress returns how much of its work Each has done, from 0 to 1; it may be called while Each runs.
 func (f *File) Progress() float64 {
 	if f.size == 0 {

@@ -60,7 +60,7 @@ func TestFormatIsToldByTheContent(t *testing.T) {
 			stats, err := f.Each(context.Background(), func(*traffic.Exchange) error { return nil })
 			require.NoError(t, err)
 			require.Positive(t, stats.Exchanges)
-			require.Equal(t, f.Size(), f.Offset())
+			require.Equal(t, f.Size(), f.read.Load())
 		})
 	}
 }

@@ -150,5 +150,5 @@ func TestReadingACaptureEndsWithWhoReads(t *testing.T) {
 	stats, err := f.Each(context.Background(), func(*traffic.Exchange) error { return nil })
 	require.NoError(t, err)
 	require.EqualValues(t, 5000, stats.Exchanges)
-	require.Equal(t, f.Size(), f.Offset())
+	require.Equal(t, f.Size(), f.read.Load())
 }

@@ -124,9 +124,6 @@ func Open(cfg Config) (*Sniffer, error) {
 // Addrs returns the addresses of this machine at which the servers may be, HOST:PORT.
 func (s *Sniffer) Addrs() []string { return s.addrs }
 
-// Close gives back what Open took, of a Sniffer that does not Run.
-func (s *Sniffer) Close() { s.ring.close() }
-
 // Run reads until ctx ends. Everything captured has been offered when it returns. It can be called once.
 func (s *Sniffer) Run(ctx context.Context) error {
 	defer s.ring.close()
