@@ -33,9 +33,8 @@ type Dialog struct {
 	held        int64 // of Budget, for the framers or h2
 	h2          *h2   // it speaks HTTP/2; nil: it does not, or is not read any more
 
-	headBefore, headBehind *Dialog // in Recorder.heads
-	headSince              int64   // in ns since 1970
-	inHeads                bool
+	heads     link[Dialog] // in Recorder.heads
+	headSince int64        // in ns since 1970
 
 	// Of dialogs that are seen as packets: see gap.go.
 	reqLost, resLost bool // bytes are missing: what comes is left until a message begins
@@ -220,7 +219,7 @@ func (r *Recorder) survive(d *Dialog) {
 	d.serverDone, d.counted = true, true
 	held := d.held
 	d.held = 0
-	r.heads.note(d, false)
+	r.noteHead(d, false)
 	r.cfg.Budget.Release(held)
 }
 

@@ -137,7 +137,7 @@ func (r *Recorder) h2RequestOver(d *Dialog, stream uint32, p *pending, now time.
 		r.unanswered(d, p)
 	default:
 		p.deadline = now.Add(r.cfg.ResponseWait)
-		r.waiting.add(p)
+		r.waiting.add(p, &p.waits)
 		return
 	}
 	r.forget(d.h2, stream, p)

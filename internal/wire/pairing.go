@@ -52,7 +52,7 @@ func (r *Recorder) keepRequest(d *Dialog, p *pending, whole bool) {
 		return
 	}
 	if r.shedder != nil {
-		r.unfinished.add(p)
+		r.unfinished.add(p, &p.aging)
 	}
 	var block []byte
 	var fields []traffic.Field
@@ -139,7 +139,7 @@ func (r *Recorder) requestWhole(d *Dialog, now time.Time) {
 			r.unanswered(d, p)
 		default:
 			p.deadline = now.Add(r.cfg.ResponseWait)
-			r.waiting.add(p)
+			r.waiting.add(p, &p.waits)
 		}
 	}
 	r.recycle(p)
@@ -323,7 +323,7 @@ func (r *Recorder) noMoreResponses(d *Dialog, now time.Time) {
 // bookHeld keeps the books of what the framers hold. It reports whether the budget allowed it.
 func (r *Recorder) bookHeld(d *Dialog) bool {
 	if d.h2 != nil {
-		r.heads.note(d, false)
+		r.noteHead(d, false)
 		return r.bookH2(d)
 	}
 	held := int64(max(d.req.Held()-freeHeld, 0) + max(d.res.Held()-freeHeld, 0))
@@ -336,7 +336,7 @@ func (r *Recorder) bookHeld(d *Dialog) bool {
 		r.cfg.Budget.Release(d.held - held)
 	}
 	if d.held = held; r.shedder != nil {
-		r.heads.note(d, held > 0)
+		r.noteHead(d, held > 0)
 	}
 	return true
 }

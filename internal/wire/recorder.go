@@ -71,8 +71,8 @@ type Recorder struct {
 	fields  fieldReader
 	store   store
 	out     []Captured
-	free    *pending // to be used again
-	waiting pendings // for the answer, by deadline
+	free    *pending       // to be used again
+	waiting chain[pending] // for the answer, by deadline
 	scheme  []byte
 	shedding
 }
@@ -124,7 +124,7 @@ func (r *Recorder) Expire(now time.Time) time.Time {
 }
 
 func (r *Recorder) expire(now time.Time) time.Time {
-	for p := r.waiting.first; p != nil; p = r.waiting.first {
+	for p := r.waiting.first(); p != nil; p = r.waiting.first() {
 		if p.deadline.After(now) {
 			return p.deadline
 		}
@@ -140,29 +140,26 @@ func (r *Recorder) expire(now time.Time) time.Time {
 
 // pending is a request on its way to become an exchange.
 type pending struct {
-	slot       *slot // nil: lost, or handed over already; then it is only framed
-	booked     int64 // of Budget
-	start      time.Time
-	deadline   time.Time
-	reqLength  int64 // of the bodies as announced; -1: not known
-	resLength  int64
-	method     Method
-	switches   bool // it asked to switch protocols
-	own        bool // its parts share no memory with others
-	settled    bool // handed over or lost
-	reqWhole   bool // its end was seen (or that it will not come)
-	resWhole   bool
-	reqFull    bool // no more of its body is kept
-	resFull    bool
-	oneSided   bool // its answer cannot be seen
-	inDialog   bool // in Dialog's queue
-	waits      bool // in Recorder.waiting
-	aging      bool // in Recorder.unfinished
-	next       *pending
-	prev, then *pending // in Recorder.waiting
-
-	older, newer *pending // in Recorder.unfinished
-	of           *h2      // its connection, where that is HTTP/2
+	slot      *slot // nil: lost, or handed over already; then it is only framed
+	booked    int64 // of Budget
+	start     time.Time
+	deadline  time.Time
+	reqLength int64 // of the bodies as announced; -1: not known
+	resLength int64
+	method    Method
+	switches  bool // it asked to switch protocols
+	own       bool // its parts share no memory with others
+	settled   bool // handed over or lost
+	reqWhole  bool // its end was seen (or that it will not come)
+	resWhole  bool
+	reqFull   bool // no more of its body is kept
+	resFull   bool
+	oneSided  bool // its answer cannot be seen
+	inDialog  bool // in Dialog's queue
+	next      *pending
+	waits     link[pending] // in Recorder.waiting
+	aging     link[pending] // in Recorder.unfinished
+	of        *h2           // its connection, where that is HTTP/2
 }
 
 // silence is what an exchange without answer is flagged with.
@@ -174,36 +171,6 @@ func (p *pending) silence() traffic.Flags {
 }
 
 func (p *pending) answered() bool { return p.slot != nil && p.slot.exchange.Response != nil }
-
-// pendings is a list of requests by deadline.
-type pendings struct{ first, last *pending }
-
-func (l *pendings) add(p *pending) {
-	p.waits, p.prev, p.then = true, l.last, nil
-	if l.last != nil {
-		l.last.then = p
-	} else {
-		l.first = p
-	}
-	l.last = p
-}
-
-func (l *pendings) remove(p *pending) {
-	if !p.waits {
-		return
-	}
-	if p.prev != nil {
-		p.prev.then = p.then
-	} else {
-		l.first = p.then
-	}
-	if p.then != nil {
-		p.then.prev = p.prev
-	} else {
-		l.last = p.prev
-	}
-	p.waits, p.prev, p.then = false, nil, nil
-}
 
 func (r *Recorder) newPending() *pending {
 	if p := r.free; p != nil {
@@ -223,8 +190,8 @@ func (r *Recorder) recycle(p *pending) {
 
 // finish hands the exchange over.
 func (r *Recorder) finish(p *pending) {
-	r.waiting.remove(p)
-	r.unfinished.remove(p)
+	r.waiting.remove(&p.waits)
+	r.unfinished.remove(&p.aging)
 	if p.slot == nil {
 		return
 	}
@@ -242,8 +209,8 @@ func (r *Recorder) finish(p *pending) {
 
 // lose gives the exchange up; framing goes on.
 func (r *Recorder) lose(p *pending, why Loss) {
-	r.waiting.remove(p)
-	r.unfinished.remove(p)
+	r.waiting.remove(&p.waits)
+	r.unfinished.remove(&p.aging)
 	if p.settled {
 		return
 	}

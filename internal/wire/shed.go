@@ -51,8 +51,8 @@ const shedEvery = 200 * time.Millisecond
 type shedding struct {
 	shedder    Shedder // nil: the Budget is none
 	place      *Place
-	unfinished aged // exchanges, oldest first
-	heads      heads
+	unfinished chain[pending] // exchanges, in the order in which they began
+	heads      chain[Dialog]  // those that hold more of a head than is free, in the order in which those began
 }
 
 // shut reports whether nothing that begins now is to be kept.
@@ -68,11 +68,11 @@ func (r *Recorder) shed(now time.Time) time.Time {
 	if r.shedder == nil {
 		return time.Time{}
 	}
-	for r.unfinished.first != nil && r.shedder.Shut() {
-		r.lose(r.unfinished.first, LostProtection)
+	for p := r.unfinished.first(); p != nil && r.shedder.Shut(); p = r.unfinished.first() {
+		r.lose(p, LostProtection)
 	}
 	for {
-		p, d, oldest := r.unfinished.first, r.heads.first, int64(Never)
+		p, d, oldest := r.unfinished.first(), r.heads.first(), int64(Never)
 		if p != nil {
 			oldest = p.start.UnixNano()
 		}
@@ -96,7 +96,7 @@ func (r *Recorder) shed(now time.Time) time.Time {
 // makeRoom gives up the oldest exchange for the sake of p, which is being read: where many come at once, the oldest are to go
 // and not those that come last. It reports whether it did.
 func (r *Recorder) makeRoom(p *pending) bool {
-	oldest := r.unfinished.first
+	oldest := r.unfinished.first()
 	if oldest == nil || oldest == p || !r.shedder.Sheds(r.place, oldest.start.UnixNano()) {
 		return false
 	}
@@ -118,67 +118,18 @@ func (r *Recorder) dropHead(d *Dialog, now time.Time) {
 	r.bookHeld(d)
 }
 
-// aged is a list of exchanges in the order in which they began.
-type aged struct{ first, last *pending }
-
-func (l *aged) add(p *pending) {
-	p.aging, p.older, p.newer = true, l.last, nil
-	if l.last != nil {
-		l.last.newer = p
-	} else {
-		l.first = p
-	}
-	l.last = p
-}
-
-func (l *aged) remove(p *pending) {
-	if !p.aging {
-		return
-	}
-	if p.older != nil {
-		p.older.newer = p.newer
-	} else {
-		l.first = p.newer
-	}
-	if p.newer != nil {
-		p.newer.older = p.older
-	} else {
-		l.last = p.older
-	}
-	p.aging, p.older, p.newer = false, nil, nil
-}
-
-// heads is a list of dialogs that hold more of a head than is free, in the order in which those began.
-type heads struct{ first, last *Dialog }
-
-// note puts d in the list, or takes it out.
-func (l *heads) note(d *Dialog, holds bool) {
-	switch {
-	case holds == d.inHeads:
-	case holds:
+// noteHead tells that d holds more of a head than is free, or no more.
+func (r *Recorder) noteHead(d *Dialog, holds bool) {
+	switch listed := d.heads.item != nil; {
+	case holds == listed:
+	case listed:
+		r.heads.remove(&d.heads)
+	default:
 		began := d.reqStart
 		if d.req.Held() <= freeHeld {
 			began = d.resStart
 		}
 		d.headSince = began.UnixNano()
-		d.inHeads, d.headBefore, d.headBehind = true, l.last, nil
-		if l.last != nil {
-			l.last.headBehind = d
-		} else {
-			l.first = d
-		}
-		l.last = d
-	default:
-		if d.headBefore != nil {
-			d.headBefore.headBehind = d.headBehind
-		} else {
-			l.first = d.headBehind
-		}
-		if d.headBehind != nil {
-			d.headBehind.headBefore = d.headBefore
-		} else {
-			l.last = d.headBefore
-		}
-		d.inHeads, d.headBefore, d.headBehind = false, nil, nil
+		r.heads.add(d, &d.heads)
 	}
 }

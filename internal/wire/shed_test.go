@@ -247,8 +247,8 @@ func FuzzShedding(f *testing.F) {
 		require.Zero(t, b.r.Counts.Opaque[0], "a panic")
 		require.Equal(t, b.r.Counts.Seen, taken)
 		require.Zero(t, b.used)
-		require.Nil(t, b.r.heads.first)
-		require.Nil(t, b.r.unfinished.first)
+		require.Nil(t, b.r.heads.first())
+		require.Nil(t, b.r.unfinished.first())
 	})
 }
 
