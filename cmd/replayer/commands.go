@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -182,11 +183,16 @@ func (o *options) play(ctx context.Context, live bool) error {
 		if werr := writeReport(rep, mode); err == nil {
 			err = werr
 		}
-		if rep.State != "finished" && !live {
+		if resumable(rep, err) && !live {
 			fmt.Fprintf(os.Stderr, "the same command with --run %s resumes it\n", r.Run)
 		}
 	}
 	return err
+}
+
+// resumable reports whether the same command goes on with a run: not when it has sent as many as it may.
+func resumable(rep *report.Report, err error) bool {
+	return rep.State != "finished" && !errors.Is(err, replay.ErrMaxTotal)
 }
 
 // killSignal brings a word when the process gets SIGUSR1.

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/replay"
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
@@ -142,6 +144,14 @@ func TestMarksThatAreReplayedNevertheless(t *testing.T) {
 	}
 	_, err = parseFlagged([]string{"GAB"})
 	require.ErrorContains(t, err, "GAP")
+}
+
+func TestOnlyARunThatCanGoOnIsToldToBeResumable(t *testing.T) {
+	stopped := &report.Report{State: "stopped"}
+	require.True(t, resumable(stopped, nil))
+	require.True(t, resumable(stopped, &fault.Error{What: "run x was stopped", Err: errors.New("kill switch")}))
+	require.False(t, resumable(stopped, &fault.Error{What: "run x was stopped", Err: replay.ErrMaxTotal}))
+	require.False(t, resumable(&report.Report{State: "finished"}, nil))
 }
 
 func TestRunsThatNobodyHasNamedAreRunsOfTheirOwn(t *testing.T) {

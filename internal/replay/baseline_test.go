@@ -168,7 +168,7 @@ func TestTheOldBuildIsUnderTheSameGuards(t *testing.T) {
 	fails(t, g, o, fault.Usage, "refused: target "+o.Baseline.Host+" is not allowed")
 	o = s.against(g, old)
 	o.Production = []fire.Address{{HostPort: o.Baseline.Host, Origin: "the shop"}}
-	fails(t, g, o, fault.Usage, "refused: target "+o.Baseline.Host, "is the shop")
+	fails(t, g, o, fault.Usage, "refused: target "+o.Baseline.Host, "is the shop", "--baseline-target and --allow-target")
 	o = s.against(g, old)
 	o.Handshake = &fire.Handshake{Header: "X-Preprod", Value: "yes"}
 	g.answers(func(w http.ResponseWriter, _ *http.Request) bool {

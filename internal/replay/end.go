@@ -30,7 +30,7 @@ func (r *run) end(ctx context.Context, err error) (*report.Report, error) {
 	case err == nil && r.opts.Live:
 		state = stopped
 	case err != nil && ctx.Err() != nil && errors.Is(err, context.Cause(ctx)), errors.Is(err, errStopped),
-		errors.Is(err, errMaxTotal), errors.Is(err, errTooManyErrors):
+		errors.Is(err, ErrMaxTotal), errors.Is(err, errTooManyErrors):
 		state = stopped
 	case err != nil:
 		state = failed

@@ -116,7 +116,7 @@ func (r *run) stopOthers(ctx context.Context, err error) {
 	switch {
 	case errors.Is(err, errKilled):
 		why = stopKilled
-	case errors.Is(err, errMaxTotal):
+	case errors.Is(err, ErrMaxTotal):
 		why = stopMaxTotal
 	case errors.Is(err, errTooManyErrors) && !errors.Is(err, errStopped):
 		if e, ok := errors.AsType[*errorRateExceeded](err); ok {

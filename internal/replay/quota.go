@@ -29,8 +29,8 @@ const (
 	quotaPortion = 16 // a replica claims a sixteenth at a time
 )
 
-// errMaxTotal ends a run that has sent as many as it may.
-var errMaxTotal = errors.New("as many were sent as may be")
+// ErrMaxTotal ends a run that has sent as many as it may.
+var ErrMaxTotal = errors.New("as many were sent as may be")
 
 // quotas are what the run may send no more of than so much, all its replicas and starts together: each replica claims portions
 // in the control topic before it fires. What a replica has claimed and does not use, by a crash for one, nobody sends: there
@@ -282,7 +282,7 @@ func (o *Options) maxTotal() *fault.Error {
 	return &fault.Error{
 		What:  fmt.Sprintf("run %s was stopped: --max-total %d is reached", o.Run, o.MaxTotal),
 		Cause: "so many requests were sent by all replicas and starts of the run, and there are more",
-		Try:   "another --max-total with --restart, or with another --run", Err: errMaxTotal, Code: fault.Finding,
+		Try:   "another --max-total with --restart, or with another --run", Err: ErrMaxTotal, Code: fault.Finding,
 	}
 }
 

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/url"
 	"strconv"
@@ -52,10 +53,21 @@ func (s *second) admit(ctx context.Context, o *Options, cfg fire.GuardConfig) (e
 	cfg.Target = s.target
 	s.log = o.Logger.With("target", s.name+" "+s.target.Host)
 	cfg.Logger = s.log
-	if s.guard, err = fire.NewGuard(ctx, cfg); err != nil {
+	if s.guard, err = fire.NewGuard(ctx, cfg); err == nil {
+		err = s.guard.Greet(ctx)
+	}
+	return s.named(err)
+}
+
+// named is a guard's refusal with this target's flag in the place of --target.
+func (s *second) named(err error) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok {
 		return err
 	}
-	return s.guard.Greet(ctx)
+	ours := *f
+	ours.Try = strings.ReplaceAll(f.Try, "--target", "--"+s.name+"-target")
+	return &ours
 }
 
 // equip makes what sends.
