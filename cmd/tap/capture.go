@@ -227,7 +227,7 @@ func (c *choice) redaction(shared *cli.Shared, log *slog.Logger) (r redaction, e
 		if shared.Rules != "" {
 			text += ", unless the rules file names a key"
 		}
-		log.Warn(text)
+		log.Warn(text, "try", "--redact-key file:PATH, the same on every tap: head -c 32 /dev/urandom | base64 > PATH")
 	}
 	return redaction{key: key}, nil
 }
