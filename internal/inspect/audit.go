@@ -11,6 +11,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
@@ -322,7 +323,7 @@ func (a *Audit) verdict() error {
 	switch {
 	case missing > 0:
 		return &fault.Error{
-			What:  fmt.Sprintf("%s missing from %s, and no counter accounts for them", plural(int64(missing), "exchange"), a.Topic),
+			What:  fmt.Sprintf("%s missing from %s, and no counter accounts for them", report.Count(int64(missing), "exchange"), a.Topic),
 			Cause: "of tap " + strings.Join(of, ", "), Code: fault.Incomplete,
 			Try: "look whether records were deleted, or the topic lost a leader, at the times of the gaps (-o json has them all)",
 		}

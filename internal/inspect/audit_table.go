@@ -22,12 +22,12 @@ func WriteAudit(w io.Writer, a *Audit) error {
 	case len(a.Taps) == 0:
 		closes = "no tap has reported: there is nothing to judge"
 	}
-	fmt.Fprintf(&b, "%s   %s   %s\n", a.Topic, plural(int64(len(a.Taps)), "tap"), closes)
+	fmt.Fprintf(&b, "%s   %s   %s\n", a.Topic, report.Count(int64(len(a.Taps)), "tap"), closes)
 	for i := range a.Taps {
 		writeTap(&b, &a.Taps[i])
 	}
 	if a.Unreported > 0 {
-		fmt.Fprintf(&b, "\n%s without a report (imports, or taps whose reports are gone): not judged\n", plural(int64(a.Unreported), "id"))
+		fmt.Fprintf(&b, "\n%s without a report (imports, or taps whose reports are gone): not judged\n", report.Count(int64(a.Unreported), "id"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -50,7 +50,7 @@ func writeTap(b *strings.Builder, t *TapAudit) {
 		fmt.Fprintf(b, "          dropped for %s: %s\n", report.Printable(reason), number(c.Dropped[reason]))
 	}
 	fmt.Fprintf(b, " found    %s of numbers up to %s, %s\n", number(t.Found), number(max(t.LastSeq, t.LastFound)),
-		plural(int64(t.Duplicates), "duplicate"))
+		report.Count(int64(t.Duplicates), "duplicate"))
 	switch {
 	case !t.Judged:
 		b.WriteString(" missing  cannot be told\n")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/schedule"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
@@ -47,7 +48,7 @@ func (r *Reader) Cat(ctx context.Context, q Query, show func(Entry) error) error
 	case c.shown == 0:
 		r.noteNothing(ctx, length(spans), q)
 	case n > 0:
-		r.note(fmt.Sprintf("%s not in order of time", plural(int64(n), "exchange")))
+		r.note(fmt.Sprintf("%s not in order of time", report.Count(int64(n), "exchange")))
 	}
 	return r.verdict()
 }

@@ -112,7 +112,7 @@ func (r *Reader) Diff(ctx context.Context, names topic.Names, q DiffQuery, show 
 	if left > 0 {
 		r.note(fmt.Sprintf("%s differ only where answers of run %s do, about as often", report.Number(left), q.Noise))
 	}
-	r.note(fmt.Sprintf("%s of %s differ or failed", report.Number(differ), plural(n, "stored outcome")))
+	r.note(fmt.Sprintf("%s of %s differ or failed", report.Number(differ), report.Count(n, "stored outcome")))
 	if err == nil {
 		err = unsure
 	}

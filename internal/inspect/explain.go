@@ -203,10 +203,10 @@ func explainRedact(redactor *redact.Redactor) explainStage {
 			return s, nil
 		}
 		if n := len(x.Redactions) - before; n > 0 {
-			s.Result, s.Why = Changes, plural(int64(n), "value")
+			s.Result, s.Why = Changes, report.Count(int64(n), "value")
 		}
 		if before > 0 {
-			s.Why += fmt.Sprintf("; %s were redacted when it was recorded", plural(int64(before), "value"))
+			s.Why += fmt.Sprintf("; %s were redacted when it was recorded", report.Count(int64(before), "value"))
 		}
 		if x.Flags&^flags&traffic.RedactionFailed != 0 {
 			s.Result = Changes

@@ -96,11 +96,11 @@ func newFiring(ctx context.Context, file *rules.File, flags ReplayFlags) (*firin
 // target says whether the target may be fired at at all, and this exchange.
 func (f *firing) target(x *traffic.Exchange) (Step, error) {
 	s := Step{Section: "target", Program: "replayer", Result: Passes}
-	s.Why = fmt.Sprintf("allowed, and at none of %s of production named here; replayer plan asks for those of taps too", plural(int64(f.named), "place"))
+	s.Why = fmt.Sprintf("allowed, and at none of %s of production named here; replayer plan asks for those of taps too", report.Count(int64(f.named), "place"))
 	switch {
 	case f.flags.Target == nil:
 		s.Result, s.Why = Depends, fmt.Sprintf("on --target: it must be allowed (--allow-target), neither production (%s named here, and what taps report), "+
-			"nor public nor a cloud's metadata service", plural(int64(f.named), "place"))
+			"nor public nor a cloud's metadata service", report.Count(int64(f.named), "place"))
 	case f.refused != nil:
 		s.Result, s.Why = Stops, report.Printable(f.refused.Error())
 		return s, nil

@@ -29,7 +29,7 @@ func (f *firing) rewrite(section *rules.Rewrite) (explainStage, error) {
 		if f.host != nil {
 			s.Result, s.Why = Stops, report.Printable(f.host.Error())
 		} else if n := len(s.Details); n > 0 {
-			s.Result, s.Why = Changes, plural(int64(n), "place")
+			s.Result, s.Why = Changes, report.Count(int64(n), "place")
 		}
 		return s, nil
 	}, nil

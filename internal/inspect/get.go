@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -125,7 +126,7 @@ func (r *Reader) notFound(name Name, looked int64) error {
 		return fault.New(fmt.Sprintf("no exchange %s in %s", name.asked, r.topic), "the topic is empty", "inspect topics")
 	}
 	return fault.New(fmt.Sprintf("no exchange %s in %s", name.asked, r.topic),
-		fmt.Sprintf("%s are there now; what is older went with the topic's retention", plural(looked, "record")),
+		fmt.Sprintf("%s are there now; what is older went with the topic's retention", report.Count(looked, "record")),
 		"inspect cat lists the ids; --topic-prefix NAME looks in another topic")
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/redact"
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -273,18 +274,21 @@ func (s *Linted) Verdict() error {
 		kinds = append(kinds, fmt.Sprintf("%s %d", k, s.kinds[k]))
 	}
 	return &fault.Error{
-		What:  fmt.Sprintf("%s in %s", plural(s.Leaks, "value"), plural(s.Leaky, "exchange")) + " should have been redacted",
+		What:  fmt.Sprintf("%s in %s", report.Count(s.Leaks, "value"), report.Count(s.Leaky, "exchange")) + " should have been redacted",
 		Cause: strings.Join(kinds, ", "),
 		Try:   "a rule for what is found, in the file of --rules of the tap; what is stored goes with the topic's retention",
 		Code:  fault.Finding,
 	}
 }
 
-// String tells how much was searched.
+// String tells how much was searched, and when nothing was found.
 func (s *Linted) String() string {
-	text := fmt.Sprintf("searched %s, %s", plural(s.Exchanges, "exchange"), size(s.Bytes))
+	text := fmt.Sprintf("searched %s, %s", report.Count(s.Exchanges, "exchange"), size(s.Bytes))
+	if s.Leaks == 0 {
+		text += ": nothing found"
+	}
 	if s.Unread > 0 {
-		text += fmt.Sprintf("; what cannot be looked into, for its content coding is not known or broken: %s", plural(s.Unread, "message"))
+		text += fmt.Sprintf("; what cannot be looked into, for its content coding is not known or broken: %s", report.Count(s.Unread, "message"))
 	}
 	return text
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
 
@@ -57,7 +58,7 @@ func (l *Linter) File(r io.Reader, name string, choice *FileChoice, note func(st
 	}
 	if bad > 0 {
 		return &fault.Error{
-			What: fmt.Sprintf("%s of %s could not be read and were left out", plural(int64(bad), "line"), name), Cause: firstBad,
+			What: fmt.Sprintf("%s of %s could not be read and were left out", report.Count(int64(bad), "line"), name), Cause: firstBad,
 			Try: "one exchange a line, as inspect cat -o ndjson writes them", Code: fault.Incomplete,
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/reprise-io/reprise/internal/control"
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -61,7 +62,7 @@ func (r *Reader) outcomes(
 		return n, err
 	}
 	if len(seen) == mostKeys {
-		r.note(fmt.Sprintf("more than %s: of later ones that were stored twice both count", plural(mostKeys, "outcome")))
+		r.note(fmt.Sprintf("more than %s: of later ones that were stored twice both count", report.Count(mostKeys, "outcome")))
 	}
 	return n, c.verdict()
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/fault"
 	"github.com/reprise-io/reprise/internal/filter"
+	"github.com/reprise-io/reprise/internal/report"
 	"github.com/reprise-io/reprise/internal/topic"
 	"github.com/reprise-io/reprise/internal/traffic"
 )
@@ -187,7 +188,7 @@ func (r *Reader) verdict() error {
 // noteNothing says why there was nothing to show.
 func (r *Reader) noteNothing(ctx context.Context, looked int64, q Query) {
 	if looked > 0 {
-		r.note(fmt.Sprintf("none of %s matched", plural(looked, "exchange")))
+		r.note(fmt.Sprintf("none of %s matched", report.Count(looked, "exchange")))
 		return
 	}
 	if !q.From.IsZero() || q.Partition != AllPartitions {

@@ -108,7 +108,7 @@ func (r *Reader) addUp(
 		rep.Clones, rep.Thresholds, rep.Processes, rep.Unheard = told.Clones, told.Thresholds, told.Processes, told.Unheard
 	}
 	sent := rep.Fired + report.Total(rep.Failed)
-	r.note(fmt.Sprintf("added up from %s of %s (what was left out by a rule has none)", plural(n, "stored outcome"), plural(int64(len(g.Replicas())), "replica")))
+	r.note(fmt.Sprintf("added up from %s of %s (what was left out by a rule has none)", report.Count(n, "stored outcome"), report.Count(int64(len(g.Replicas())), "replica")))
 	if told := int64(info.Sent); told > sent {
 		r.note(fmt.Sprintf("the replicas sent %s, %s of them with an outcome here: the others were not stored (--results), or are gone",
 			report.Number(told), report.Number(sent)))

@@ -16,7 +16,7 @@ const shownRoutes = 20
 // WriteStats writes the statistics for a terminal.
 func WriteStats(w io.Writer, s *Stats) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s   %s   %s", s.Topic, plural(int64(s.Partitions), "partition"), plural(s.Exchanges, "exchange"))
+	fmt.Fprintf(&b, "%s   %s   %s", s.Topic, report.Count(int64(s.Partitions), "partition"), report.Count(s.Exchanges, "exchange"))
 	if s.First != nil {
 		fmt.Fprintf(&b, "   %s", span(*s.First, *s.Last))
 	}

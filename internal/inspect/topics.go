@@ -43,7 +43,7 @@ func Topics(ctx context.Context, cfg topic.Config, all bool, note func(string)) 
 		}
 	}
 	if len(wanted) == 0 {
-		note(fmt.Sprintf("no topic of Reprise is there yet; %s of others (--all lists them)", plural(int64(len(names)), "topic")))
+		note(fmt.Sprintf("no topic of Reprise is there yet; %s of others (--all lists them)", report.Count(int64(len(names)), "topic")))
 		return []TopicInfo{}, nil
 	}
 	described, err := admin.Describe(ctx, wanted...)

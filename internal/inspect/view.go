@@ -85,10 +85,10 @@ func content(b *strings.Builder, headers []traffic.Field, body []byte, size int6
 	case size == 0 && len(body) == 0:
 		return
 	case !show:
-		fmt.Fprintf(b, "\n(%s, hidden; --show-bodies shows them)\n", plural(size, "byte"))
+		fmt.Fprintf(b, "\n(%s, hidden; --show-bodies shows them)\n", report.Count(size, "byte"))
 		return
 	case len(body) == 0:
-		fmt.Fprintf(b, "\n(%s, not recorded)\n", plural(size, "byte"))
+		fmt.Fprintf(b, "\n(%s, not recorded)\n", report.Count(size, "byte"))
 		return
 	}
 	text, unpacked := uncompressed(headers, body)
@@ -97,13 +97,13 @@ func content(b *strings.Builder, headers []traffic.Field, body []byte, size int6
 		b.WriteString(strings.TrimSuffix(printableText(text), "\n"))
 		b.WriteByte('\n')
 	} else {
-		fmt.Fprintf(b, "(%s that are no text%s; -o json has them in base64)\n", plural(int64(len(text)), "byte"), messages(headers, text))
+		fmt.Fprintf(b, "(%s that are no text%s; -o json has them in base64)\n", report.Count(int64(len(text)), "byte"), messages(headers, text))
 	}
 	if unpacked {
-		fmt.Fprintf(b, "(unpacked from %s of gzip)\n", plural(int64(len(body)), "byte"))
+		fmt.Fprintf(b, "(unpacked from %s of gzip)\n", report.Count(int64(len(body)), "byte"))
 	}
 	if int64(len(body)) < size {
-		fmt.Fprintf(b, "(the first %s of %s)\n", report.Number(int64(len(body))), plural(size, "byte"))
+		fmt.Fprintf(b, "(the first %s of %s)\n", report.Number(int64(len(body))), report.Count(size, "byte"))
 	}
 }
 
@@ -115,11 +115,11 @@ func messages(headers []traffic.Field, body []byte) string {
 	whole, rest := traffic.GRPCMessages(body, mostMessages)
 	switch {
 	case len(rest) == 0:
-		return ", in " + plural(int64(len(whole)), "gRPC message")
+		return ", in " + report.Count(int64(len(whole)), "gRPC message")
 	case len(whole) == mostMessages:
-		return ", in more than " + plural(mostMessages, "gRPC message")
+		return ", in more than " + report.Count(mostMessages, "gRPC message")
 	}
-	return ", in " + plural(int64(len(whole)), "gRPC message") + " and a part of one"
+	return ", in " + report.Count(int64(len(whole)), "gRPC message") + " and a part of one"
 }
 
 // mostMessages is how many are counted.

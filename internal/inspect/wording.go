@@ -77,13 +77,6 @@ func percent(n, of int64) string {
 	return strconv.FormatFloat(100*float64(n)/float64(of), 'f', 1, 64) + " %"
 }
 
-func plural(n int64, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return report.Number(n) + " " + thing + "s"
-}
-
 // fit cuts s to width characters, with … at the end when something is missing. Width 0: no limit.
 func fit(s string, width int) string {
 	if width <= 0 || utf8.RuneCountInString(s) <= width {

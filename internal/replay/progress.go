@@ -167,10 +167,10 @@ func (r *run) announce() {
 	if loop := r.loopName(); loop != "" {
 		load += ", " + loop
 	}
-	fmt.Fprintf(o.Talk, "run %s: %s records in %d partitions%s, speed %s, target %s, %s\n", o.Run, report.Number(records),
-		len(r.intake.windows), load, o.Profile, o.address(), how)
+	fmt.Fprintf(o.Talk, "run %s: %s in %s%s, speed %s, target %s, %s\n", o.Run, report.Count(records, "record"),
+		report.Count(int64(len(r.intake.windows)), "partition"), load, o.Profile, o.address(), how)
 	if done, _ := r.intake.progress(); done > 0 {
-		fmt.Fprintf(o.Talk, "  resumed: %s records are done\n", report.Number(done))
+		fmt.Fprintf(o.Talk, "  resumed: %s done before\n", report.Count(done, "record"))
 	}
 }
 

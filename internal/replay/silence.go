@@ -49,7 +49,7 @@ func (r *run) listen() {
 
 // noAnswers is what the report says of requests of which not one had an answer.
 func noAnswers(failed map[string]int64) string {
-	return fmt.Sprintf("none of %s had an answer: %s", plural(int(report.Total(failed)), "request"), report.Reasons(failed))
+	return fmt.Sprintf("none of %s had an answer: %s", report.Count(report.Total(failed), "request"), report.Reasons(failed))
 }
 
 // unanswered is why a run has failed in which not one request had an answer.

@@ -61,7 +61,7 @@ func (r *run) draw(now time.Time) []string {
 			fmt.Fprintf(&head, "   captured %s", c.LastCapture.UTC().Format(time.DateTime))
 		}
 	}
-	fmt.Fprintf(&head, "   target %s   %s", r.opts.address(), plural(max(1, replicas), "replica"))
+	fmt.Fprintf(&head, "   target %s   %s", r.opts.address(), report.Count(int64(max(1, replicas)), "replica"))
 
 	var pace strings.Builder
 	if of > 0 {
@@ -129,11 +129,4 @@ func besides(c *report.Counts) (some []namedCount) {
 		}
 	}
 	return some
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -167,10 +167,10 @@ func (r *Report) baselineLines(line liner) {
 	if b.Noise == "" {
 		return
 	}
-	line("noise", "%s   %s of the old build", Printable(b.Noise), plural(b.Twice, "pair"))
+	line("noise", "%s   %s of the old build", Printable(b.Noise), Count(b.Twice, "pair"))
 	for i, n := range b.Places {
 		if i == shownDifferences {
-			line("", "… %s more", plural(int64(len(b.Places)-i), "place"))
+			line("", "… %s more", Count(int64(len(b.Places)-i), "place"))
 			break
 		}
 		line("", "%s   %s differs from itself in %s of %s   left out %s", Printable(n.Route), Printable(trimPath(n.Path)), Number(n.Own), Number(n.Twice), Number(n.Left))

@@ -47,7 +47,7 @@ func (r *Report) JUnit(w io.Writer) error {
 	case r.State == "failed":
 		whole.Error = &junitFault{Message: "the run failed", Text: r.StoppedBy}
 	case r.BadTotal > 0:
-		whole.Error = &junitFault{Message: plural(r.BadTotal, "record") + " could not be read"}
+		whole.Error = &junitFault{Message: Count(r.BadTotal, "record") + " could not be read"}
 	case r.State != "finished" && !r.Live:
 		whole.Error = &junitFault{Message: "the run is " + r.State, Text: r.StoppedBy}
 	}

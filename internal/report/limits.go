@@ -56,8 +56,8 @@ func (b *Breaker) text() string {
 		}
 	}
 	text := fmt.Sprintf("open %s in %s (%s), at most %s   %s   %s waited, up to %s",
-		Seconds(asTime(b.OpenMs)), plural(b.OpenedByErrors+b.OpenedByRetryAfter, "time"), strings.Join(why, ", "), Seconds(asTime(b.LongestMs)),
-		plural(b.Probes, "probe"), plural(b.Held, "request"), Seconds(asTime(b.LongestHeldMs)))
+		Seconds(asTime(b.OpenMs)), Count(b.OpenedByErrors+b.OpenedByRetryAfter, "time"), strings.Join(why, ", "), Seconds(asTime(b.LongestMs)),
+		Count(b.Probes, "probe"), Count(b.Held, "request"), Seconds(asTime(b.LongestHeldMs)))
 	if b.Open {
 		text += "   still open"
 	}

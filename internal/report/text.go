@@ -31,7 +31,7 @@ func (r *Report) Text(w io.Writer) error {
 		line("because", "%s", Printable(r.StoppedBy))
 	}
 	if !r.Window.From.IsZero() {
-		line("window", "%s, %s", window(r.Window.From, r.Window.To), plural(int64(r.Window.Partitions), "partition"))
+		line("window", "%s, %s", window(r.Window.From, r.Window.To), Count(int64(r.Window.Partitions), "partition"))
 	}
 	if load := r.load(); load != "" {
 		line("load", "%s", load)
@@ -90,7 +90,7 @@ func (r *Report) load() string {
 		all = append(all, fmt.Sprintf("%d users for each one recorded", r.Clones))
 	}
 	if r.Loops > 0 {
-		all = append(all, plural(int64(r.Loops), "loop"))
+		all = append(all, Count(int64(r.Loops), "loop"))
 	}
 	return strings.Join(all, "   ")
 }
@@ -208,7 +208,7 @@ func (r *Report) badLines(line liner) {
 	if r.BadTotal == 0 {
 		return
 	}
-	line("bad", "%s could not be read", plural(r.BadTotal, "record"))
+	line("bad", "%s could not be read", Count(r.BadTotal, "record"))
 	for i, bad := range r.BadRecords {
 		if i == shownBadRecords {
 			line("", "…")
@@ -226,7 +226,7 @@ func (r *Report) differLines(line liner) {
 	}
 	for i, d := range r.Differences {
 		if i == shownDifferences {
-			say("… %s more", plural(int64(len(r.Differences)-i), "place"))
+			say("… %s more", Count(int64(len(r.Differences)-i), "place"))
 			break
 		}
 		say("%s   %s %s in %s of %s answers%s%s", Printable(d.Route), Printable(trimPath(d.Path)), what(d.Kind), Number(d.Count),
@@ -318,7 +318,8 @@ func Reasons(byReason map[string]int64) string {
 	return strings.Join(parts, ", ")
 }
 
-func plural(n int64, thing string) string {
+// Count writes a number of things: "1 record", "2,000 records".
+func Count(n int64, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}

@@ -237,6 +237,6 @@ func (r *Report) thresholdLines(line liner) {
 		line(crossed, "%d: %s", fault.Failure, "the target answered nothing")
 	}
 	if r.Unheard > 0 {
-		line("unheard", "%s without its last figures: up to %s of what each sent is not judged", plural(int64(r.Unheard), "process"), TallyEvery)
+		line("unheard", "%s without its last figures: up to %s of what each sent is not judged", Count(int64(r.Unheard), "process"), TallyEvery)
 	}
 }
