@@ -72,6 +72,7 @@ func TestEveryEncapsulationLeadsToTheSegment(t *testing.T) {
 		"L2TP":                        {link: LinkEthernet, data: inUDP(portL2TP, []byte{0x40, 2}, be16(0), be16(1), be16(2), be16(0x21), v4)},
 		"service header":              {link: LinkEthernet, data: buildEther(typeService, slices.Concat([]byte{0, 2, 1, 3}, be32(0), ether))},
 		"tag of a virtual card":       {link: LinkEthernet, data: buildEther(typeVNTag, slices.Concat(be32(0), be16(typeIPv4), v4))},
+		"Cisco's metadata":            {link: LinkEthernet, data: buildEther(typeCiscoMeta, slices.Concat([]byte{1, 1}, be16(1), be16(5), be16(typeIPv4), v4))},
 		"LISP":                        {link: LinkEthernet, data: inUDP(portLISP, make([]byte, 8), v4)},
 		"TZSP":                        {link: LinkEthernet, data: inUDP(portTZSP, []byte{1, 0, 0, 1, 0, 10, 1, 200, 1}, ether)},
 		"MPLS without a link layer":   {link: LinkMPLS, data: append([]byte{0, 1, 1, 64}, v6...), v6: true},
@@ -199,6 +200,10 @@ func TestFragmentsArePutTogetherInAnyOrder(t *testing.T) {
 		}
 		return buildIPv6(protoFragment, slices.Concat([]byte{protoTCP, 0}, be16(offset), be32(99), whole[from:to]))
 	}
+	options := append([]byte{protoTCP, 0, 1, 4, 0, 0, 0, 0}, whole...) // behind the fragment's header, so cut up too
+	cutOptions := func(from, to, more int) []byte {
+		return buildIPv6(protoFragment, slices.Concat([]byte{protoTarget, 0}, be16(from|more), be32(98), options[from:to]))
+	}
 	n := len(whole)
 	for name, parts := range map[string][][]byte{
 		"in order":          {cut(0, 16, true), cut(16, 40, true), cut(40, n, false)},
@@ -206,6 +211,7 @@ func TestFragmentsArePutTogetherInAnyOrder(t *testing.T) {
 		"twice":             {cut(0, 16, true), cut(0, 16, true), cut(40, n, false), cut(16, 40, true)},
 		"overlapping":       {cut(0, 24, true), cut(40, n, false), cut(16, 48, true)},
 		"IPv6":              {cut6(40, n, false), cut6(0, 40, true)},
+		"IPv6 with options": {cutOptions(0, 16, 1), cutOptions(16, n+8, 0)},
 		"one inside others": {cut(0, 16, true), cut(32, n, false), cut(8, 40, true)},
 	} {
 		t.Run(name, func(t *testing.T) {

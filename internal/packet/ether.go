@@ -51,9 +51,6 @@ func (d *Decoder) etherType(kind uint16, p []byte) bool {
 			skip = 6
 		case typeETag, typeCiscoMeta:
 			skip = 8
-			if kind == typeCiscoMeta {
-				skip = 6
-			}
 		case typeMPLS, typeMPLSMulti:
 			return d.mpls(p)
 		case typePPPoE:

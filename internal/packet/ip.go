@@ -99,7 +99,11 @@ func (d *Decoder) ipv6(p []byte) bool {
 			d.Counts.Fragments++
 			key := fragmentKey{src: ends.src, dst: ends.dst, id: binary.BigEndian.Uint32(body[4:]), protocol: body[0], v6: true}
 			whole := d.fragments.add(key, int(offset&^7), body[8:], offset&1 != 0, missing > 0, d.at)
-			return whole != nil && d.transport(body[0], whole, &ends, 0)
+			if whole == nil {
+				return false
+			}
+			next, body, missing = body[0], whole, 0 // more extension headers may have been in the fragments
+			continue
 		default:
 			return d.transport(next, body, &ends, missing)
 		}
