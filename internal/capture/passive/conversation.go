@@ -12,14 +12,16 @@ import (
 
 // conversation is what is known of a connection.
 type conversation struct {
-	dialog  wire.Dialog
-	client  packet.Side
-	role    role
-	seeking bool // it began with something else, such as SOCKS
-	alone   bool // no packet of the server was seen
-	quiet   bool // nothing that the server sent was read
-	odd     bool // its first request has a method that nobody knows
-	foreign int  // bytes of what it began with
+	dialog   wire.Dialog
+	client   packet.Side
+	role     role
+	seeking  bool   // it began with something else, such as SOCKS
+	alone    bool   // no packet of the server was seen
+	quiet    bool   // nothing that the server sent was read
+	odd      bool   // its first request has a method that nobody knows
+	foreign  int    // bytes of what it began with
+	lead     []byte // what leadFrom sent last while seeking, if a request may begin so; nil else
+	leadFrom packet.Side
 }
 
 // role is the client's side, or opaque.
@@ -29,6 +31,9 @@ const opaque role = 2 // nothing more is read
 
 // seekFor is for how many bytes a first request is looked for behind something else.
 const seekFor = 16 << 10
+
+// leadMost is how many bytes of a request that comes in pieces are kept until it is seen to be one.
+const leadMost = 16
 
 // Data reads what a side sent.
 func (r *Reader) Data(c *packet.Conn, from packet.Side, p []byte, at time.Time) {
@@ -46,7 +51,7 @@ func (r *Reader) Data(c *packet.Conn, from packet.Side, p []byte, at time.Time) 
 		v.dialog.OneSided(false)
 	}
 	if v.seeking {
-		v.seek(c, from, p)
+		p = v.seek(c, from, p)
 	}
 	switch v.role {
 	case opaque:
@@ -69,11 +74,18 @@ func (r *Reader) Data(c *packet.Conn, from packet.Side, p []byte, at time.Time) 
 	}
 }
 
-// seek looks for a first request from either side, and gives up a connection that shows none for long.
-func (v *conversation) seek(c *packet.Conn, from packet.Side, p []byte) {
+// seek looks for a first request from either side, and gives up a connection that shows none for long. It returns p, with
+// what was left of it in the segment before when a request began there with a part of its method.
+func (v *conversation) seek(c *packet.Conn, from packet.Side, p []byte) []byte {
 	v.foreign += len(p)
+	whole := p
+	if v.leadFrom == from {
+		whole = append(v.lead, p...)
+	}
+	v.lead = nil
 	switch {
-	case wire.BeginsRequest(p):
+	case wire.BeginsRequest(whole):
+		p = whole
 		v.seeking = false
 		if from != v.client {
 			v.client, v.role = from, role(from)
@@ -81,7 +93,10 @@ func (v *conversation) seek(c *packet.Conn, from packet.Side, p []byte) {
 		}
 	case v.foreign > seekFor:
 		v.role = opaque
+	case len(whole) <= leadMost && wire.UsualMethod(whole):
+		v.lead, v.leadFrom = bytes.Clone(whole), from
 	}
+	return p
 }
 
 // isForeign reports that the first bytes of a server are no answer to HTTP: the greeting of another protocol, or anything
@@ -139,9 +154,9 @@ func (r *Reader) Closed(c *packet.Conn, why packet.Closing, at time.Time) {
 
 // meet makes up its mind who is the client, when a side sends the first bytes; nil while nobody can know.
 func (r *Reader) meet(c *packet.Conn, from packet.Side, p []byte, at time.Time) *conversation {
-	client := c.Client
+	client, request := c.Client, wire.BeginsRequest(p)
 	switch {
-	case wire.BeginsRequest(p): // also from the side that was called
+	case request: // also from the side that was called
 		client = from
 	case c.Opened:
 	case wire.BeginsResponse(p):
@@ -153,7 +168,7 @@ func (r *Reader) meet(c *packet.Conn, from packet.Side, p []byte, at time.Time) 
 	switch {
 	case v.dialog.Lost():
 	case from != client && isSettings(p): // of HTTP/2, from a server that does not wait for the client's preface
-	case isPrelude(p):
+	case !request && isPrelude(p):
 		v.startMidway(v.dialog.ID, c)
 		v.seeking = true
 	default:
@@ -183,6 +198,7 @@ func (r *Reader) begin(c *packet.Conn, client packet.Side, at time.Time) *conver
 
 func (v *conversation) startMidway(id []byte, c *packet.Conn) {
 	v.dialog.StartMidway(id, []byte(c.Ends[v.client].String()), []byte(c.Ends[v.client.Other()].String()))
+	v.dialog.OneSided(v.alone)
 }
 
 // isSettings reports that p begins as a SETTINGS frame does, as far as it goes.

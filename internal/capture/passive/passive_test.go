@@ -172,6 +172,9 @@ func TestConversationsAreRead(t *testing.T) {
 		"through a tunnel": {func(w *wireTap) {
 			w.open().say("C:CONNECT a:80 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\n\r\n", "C:"+askOne, "S:"+yes, "C:"+askTwo, "S:"+no)
 		}, []string{there + "a:80 200 CONNECT", there + "/one 200", there + "/two 404"}},
+		"through a tunnel, in pieces": {func(w *wireTap) {
+			w.open().say("C:CONNECT a:80 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\n\r\n", "C:"+askOne[:1], "C:"+askOne[1:2], "C:"+askOne[2:], "S:"+yes)
+		}, []string{there + "a:80 200 CONNECT", there + "/one 200"}},
 		"TLS through a tunnel": {func(w *wireTap) {
 			w.open().say("C:CONNECT a:443 HTTP/1.1\r\n\r\n", "S:HTTP/1.1 200 OK\r\n\r\n", "C:\x16\x03\x01\x00\x05hello", "S:\x16\x03\x03\x00\x05hello")
 			w.say("C:\x17\x03\x03" + strings.Repeat("x", seekFor)).say("C:" + askOne)
@@ -222,6 +225,13 @@ func TestConversationsAreRead(t *testing.T) {
 			w.open().say("C:PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "S:\x00\x00\x00\x04\x00\x00\x00\x00\x00",
 				"C:\x00\x00\x0e\x01\x05\x00\x00\x00\x01\x82\x86\x84\x01\x09localhost", "S:\x00\x00\x01\x01\x05\x00\x00\x00\x01\x88")
 		}, []string{there + "/ 200"}},
+		"HTTP/2, only the client": {func(w *wireTap) {
+			w.send("C", syn, "", false).say("C:PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+				"C:\x00\x00\x0e\x01\x05\x00\x00\x00\x01\x82\x86\x84\x01\x09localhost").send("C", fin|ack, "", false)
+		}, []string{there + "/ 0 REQUEST_ONLY"}},
+		"a target that is not ASCII, only the client": {func(w *wireTap) {
+			w.send("C", syn, "", false).say("C:GET /\xc3\xa4 HTTP/1.1\r\n\r\n").send("C", fin|ack, "", false)
+		}, []string{there + "/\xc3\xa4 0 REQUEST_ONLY"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWireTap(Config{})
