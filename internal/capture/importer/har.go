@@ -2,6 +2,7 @@ package importer
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -137,7 +138,7 @@ func (h *harReader) entry() error {
 		return nil
 	case err != nil:
 		if h.stats.Broken++; h.first == nil {
-			h.first, h.firstAt = err, h.count
+			h.first, h.firstAt = plainShape(err), h.count
 		}
 		return nil
 	}
@@ -152,6 +153,26 @@ func isShape(err error) bool {
 	_, ok := errors.AsType[*shapeError](err)
 	return ok
 }
+
+// plainShape says of a value of the wrong kind what it is, without words of Go.
+func plainShape(err error) error {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return &fieldError{field: e.Field, got: e.Value, err: err}
+	}
+	return err
+}
+
+// fieldError is about a list or object where the other, or a plain value, should be.
+type fieldError struct {
+	field, got string
+	err        error
+}
+
+func (e *fieldError) Error() string {
+	return fmt.Sprintf("its %s is of another kind than in a HAR: %s", cmp.Or(e.field, "value"), e.got)
+}
+
+func (e *fieldError) Unwrap() error { return e.err }
 
 // skip reads over the value that comes next without holding it.
 func (h *harReader) skip() error {

@@ -18,8 +18,8 @@ import (
 // U+00FF, also for what never was text). Which of the two it was is told by the length, else by the media type.
 func (b *harBody) bytes(mediaType string, sizes ...int64) ([]byte, bool) {
 	text := b.Text.text
-	if b.Encoding.text == "base64" || b.Encoding2.text == "base64" {
-		text = strings.NewReplacer("\n", "", "\r", "", " ", "").Replace(text)
+	if b.isBase64() {
+		text = strings.NewReplacer("\n", "", "\r", "", " ", "", "-", "+", "_", "/").Replace(text)
 		body, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
 		return body, err == nil
 	}
@@ -36,6 +36,10 @@ func (b *harBody) bytes(mediaType string, sizes ...int64) ([]byte, bool) {
 		return body, true
 	}
 	return []byte(text), true
+}
+
+func (b *harBody) isBase64() bool {
+	return strings.EqualFold(b.Encoding.text, "base64") || strings.EqualFold(b.Encoding2.text, "base64")
 }
 
 // mediaType returns what the body itself or its headers say.
@@ -65,10 +69,18 @@ func isByteForByte(mediaType string) bool {
 }
 
 // withoutCoding takes Content-Encoding off the headers of a body, and Content-Length, which is that of the coded bytes:
-// a HAR has the decoded body. One that still begins as its coding does is left alone.
-func withoutCoding(headers []traffic.Field, body []byte) []traffic.Field {
+// a HAR has the decoded body. One that still begins as its coding does is left alone, and so are bytes that are just as
+// many as went over the wire, bodySize where the headers do not say: brotli and deflate begin like nothing.
+func (b *harBody) withoutCoding(headers []traffic.Field, body []byte, bodySize int64) []traffic.Field {
 	_, coded := traffic.Get(headers, "Content-Encoding")
 	if !coded || bytes.HasPrefix(body, []byte("\x1f\x8b")) || bytes.HasPrefix(body, []byte("\x28\xb5\x2f\xfd")) {
+		return headers
+	}
+	sent := contentLength(headers)
+	if sent == 0 {
+		sent = bodySize
+	}
+	if n := int64(len(body)); b.isBase64() && sent == n && b.Size.size() != n {
 		return headers
 	}
 	return slices.DeleteFunc(headers, func(h traffic.Field) bool {

@@ -91,7 +91,7 @@ func (r *entryReader) request(x *traffic.Exchange, sent *harSent) error {
 	switch {
 	case known:
 		q.BodySize = int64(len(body))
-		q.Headers = withoutCoding(q.Headers, body)
+		q.Headers = b.withoutCoding(q.Headers, body, sent.BodySize.size())
 		if q.Body = body; len(body) > r.file.bodyMax {
 			q.Body = bytes.Clone(body[:r.file.bodyMax])
 			x.Flags |= traffic.TruncatedRequest
@@ -138,7 +138,7 @@ func (r *entryReader) response(x *traffic.Exchange, e *harEntry) error {
 	switch {
 	case known && len(body) > 0:
 		p.BodySize = int64(len(body))
-		p.Headers = withoutCoding(p.Headers, body)
+		p.Headers = got.Content.withoutCoding(p.Headers, body, got.BodySize.size())
 		if p.Body = body; len(body) > r.file.bodyMax {
 			p.Body = bytes.Clone(body[:r.file.bodyMax])
 			x.Flags |= traffic.TruncatedResponse
@@ -158,7 +158,7 @@ func harFields(list []harField) ([]traffic.Field, error) {
 	fields := make([]traffic.Field, 0, len(list))
 	for i, f := range list {
 		name := f.Name.text
-		if strings.HasPrefix(name, ":") || i == 0 && isRequestLine(name, f.Value.text) {
+		if strings.HasPrefix(name, ":") || i == 0 && isRequestLine(name, f.Value.text) || name == "" && f.Value.text == "" {
 			continue
 		}
 		if name == "" || strings.ContainsFunc(name, isSpaceOrControl) || strings.Contains(name, ":") {

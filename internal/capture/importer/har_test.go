@@ -99,6 +99,7 @@ func TestHARBodiesOfRequestsAreNeverGuessed(t *testing.T) {
 		"text in UTF-8":            {`"postData":{"mimeType":"text/plain","text":"caf\u00e9"}`, "café", 5, 0},
 		"base64":                   {`"postData":{"text":"/+8=","encoding":"base64"}`, "\xff\xef", 2, 0},
 		"base64, custom field":     {`"postData":{"text":"/+8","_encoding":"base64"}`, "\xff\xef", 2, 0},
+		"base64, for URLs":         {`"postData":{"text":"_-8","encoding":"Base64"}`, "\xff\xef", 2, 0},
 		"not base64 as it says":    {`"postData":{"text":"?","encoding":"base64"}`, "", 0, traffic.TruncatedRequest},
 		"only params":              {`"postData":{"mimeType":"application/x-www-form-urlencoded","params":[{"name":"a","value":"1"}]}`, "", 0, traffic.TruncatedRequest},
 		"only params, with a size": {`"bodySize":7,"postData":{"text":"","params":[{"name":"a","value":"1"}]}`, "", 7, traffic.TruncatedRequest},
@@ -149,6 +150,18 @@ func TestHARResponses(t *testing.T) {
 		"a body that was left coded": {
 			`{"status":200,"headers":[{"name":"Content-Encoding","value":"gzip"}],"content":{"encoding":"base64","text":"` + gzip + `"}}`,
 			&traffic.Response{Status: 200, Headers: fields("Content-Encoding", "gzip"), Body: []byte("\x1f\x8b\x08raw"), BodySize: 6}, 0,
+		},
+		"a body that was left coded, which its bytes do not show": {
+			`{"status":200,"headers":[{"name":"Content-Encoding","value":"br"},{"name":"Content-Length","value":"3"}],"content":{"size":90,"encoding":"base64","text":"/+8B"}}`,
+			&traffic.Response{Status: 200, Headers: fields("Content-Encoding", "br", "Content-Length", "3"), Body: []byte("\xff\xef\x01"), BodySize: 3}, 0,
+		},
+		"the same, by what went over the wire": {
+			`{"status":200,"bodySize":3,"headers":[{"name":"Content-Encoding","value":"deflate"}],"content":{"size":90,"encoding":"base64","text":"/+8B"}}`,
+			&traffic.Response{Status: 200, Headers: fields("Content-Encoding", "deflate"), Body: []byte("\xff\xef\x01"), BodySize: 3}, 0,
+		},
+		"headers without anything": {
+			`{"status":200,"headers":[null,{},{"name":"","value":""},{"name":"a","value":"b"}]}`,
+			&traffic.Response{Status: 200, Headers: fields("a", "b")}, 0,
 		},
 		"the body is not in the file": {
 			`{"status":200,"headers":[{"name":"Content-Encoding","value":"br"}],"content":{"size":99,"mimeType":"image/png"}}`,
@@ -207,6 +220,8 @@ func TestHARTimes(t *testing.T) {
 		at(`"2026-11-22T20:00:00+0800"`),       // no colon in the zone
 		at(`"2026-11-22 12:00:00.5"`),          // no zone
 		at(`"0001-01-01T00:00:00Z"`),           // no time at all
+		at(`1795348800250`),                    // ms
+		at(`"1795348800.5"`),                   // seconds
 		at(`"2026-11-22T11:00:00.123456789Z"`), // back: file order stays
 	))
 	written := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -219,7 +234,7 @@ func TestHARTimes(t *testing.T) {
 	}
 	require.Equal(t, []time.Time{
 		written, written.Add(time.Millisecond), noon, noon.Add(time.Millisecond), noon, noon.Add(500 * time.Millisecond),
-		noon.Add(501 * time.Millisecond), time.Date(2026, 11, 22, 11, 0, 0, 123456789, time.UTC),
+		noon.Add(501 * time.Millisecond), noon.Add(250 * time.Millisecond), noon.Add(500 * time.Millisecond), time.Date(2026, 11, 22, 11, 0, 0, 123456789, time.UTC),
 	}, got)
 	require.Equal(t, written, stats.First)
 	require.Equal(t, noon.Add(501*time.Millisecond), stats.Last)
@@ -261,6 +276,7 @@ func TestBrokenHARSaysWhatWasReadAndWhere(t *testing.T) {
 		"entry that is a number": {har(good, `7`, good), 2, "1 of 3 entries could not be read, the first is entry 2", "", fault.Incomplete},
 		"entry without request":  {har(`{}`, good), 1, "1 of 2 entries", "no request", fault.Incomplete},
 		"URL that is an object":  {har(entry(`"GET"`, `{}`), good), 1, "1 of 2 entries", "an object stands where a string should"[3:], fault.Incomplete},
+		"headers are no list":    {har(`{"request":{"method":"GET","url":"http://a/","headers":{"a":"b"}}}`, good), 1, "1 of 2 entries", "its request.headers is of another kind than in a HAR: object", fault.Incomplete},
 		"URL without a scheme":   {har(entry(`"GET"`, `"/cart"`), good), 1, "1 of 2 entries", "want SCHEME://HOST", fault.Incomplete},
 		"URL without a host":     {har(entry(`"GET"`, `"http:///cart"`), good), 1, "1 of 2 entries", "without a host", fault.Incomplete},
 		"method with a break":    {har(entry(`"GET / HTTP/1.1\r\nX: y"`, `"http://shop/"`), good), 1, "1 of 2 entries", "no method", fault.Incomplete},

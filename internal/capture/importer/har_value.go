@@ -137,7 +137,8 @@ func (r harReal) milliseconds() time.Duration {
 	return time.Duration(r.number * float64(time.Millisecond))
 }
 
-// harTime reads startedDateTime. A time without a zone is taken as UTC.
+// harTime reads startedDateTime. A time without a zone is taken as UTC, a number as milliseconds since 1970, or seconds
+// where it would be in 1970 else.
 func harTime(s string) (time.Time, bool) {
 	s = strings.Replace(strings.TrimSpace(s), " ", "T", 1)
 	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999Z0700", "2006-01-02T15:04:05.999999999"} {
@@ -145,5 +146,13 @@ func harTime(s string) (time.Time, bool) {
 			return t.UTC(), true
 		}
 	}
-	return time.Time{}, false
+	const year = 365 * 24 * 3600 * 1000
+	n, err := strconv.ParseFloat(s, 64)
+	switch {
+	case err != nil || !(n > 0) || n > 200*year:
+		return time.Time{}, false
+	case n < year:
+		n *= 1000
+	}
+	return time.UnixMicro(int64(n * 1000)).UTC(), true
 }
