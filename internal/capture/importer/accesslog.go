@@ -28,7 +28,8 @@ type logReader struct {
 	file      *File
 	hash      [16]byte
 	templates []*logformat.Template
-	latest    int // index of the template that matched last: the next line is likely to be of it too
+	named     bool // the templates are well-known ones, not a format string of the user's
+	latest    int  // index of the template that matched last: the next line is likely to be of it too
 	stats     *Stats
 	index     uint64 // of the last exchange
 	line      int64  // number of the last line, from 1
@@ -63,15 +64,10 @@ func logTemplates(asked string) ([]*logformat.Template, error) {
 
 // isAccessLog reports whether one of the first lines is of a well-known format.
 func isAccessLog(head []byte) bool {
-	l := &logReader{}
+	l := &logReader{named: true}
 	l.templates, _ = logformat.Named(string(formatLog))
-	for range 5 {
-		line, rest, more := bytes.Cut(head, []byte("\n"))
-		head = rest
-		if !more { // perhaps cut off
-			return l.match(bytes.TrimSuffix(line, []byte("\r"))) != nil
-		}
-		if l.match(bytes.TrimSuffix(line, []byte("\r"))) != nil {
+	for line := range bytes.Lines(head) { // the last is perhaps cut off
+		if l.find(bytes.TrimRight(line, "\r\n")) != nil {
 			return true
 		}
 	}
@@ -79,7 +75,7 @@ func isAccessLog(head []byte) bool {
 }
 
 func (f *File) eachLine(ctx context.Context, stats *Stats, each func(*traffic.Exchange) error) error {
-	l := &logReader{file: f, templates: f.templates, stats: stats}
+	l := &logReader{file: f, templates: f.templates, named: f.namedLog, stats: stats}
 	var err error
 	if l.hash, err = f.survey(ctx, nil); err != nil {
 		return err
@@ -103,6 +99,7 @@ func (f *File) eachLine(ctx context.Context, stats *Stats, each func(*traffic.Ex
 		}
 		var x *traffic.Exchange
 		if err == nil {
+			line = bytes.TrimLeft(line, "\x00") // of a crash, or of a file that was truncated under its writer
 			if len(bytes.TrimSpace(line)) == 0 {
 				continue
 			}
@@ -163,14 +160,32 @@ func (l *logReader) match(line []byte) *logformat.Template {
 	return nil
 }
 
+// find is match for a line that may have something of its carrier's in front. A format that begins with a time may be
+// the carrier's too.
+func (l *logReader) find(line []byte) *logformat.Template {
+	bare := withoutShipper(line)
+	first, second := bare, line
+	if kind := l.templates[0].Fields()[0].Kind; kind == logformat.TimeText || kind == logformat.TimeNumber {
+		first, second = line, bare
+	}
+	if t := l.match(first); t != nil || len(bare) == len(line) {
+		return t
+	}
+	return l.match(second)
+}
+
 func (l *logReader) exchange(line []byte) (*traffic.Exchange, error) {
-	t := l.match(line)
+	t := l.find(line)
 	if t == nil {
 		return nil, errNoMatch
 	}
 	e := logEntry{}
 	for i, f := range t.Fields() {
-		e.set(f, t.Value(l.values[i]))
+		v := t.Value(l.values[i])
+		if l.named && f.Name == "X-Forwarded-For" && !isForwarded(v) {
+			v = nil // anything else that stands there is no header of the request
+		}
+		e.set(f, v)
 	}
 	x := &traffic.Exchange{}
 	if err := e.fill(x, l.file.bodyMax); err != nil {

@@ -196,6 +196,9 @@ func (e *logEntry) request(q *traffic.Request) bool {
 	if !isVersion(q.Protocol) {
 		q.Protocol = nil
 	}
+	if usual := protocol(string(q.Protocol)); usual != nil {
+		q.Protocol = usual // HTTP/2 is HTTP/2.0 elsewhere
+	}
 	return isToken(q.Method) && isTarget(q.Method, q.Target)
 }
 
@@ -285,8 +288,11 @@ func (e *logEntry) time() (time.Time, bool) {
 		t = time.Unix(0, int64(e.stamp))
 	case len(e.layout) > 0:
 		var err error
-		if t, err = time.Parse(strings.Join(e.layout, " "), strings.Join(e.text, " ")); err != nil {
-			return t, false
+		text := strings.Join(e.text, " ")
+		if t, err = time.Parse(strings.Join(e.layout, " "), text); err != nil {
+			if t, err = time.Parse(time.RFC3339, text); err != nil { // $time_iso8601 where a well-known format has $time_local
+				return t, false
+			}
 		}
 	default:
 		return t, false

@@ -63,8 +63,11 @@ func (f *File) formatOf(head []byte) (format, error) {
 	if packet.IsCapture(head) {
 		return formatPcap, nil
 	}
-	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(bom)), " \t\r\n")
+	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte(bom)), " \t\r\n\x00")
 	switch {
+	case len(text) == 0 && bytes.IndexByte(head, 0) >= 0:
+		return "", fault.New(f.name+" begins with zero bytes only", "a log that was emptied while its server wrote on begins so",
+			`take them out: tr -d '\000' <FILE >COPY`)
 	case len(text) == 0:
 		return "", fault.New(f.name+" is empty", "there is nothing in it to import", "record it again: "+supported+" can be imported")
 	case text[0] == '{':

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -69,6 +70,7 @@ type File struct {
 	hashed  atomic.Int64
 
 	templates []*logformat.Template // of an access log
+	namedLog  bool                  // they are well-known ones
 }
 
 // Open opens a file and tells its format. Errors are *fault.Error.
@@ -103,6 +105,7 @@ func open(file *os.File, path string, o Options) (*File, error) {
 	if f.format, err = f.detect(o.Format); err == nil && f.format == formatLog && f.templates == nil {
 		f.templates, _ = logformat.Named(string(formatLog))
 	}
+	f.namedLog = !strings.Contains(o.Format, ":")
 	return f, err
 }
 
