@@ -172,6 +172,9 @@ func (o *importOptions) read(ctx context.Context, files []string, log *slog.Logg
 		case err == nil:
 			log.Info("read", "file", path, "exchanges", stats.Exchanges, "answered", stats.Answered, "without_request", stats.Orphans,
 				"ignored", stats.Ignored)
+			if stats.Broken > 0 {
+				log.Warn("requests could not be read: "+importer.UnreadRequests, "file", path, "requests", stats.Broken)
+			}
 			if stats.Cut > 0 {
 				log.Warn("the capture kept only the beginnings of packets (snaplen): what lacks bytes is flagged GAP", "file", path,
 					"cut", stats.Cut, "packets", stats.Packets, "try", importer.WholePackets)

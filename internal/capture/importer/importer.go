@@ -35,7 +35,7 @@ type Options struct {
 type Stats struct {
 	Exchanges int64 // handed over
 	Answered  int64 // of these, with a response
-	Broken    int64 // requests, responses or entries that could not be read; the error tells of the first
+	Broken    int64 // requests, responses or entries that could not be read; but for packet captures the error tells of the first
 	Orphans   int64 // responses whose request is not in the file
 	Packets   int64 // of a packet capture
 	Cut       int64 // of these, not whole: the capture kept their beginnings only (snaplen)

@@ -35,6 +35,9 @@ const (
 // WholePackets is what to do about a capture that kept only the beginnings of packets.
 const WholePackets = "capture whole packets: tcpdump -s 0 -w FILE"
 
+// UnreadRequests is why a request of a packet capture is counted as Broken.
+const UnreadRequests = "malformed, or with a header of more than 64 KiB"
+
 // packets turns a packet capture into exchanges.
 type packets struct {
 	file    *File
@@ -177,6 +180,7 @@ func (p *packets) verdict(broken error) error {
 	counts, opaque := &p.reader.Recorder.Counts, &p.reader.Recorder.Counts.Opaque
 	p.stats.Packets, p.stats.Cut = p.packets, p.cut
 	p.stats.Gaps, p.stats.Orphans = p.reader.Stats().Gaps, counts.ResponsesForeign
+	p.stats.Broken = counts.Lost[wire.LostMalformed] + counts.Lost[wire.LostLargeHeader] + counts.Lost[wire.LostStreams] + counts.Lost[wire.LostPanic]
 	if b, ok := errors.AsType[*packet.BrokenError](broken); ok {
 		return p.file.incomplete(p.stats, fmt.Sprintf("broken off at byte %d, behind %s", b.Offset, counted(b.Packets, "packet")), b.Reason, b)
 	}
@@ -189,6 +193,9 @@ func (p *packets) verdict(broken error) error {
 	const what = "there is no HTTP request in it"
 	cause := fmt.Sprintf("%s, %s, of these TLS %d, other protocols %d",
 		counted(p.packets, "packet"), counted(p.reader.Stats().Connections, "TCP connection"), opaque[wire.TLS], opaque[wire.NotHTTP])
+	if p.stats.Broken > 0 {
+		cause += fmt.Sprintf("; %s could not be read: %s", counted(p.stats.Broken, "request"), UnreadRequests)
+	}
 	if p.cut == 0 {
 		return p.file.incomplete(p.stats, what, cause, nil)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -127,6 +128,14 @@ func TestACaptureThatIsCutSaysSo(t *testing.T) {
 	require.Len(t, xs, 4)
 	require.EqualValues(t, 3, stats.Cut)
 	require.Positive(t, stats.Gaps)
+}
+
+func TestRequestsThatCannotBeReadAreCounted(t *testing.T) {
+	bad := strings.Replace(string(madeCapture(2)), "GET /2 ", "GET  2 ", 1) // a space too many
+	xs, stats, err := readAll(t, write(t, "x.pcap", bad), Options{})
+	require.NoError(t, err)
+	require.Len(t, xs, 1)
+	require.EqualValues(t, 1, stats.Broken)
 }
 
 func TestReadingACaptureEndsWithWhoReads(t *testing.T) {
