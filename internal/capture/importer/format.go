@@ -91,8 +91,16 @@ func whatElse(head []byte) string {
 	switch {
 	case has("\xff\xfe"), has("\xfe\xff"):
 		return "it is UTF-16 text; HAR is UTF-8: iconv -f UTF-16 -t UTF-8"
-	case has("PK\x03\x04"), has("\x28\xb5\x2f\xfd"), has("BZh"), has("\xfd7zXZ"):
-		return "it is compressed in another way than gzip"
+	case has("PK\x03\x04"):
+		return "it is compressed in a zip archive: unzip it first"
+	case has("\x28\xb5\x2f\xfd"):
+		return "it is compressed with zstd: zstd -d unpacks it"
+	case has("BZh"):
+		return "it is compressed with bzip2: bzip2 -dk unpacks it"
+	case has("\xfd7zXZ"):
+		return "it is compressed with xz: xz -dk unpacks it"
+	case has("\x1f\x8b"):
+		return "it is compressed with gzip twice: gzip -d unpacks it once"
 	case strings.Contains(string(head), `GET /`):
 		return "it looks like an access log of a format of its own: --format 'nginx:…' or 'apache:…' with the format string of the server"
 	}

@@ -41,7 +41,7 @@ func (f *File) eachHAR(ctx context.Context, stats *Stats, each func(*traffic.Exc
 		_, _ = text.Discard(len(bom))
 	}
 	h := &harReader{
-		file: f, dec: json.NewDecoder(text), stats: stats, each: each,
+		file: f, dec: json.NewDecoder(&longStrings{src: text, most: max(longString, 8*f.bodyMax)}), stats: stats, each: each,
 		entries: &entryReader{file: f, hash: hash, last: f.modTime},
 	}
 	err = h.document()

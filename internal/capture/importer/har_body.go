@@ -20,6 +20,9 @@ func (b *harBody) bytes(mediaType string, sizes ...int64) ([]byte, bool) {
 	text := b.Text.text
 	if b.isBase64() {
 		text = strings.NewReplacer("\n", "", "\r", "", " ", "", "-", "+", "_", "/").Replace(text)
+		if b.Text.cut {
+			text = text[:len(text)/4*4]
+		}
 		body, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
 		return body, err == nil
 	}

@@ -22,6 +22,7 @@ type entryReader struct {
 var (
 	errNotHTTP   = errors.New("not a request on the wire")
 	errNoRequest = errors.New("entry has no request")
+	errLongURL   = errors.New("request has a URL of many MiB")
 	errNoMethod  = errors.New("request has no method, or one with white space in it")
 )
 
@@ -69,6 +70,9 @@ func (r *entryReader) request(x *traffic.Exchange, sent *harSent) error {
 	if len(q.Method) == 0 || bytes.ContainsFunc(q.Method, isSpaceOrControl) {
 		return errNoMethod
 	}
+	if sent.URL.cut {
+		return errLongURL
+	}
 	var err error
 	if q.Scheme, q.Authority, q.Target, err = splitURL(sent.URL.text); err != nil {
 		return err
@@ -92,6 +96,10 @@ func (r *entryReader) request(x *traffic.Exchange, sent *harSent) error {
 	case known:
 		q.BodySize = int64(len(body))
 		q.Headers = b.withoutCoding(q.Headers, body, sent.BodySize.size())
+		if b.Text.cut {
+			q.BodySize = max(q.BodySize, sent.BodySize.size(), contentLength(q.Headers))
+			x.Flags |= traffic.TruncatedRequest
+		}
 		if q.Body = body; len(body) > r.file.bodyMax {
 			q.Body = bytes.Clone(body[:r.file.bodyMax])
 			x.Flags |= traffic.TruncatedRequest
@@ -139,6 +147,10 @@ func (r *entryReader) response(x *traffic.Exchange, e *harEntry) error {
 	case known && len(body) > 0:
 		p.BodySize = int64(len(body))
 		p.Headers = got.Content.withoutCoding(p.Headers, body, got.BodySize.size())
+		if got.Content.Text.cut {
+			p.BodySize = max(p.BodySize, got.Content.Size.size())
+			x.Flags |= traffic.TruncatedResponse
+		}
 		if p.Body = body; len(body) > r.file.bodyMax {
 			p.Body = bytes.Clone(body[:r.file.bodyMax])
 			x.Flags |= traffic.TruncatedResponse
@@ -163,6 +175,9 @@ func harFields(list []harField) ([]traffic.Field, error) {
 		}
 		if name == "" || strings.ContainsFunc(name, isSpaceOrControl) || strings.Contains(name, ":") {
 			return nil, fmt.Errorf("header has name %q", clip([]byte(name)))
+		}
+		if f.Value.cut {
+			return nil, fmt.Errorf("header %s has a value of many MiB", clip([]byte(name)))
 		}
 		for value := range strings.SplitSeq(f.Value.text, "\n") {
 			value = strings.Map(func(r rune) rune {

@@ -73,6 +73,7 @@ func (s *harSome) UnmarshalJSON(b []byte) error {
 type harText struct {
 	text string
 	has  bool
+	cut  bool // it was longer, see longStrings
 }
 
 // shapeError is about a value that is JSON but cannot be what it should be.
@@ -93,7 +94,9 @@ func (t *harText) UnmarshalJSON(b []byte) error {
 	switch b[0] {
 	case '"':
 		t.has = true
-		return json.Unmarshal(b, &t.text)
+		err := json.Unmarshal(b, &t.text)
+		t.text, t.cut = strings.CutSuffix(t.text, cutMark)
+		return err
 	case 'n':
 		return nil
 	case '{', '[':

@@ -77,7 +77,9 @@ type File struct {
 func Open(path string, o Options) (*File, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, &fault.Error{What: fmt.Sprintf("cannot open %s", path), Cause: plainCause(err), Err: err}
+		return nil, &fault.Error{
+			What: fmt.Sprintf("cannot open %s", path), Cause: plainCause(err), Try: "ls -l tells whether it is there, and who may read it", Err: err,
+		}
 	}
 	f, err := open(file, path, o)
 	if err != nil {

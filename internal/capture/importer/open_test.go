@@ -67,6 +67,9 @@ func TestFormatIsToldByTheContent(t *testing.T) {
 
 func TestWhatCannotBeImportedIsSaidWithWhatCan(t *testing.T) {
 	for name, row := range map[string]struct{ content, cause string }{
+		"xz":             {"\xfd7zXZ\x00", "xz -dk"},
+		"zstd":           {"\x28\xb5\x2f\xfd\x00", "zstd -d"},
+		"bzip2":          {"BZh91AY", "bzip2 -dk"},
 		"UTF-16":         {"\xff\xfe{\x00", "UTF-16"},
 		"zip":            {"PK\x03\x04", "compressed"},
 		"own log":        {`[22/Nov/2026] GET / 200 5`, "access log"},
