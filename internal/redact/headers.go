@@ -106,6 +106,8 @@ func (p *pass) field(a headerAction, v []byte) {
 		p.setCookie(a.rule, v)
 	case URL:
 		p.url(v, 0)
+	case Protocols:
+		p.protocols(a.rule, v)
 	}
 }
 

@@ -45,6 +45,7 @@ const (
 	SetCookie                   // replace the cookie's value, keep its attributes
 	URL                         // treat as a request target
 	Agent                       // as Scan, but addresses stay: they are those of robots' owners
+	Protocols                   // replace the credentials among the protocols of a websocket
 )
 
 // Kind is the type of a value: it names the domain of its pseudonym and the shape that is kept.
@@ -188,6 +189,7 @@ func DefaultRules() *Rules {
 				"x-original-uri", "x-forwarded-uri", "x-request-uri",
 			}},
 			{Name: "agent", Action: Agent, Names: []string{"user-agent", "x-user-agent", "x-original-user-agent", "x-device-user-agent"}},
+			{Name: "credential-header", Action: Protocols, Names: []string{"sec-websocket-protocol"}},
 			{Name: "structural", Action: Keep, Names: []string{
 				"content-length", "content-type", "content-encoding", "content-range", "range", "accept-ranges",
 				"transfer-encoding", "te", "trailer", "connection", "keep-alive", "upgrade", "upgrade-insecure-requests",

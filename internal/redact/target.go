@@ -164,7 +164,7 @@ func (p *pass) params(v []byte, base int, kind scopeKind, separator byte) {
 		}
 		next := min(end+1, len(v))
 		switch {
-		case p.param(v[:end], base, kind, n, plus):
+		case kind != inForm && separator == '&' && p.semicolons(v[:end], base, kind, n, plus), p.param(v[:end], base, kind, n, plus):
 			n++
 		case n > 0: // dropped, with the separator before it
 			p.put(base-1, base+end, nil)
@@ -175,6 +175,46 @@ func (p *pass) params(v []byte, base int, kind scopeKind, separator byte) {
 			return
 		}
 		v, base = v[next:], base+next
+	}
+}
+
+// semicolons handles a pair with credentials behind semicolons in it, which some servers take for separators too. It does
+// nothing and reports false where there are none: a semicolon may as well be a part of the value.
+func (p *pass) semicolons(pair []byte, base int, kind scopeKind, n int, plus bool) bool {
+	at := p.credentialBehind(pair, plus)
+	if at < 0 {
+		return false
+	}
+	for at >= 0 {
+		if !p.param(pair[:at], base, kind, n, plus) {
+			p.put(base, base+at+1, nil)
+		}
+		pair, base = pair[at+1:], base+at+1
+		at = p.credentialBehind(pair, plus)
+	}
+	if !p.param(pair, base, kind, n, plus) {
+		p.put(base, base+len(pair), nil)
+	}
+	return true
+}
+
+// credentialBehind returns the place of the first semicolon behind which a value with the name of a credential stands, or -1.
+func (p *pass) credentialBehind(pair []byte, plus bool) int {
+	for at := 0; ; {
+		i := bytes.IndexByte(pair[at:], ';')
+		if i < 0 {
+			return -1
+		}
+		at += i + 1
+		next := pair[at:]
+		if end := bytes.IndexByte(next, ';'); end >= 0 {
+			next = next[:end]
+		}
+		if rawName, _, ok := bytes.Cut(next, []byte("=")); ok {
+			if name, _ := p.decoded(rawName, plus); p.r.keys.match(name).rule != nil {
+				return at - 1
+			}
+		}
 	}
 }
 
