@@ -48,7 +48,7 @@ func newImportCommand() *cobra.Command {
   HAR 1.2             as browsers and proxies save it
   packet captures     pcap and pcapng: HTTP on any port, through VLANs and tunnels; what a stream lacks is flagged GAP
   access logs         combined, common and vhost_combined are recognised; others by the server's own format string;
-                      what syslog, containerd, docker and kubectl put in front of a line is left out
+                      what syslog, containerd, docker and kubectl put around a line is left out
   mitmproxy           flows as mitmdump -w writes them
   OpenSearch          exports of the capture proxy of opensearch-migrations
 

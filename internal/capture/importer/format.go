@@ -28,7 +28,7 @@ const supported = "GoReplay .gor, HAR 1.2 (.har), pcap and pcapng, access logs, 
 const Formats = "gor, har, pcap (also for pcapng), accesslog, common, combined, vhost_combined, nginx:FORMAT, apache:FORMAT, mitmproxy, opensearch"
 
 // peek is how much of a file is looked at to tell its format.
-const peek = 4096
+const peek = 64 << 10
 
 // detect tells the format by the content; a name says nothing sure. asked overrides it.
 func (f *File) detect(asked string) (format, error) {
@@ -70,7 +70,7 @@ func (f *File) formatOf(head []byte) (format, error) {
 			`take them out: tr -d '\000' <FILE >COPY`)
 	case len(text) == 0:
 		return "", fault.New(f.name+" is empty", "there is nothing in it to import", "record it again: "+supported+" can be imported")
-	case text[0] == '{':
+	case text[0] == '{' && !bytes.HasPrefix(text, []byte(dockerLog)):
 		return formatHAR, nil
 	case isGorHead(text):
 		return formatGor, nil

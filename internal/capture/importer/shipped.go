@@ -2,16 +2,28 @@ package importer
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/netip"
 	"strings"
 	"time"
 )
 
-// withoutShipper takes off a line what carries logs has put in front of it: syslog, containerd (the files of Kubernetes),
-// kubectl logs --prefix, docker logs -t and docker compose logs. Taken for a part of the line, it would be a client or a
-// header that nobody sent.
+// dockerLog begins every line of the files in which Docker keeps what containers write. A HAR's log is an object.
+const dockerLog = `{"log":"`
+
+// withoutShipper takes off a line what carries logs has put around it: syslog, containerd (the files of Kubernetes), Docker's
+// own files, kubectl logs --prefix, docker logs -t and docker compose logs. Taken for a part of the line, it would be a
+// client or a header that nobody sent.
 func withoutShipper(line []byte) []byte {
 	switch rest := line; {
+	case bytes.HasPrefix(line, []byte(dockerLog)):
+		var entry struct {
+			Log string `json:"log"`
+		}
+		if json.Unmarshal(line, &entry) != nil {
+			return line
+		}
+		return bytes.TrimRight([]byte(entry.Log), "\r\n")
 	case bytes.HasPrefix(line, []byte("[pod/")):
 		if _, behind, ok := bytes.Cut(line, []byte("] ")); ok {
 			rest = behind

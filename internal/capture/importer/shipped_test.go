@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -39,6 +40,27 @@ func TestWhatCarriesALogIsNoPartOfItsLines(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestLogsAreReadOutOfDockersFiles(t *testing.T) {
+	carried := func(line string) string {
+		text, err := json.Marshal(map[string]string{"log": line + "\n", "stream": "stdout", "time": "2023-10-10T13:55:36.1Z"})
+		require.NoError(t, err)
+		return string(text) + "\n"
+	}
+	xs, _, err := readLog(t, "", carried(logLine)+carried(logLine))
+	require.NoError(t, err)
+	require.Len(t, xs, 2)
+	require.Equal(t, "/a?b=1", string(xs[1].Request.Target))
+	require.Equal(t, fields("User-Agent", "UA x"), xs[1].Request.Headers)
+
+	xs, stats, err := readLog(t, "", strings.Repeat(carried("/docker-entrypoint.sh: Launching"), 100)+carried(logLine))
+	require.Equal(t, fault.Incomplete, fault.Code(err))
+	require.Len(t, xs, 1)
+	require.EqualValues(t, 100, stats.Broken)
+
+	_, err = Open(write(t, "x.log", carried("nothing of the kind")), Options{})
+	require.ErrorContains(t, err, "in a format that cannot be imported")
 }
 
 func TestAFormatOfTheUsersMayBeginAsACarrierDoes(t *testing.T) {
