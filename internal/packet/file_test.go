@@ -125,6 +125,7 @@ func TestPcapngWithInterfacesSectionsAndOptions(t *testing.T) {
 		ngPacket(le, 0, 1_700_000_000_123_456, "micro"),
 		ngPacket(le, 1, 1_700_000_000_123_456_789, "nano"),
 		ngPacket(le, 2, 1_700_000_000<<10|512, "binary"),
+		ngPacket(le, 2, 10_000_000_000<<10, "2286"),
 		ngBlock(le, blockOldPacket, old, []byte("old")),
 		ngBlock(le, blockSimple, le.AppendUint32(nil, 12), []byte("simple, 12 o")),
 		ngSection(be),
@@ -147,6 +148,7 @@ func TestPcapngWithInterfacesSectionsAndOptions(t *testing.T) {
 		{"micro", LinkEthernet, 5, time.Unix(1700000000, 123456000)},
 		{"nano", LinkRaw, 4, time.Unix(1700000016, 123456789)},
 		{"binary", LinkNull, 6, time.Unix(1700000000, 500000000)},
+		{"2286", LinkNull, 4, time.Time{}}, // nanoseconds of 64 bits end before
 		{"old", LinkRaw, 9, time.Unix(16, 5)},
 		{"simple, 12", LinkEthernet, 12, time.Unix(16, 5)}, // cut by the interface's snap length; it has no time of its own
 		{"big", LinkLinux2, 3, time.Unix(1700000000, 0)},

@@ -209,8 +209,12 @@ func (i *pcapngInterface) time(stamp uint64) time.Time {
 		hi, lo := bits.Mul64(stamp%unit, uint64(time.Second))
 		nsec, _ = bits.Div64(hi, lo, unit)
 	}
-	if sec > 1<<40 {
+	const most = 292 * 365 * 24 * 3600 // in the year 2261: beyond 2262 there are no nanoseconds in 64 bits
+	if sec > 1<<40 || i.offset > 1<<40 || i.offset < -1<<40 {
 		return time.Time{}
 	}
-	return time.Unix(int64(sec)+i.offset, int64(nsec))
+	if total := int64(sec) + i.offset; total >= 0 && total < most {
+		return time.Unix(total, int64(nsec))
+	}
+	return time.Time{}
 }

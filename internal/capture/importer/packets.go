@@ -133,6 +133,9 @@ func (p *packets) readAll(ctx context.Context, content io.Reader) error {
 			return err
 		}
 		p.packets++
+		if f.Time.IsZero() { // the capture does not say; what goes on without a time keeps this one, so that the order counts
+			f.Time = p.file.modTime
+		}
 		if len(f.Data) < f.Length {
 			p.cut++
 			p.longest = max(p.longest, len(f.Data))

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -128,6 +129,31 @@ func TestACaptureThatIsCutSaysSo(t *testing.T) {
 	require.Len(t, xs, 4)
 	require.EqualValues(t, 3, stats.Cut)
 	require.Positive(t, stats.Gaps)
+}
+
+func TestACaptureWithoutTimesHasThatOfItsFile(t *testing.T) {
+	le := binary.LittleEndian
+	block := func(kind uint32, body []byte) []byte {
+		body = append(body, make([]byte, -len(body)&3)...)
+		b := le.AppendUint32(le.AppendUint32(nil, kind), uint32(12+len(body)))
+		return le.AppendUint32(append(b, body...), uint32(12+len(body)))
+	}
+	b := block(0x0a0d0d0a, append(le.AppendUint32(nil, 0x1a2b3c4d), 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255))
+	b = append(b, block(1, []byte{101, 0, 0, 0, 0, 0, 0, 0})...)
+	for pcap := madeCapture(2)[24:]; len(pcap) > 0; { // simple packet blocks, which have none
+		n := int(le.Uint32(pcap[8:]))
+		b = append(b, block(3, append(le.AppendUint32(nil, uint32(n)), pcap[16:16+n]...))...)
+		pcap = pcap[16+n:]
+	}
+	path := write(t, "x.pcapng", string(b))
+	written := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	require.NoError(t, os.Chtimes(path, written, written))
+	xs, _, err := readAll(t, path, Options{})
+	require.NoError(t, err)
+	require.Len(t, xs, 2)
+	require.Equal(t, written, xs[0].CaptureTime.UTC())
+	require.Equal(t, written, xs[1].CaptureTime.UTC())
+	require.Equal(t, 200, xs[0].Response.Status)
 }
 
 func TestRequestsThatCannotBeReadAreCounted(t *testing.T) {
