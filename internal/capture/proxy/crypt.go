@@ -34,7 +34,7 @@ type crypt struct {
 	seen        [3]stamp // of Cert, Key, UpstreamCA
 	certificate *tls.Certificate
 	roots       *x509.CertPool // nil: the system's
-	listening   *tls.Config    // for handshakes with clients
+	listening   *tls.Config    // for handshakes with clients, all of them: it has the keys by which sessions are resumed
 	sessions    tls.ClientSessionCache
 }
 
@@ -57,7 +57,8 @@ func newCrypt(t TLS, log *slog.Logger) (*crypt, error) {
 	if err := c.read(); err != nil {
 		return nil, err
 	}
-	c.listening = &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: c.ALPN, GetCertificate: c.current}
+	c.listening = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.current}
+	c.listening.GetConfigForClient = c.forClient
 	return c, nil
 }
 
@@ -130,6 +131,21 @@ func (c *crypt) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	defer c.mu.Unlock()
 	c.refresh(false)
 	return c.certificate, nil
+}
+
+// guest is a client's connection on its way into TLS.
+type guest struct {
+	half
+	choose func(*tls.ClientHelloInfo) (protocols []string, err error) // what it is offered
+}
+
+// forClient makes the configuration for one handshake, without keys of its own: those of listening go on.
+func (c *crypt) forClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	protocols, err := hello.Conn.(*guest).choose(hello)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protocols, GetCertificate: c.current}, nil
 }
 
 // toUpstream is for a handshake with an upstream that offers these protocols.

@@ -293,3 +293,38 @@ func TestEndsAndResetsGoThroughTLS(t *testing.T) {
 		require.Error(t, err)
 	})
 }
+
+// resumes asks a proxy twice over TLS and reports whether the second handshake was a short one.
+func resumes(t *testing.T, r *rig, version uint16, cache tls.ClientSessionCache) (resumed bool) {
+	t.Helper()
+	c, err := tls.Dial("tcp", r.Addr().String(), &tls.Config{
+		InsecureSkipVerify: true, ClientSessionCache: cache, MaxVersion: version, //nolint:gosec // whoever it is
+	})
+	require.NoError(t, err)
+	defer c.Close()
+	send(t, c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	_, err = io.ReadAll(c)
+	require.NoError(t, err)
+	return c.ConnectionState().DidResume
+}
+
+func TestClientsResumeTheirSessions(t *testing.T) {
+	id, back := newIdentity(t, 1), newIdentity(t, 2)
+	for name, upstream := range map[string]bool{"with clients": false, "on both sides": true} {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			t.Run(name+", "+tls.VersionName(version), func(t *testing.T) {
+				behind := TLS{Cert: id.cert, Key: id.key}
+				server := back
+				if behind.Upstream = upstream; upstream {
+					behind.UpstreamCA = back.cert
+				} else {
+					server = nil
+				}
+				r := newRig(t, webServer(t, server), func(c *Config) { c.TLS = behind })
+				cache := tls.NewLRUClientSessionCache(1)
+				require.False(t, resumes(t, r, version, cache))
+				require.True(t, resumes(t, r, version, cache))
+			})
+		}
+	}
+}

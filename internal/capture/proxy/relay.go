@@ -190,17 +190,7 @@ func (r *relay) shakeHands() error {
 
 // withClient makes the handshake with the client, who is offered the protocols that choose returns.
 func (r *relay) withClient(choose func(*tls.ClientHelloInfo) ([]string, error)) error {
-	config := r.p.crypt.listening.Clone()
-	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		protocols, err := choose(hello)
-		if err != nil {
-			return nil, err
-		}
-		chosen := r.p.crypt.listening.Clone()
-		chosen.NextProtos = protocols
-		return chosen, nil
-	}
-	c := tls.Server(r.raw[client], config)
+	c := tls.Server(&guest{r.raw[client], choose}, r.p.crypt.listening)
 	ctx, cancel := context.WithTimeout(r.p.over, handshakeTime)
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
