@@ -179,7 +179,7 @@ func (l *loop) connect(c *conn) {
 		why = c.failure
 	}
 	for len(c.untried) > 0 {
-		a := &c.untried[0]
+		a := c.untried[0]
 		c.untried = c.untried[1:]
 		fd, err := l.socket(a.family)
 		if err != nil {
@@ -209,15 +209,10 @@ func (l *loop) connect(c *conn) {
 	l.refuse(c, why)
 }
 
-// failed is told that a cannot be connected to.
-func (a *address) failed(why error) {
-	if a.last {
-		a.of.failed(why)
-	}
-}
-
 func (l *loop) established(c *conn) {
-	c.to.of.worked()
+	if crypt := l.p.crypt; crypt == nil || !crypt.Upstream { // else that is seen when it has spoken
+		c.to.worked()
+	}
 	if len(c.opening) > 0 {
 		c.sides[server].unsent, c.opening = c.opening, nil
 		if l.flush(c, server); c.closed {

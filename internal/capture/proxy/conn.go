@@ -17,7 +17,7 @@ type conn struct {
 	connecting bool
 	closed     bool
 	opaque     bool // nothing more is to be read out of it
-	untried    []address
+	untried    []*address
 	to         *address   // the last tried
 	failure    unix.Errno // of the last address tried
 	patience   time.Time  // until when its header, or the upstream's name, is waited for

@@ -173,6 +173,33 @@ func TestAnUpstreamWithAnotherCertificateIsRefused(t *testing.T) {
 	require.Contains(t, got, "HTTP/2.0")
 }
 
+func TestAnUpstreamThatSpeaksNoTLSIsSaidOnce(t *testing.T) {
+	front := newIdentity(t, 1)
+	r := newRig(t, webServer(t, nil), func(c *Config) {
+		c.TLS = TLS{Cert: front.cert, Key: front.key, Upstream: true, UpstreamCA: front.cert}
+	})
+	for range 5 {
+		_, err := askHTTP(t, r, "https", front.pool, only1)
+		require.Error(t, err)
+	}
+	eventually(t, func() bool { return r.Stats().Connections == 0 })
+	require.EqualValues(t, 5, r.Stats().Refused)
+	require.Equal(t, 1, strings.Count(r.logs.String(), "cannot be reached"), r.logs.String())
+	require.NotContains(t, r.logs.String(), "again", "that it accepts connections is not enough")
+}
+
+func TestAClientThatOffersOtherProtocolsIsNoFailureOfTheUpstream(t *testing.T) {
+	front, back := newIdentity(t, 1), newIdentity(t, 2)
+	r := newRig(t, webServer(t, back), func(c *Config) {
+		c.TLS = TLS{Cert: front.cert, Key: front.key, Upstream: true, UpstreamCA: back.cert}
+	})
+	_, err := tls.Dial("tcp", r.Addr().String(), &tls.Config{RootCAs: front.pool, NextProtos: []string{"whatever"}})
+	require.Error(t, err)
+	eventually(t, func() bool { return r.Stats().Refused == 1 && r.Stats().Connections == 0 })
+	require.False(t, r.upstreams.all[0].resting(time.Now()))
+	require.NotContains(t, r.logs.String(), "cannot be reached")
+}
+
 func serialOf(t *testing.T, r *rig) int64 {
 	t.Helper()
 	c, err := tls.Dial("tcp", r.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // whatever it is

@@ -208,8 +208,13 @@ func (r *relay) withUpstream(protocols []string) (chosen string, err error) {
 	ctx, cancel := context.WithTimeout(r.p.over, handshakeTime)
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
+		if strings.Contains(err.Error(), "no application protocol") { // what the client offered, and it may offer anything
+			r.p.stats.refused.Add(1)
+			return "", err
+		}
 		return "", r.refused(err)
 	}
+	r.to.worked()
 	r.sides[server] = c
 	return c.ConnectionState().NegotiatedProtocol, nil
 }
@@ -218,7 +223,7 @@ func (r *relay) withUpstream(protocols []string) (chosen string, err error) {
 func (r *relay) refused(err error) error {
 	if r.p.over.Err() == nil {
 		r.p.stats.refused.Add(1)
-		r.to.of.failed(fmt.Errorf("TLS with it: %w", err))
+		r.to.failed(fmt.Errorf("TLS with it: %w", err))
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -27,7 +28,7 @@ type address struct {
 	ip6    unix.SockaddrInet6
 	text   []byte // "ip:port"
 	of     *resolver
-	last   bool // of its upstream: when it fails too, the upstream has failed
+	rest   *respite // goes on when the name is resolved again
 }
 
 // socket is a copy: connecting writes into it, and loops share the address.
@@ -42,13 +43,14 @@ func (a *address) socket() unix.Sockaddr {
 type resolver struct {
 	host, port string
 	log        *slog.Logger
-	addresses  atomic.Pointer[[]address] // nil: not resolved yet
+	born       time.Time
+	addresses  atomic.Pointer[[]*address] // nil: not resolved yet
 	again      chan struct{}
-	down       atomic.Bool // the last connection failed
-	unresolved bool        // and said so
-	one        bool        // there are no other upstreams
-	failures   atomic.Int32
-	restUntil  atomic.Int64 // Unix ns
+	down       atomic.Bool    // no address of it could be connected to
+	unresolved bool           // and said so
+	one        bool           // there are no other upstreams
+	listener   netip.AddrPort // where this tap listens
+	leadsHere  bool           // the name does, and that is said
 }
 
 func newResolver(upstream string, log *slog.Logger) (*resolver, error) {
@@ -63,7 +65,7 @@ func newResolver(upstream string, log *slog.Logger) (*resolver, error) {
 		}
 		return nil, fault.BadUsage(fmt.Sprintf("bad upstream %q", upstream), cause, "HOST:PORT, such as 127.0.0.1:9000")
 	}
-	r := &resolver{host: host, port: port, log: log, again: make(chan struct{}, 1)}
+	r := &resolver{host: host, port: port, log: log, born: time.Now(), again: make(chan struct{}, 1)}
 	if host == "" {
 		r.host = "127.0.0.1"
 	}
@@ -73,16 +75,16 @@ func newResolver(upstream string, log *slog.Logger) (*resolver, error) {
 	return r, nil
 }
 
-// notAt refuses an upstream that is the tap's own address: each connection would open the next.
+// notAt refuses an upstream that is the tap's own address: each connection would open the next, until no descriptor is left. A
+// name that leads here later is not followed.
 func (r *resolver) notAt(listener net.Addr) error {
 	own, err := netip.ParseAddrPort(listener.String())
 	if err != nil {
 		return nil
 	}
+	r.listener = netip.AddrPortFrom(own.Addr().Unmap(), own.Port())
 	for _, a := range r.get() {
-		to, _ := netip.ParseAddrPort(string(a.text))
-		here := to.Addr() == own.Addr().Unmap() || own.Addr().IsUnspecified() && (to.Addr().IsLoopback() || to.Addr().IsUnspecified())
-		if here && to.Port() == own.Port() {
+		if to, _ := netip.ParseAddrPort(string(a.text)); leadsTo(to, r.listener) {
 			return fault.BadUsage(fmt.Sprintf("upstream %s is this tap itself", a.text), "it listens on "+own.String(),
 				"--upstream with the address of the application behind the tap")
 		}
@@ -90,18 +92,45 @@ func (r *resolver) notAt(listener net.Addr) error {
 	return nil
 }
 
+// leadsTo reports whether who connects to an address is with the listener of this machine.
+func leadsTo(to, listener netip.AddrPort) bool {
+	ip, at := to.Addr(), listener.Addr()
+	switch {
+	case !listener.IsValid() || to.Port() != listener.Port():
+		return false
+	case ip == at:
+		return true
+	case ip.IsUnspecified(): // the kernel takes loopback
+		return at.IsLoopback() || at.IsUnspecified()
+	case !at.IsUnspecified() || at.Is4() && !ip.Is4():
+		return false
+	}
+	return ip.IsLoopback() || ofThisMachine(ip)
+}
+
+func ofThisMachine(ip netip.Addr) bool {
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, a := range own {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == ip.WithZone("") {
+			return true
+		}
+	}
+	return false
+}
+
 // get returns the addresses, none when the name did not resolve yet.
-func (r *resolver) get() []address {
+func (r *resolver) get() []*address {
 	if a := r.addresses.Load(); a != nil {
 		return *a
 	}
 	return nil
 }
 
-// failed is told when no address could be connected to, and asks for a new look at the name. It and worked log the
-// change, not each connection.
+// failed is told when no address can be connected to. It and worked log the change, not each connection.
 func (r *resolver) failed(why error) {
-	r.rest(time.Now())
 	if !r.down.Swap(true) {
 		says := "an upstream cannot be reached; its connections go to the others"
 		if r.one {
@@ -109,17 +138,54 @@ func (r *resolver) failed(why error) {
 		}
 		r.log.Warn(says, "upstream", net.JoinHostPort(r.host, r.port), "error", why)
 	}
+	r.lookAgain()
+}
+
+// lookAgain asks for a new look at the name.
+func (r *resolver) lookAgain() {
 	select {
 	case r.again <- struct{}{}:
 	default:
 	}
 }
 
-func (r *resolver) worked() {
-	if r.down.Load() && r.down.Swap(false) {
-		r.failures.Store(0)
-		r.restUntil.Store(0)
+// resting reports that all addresses are.
+func (r *resolver) resting(now time.Time) bool {
+	all := r.get()
+	for _, a := range all {
+		if !a.rest.resting(r.since(now)) {
+			return false
+		}
+	}
+	return len(all) > 0
+}
+
+func (r *resolver) since(now time.Time) time.Duration { return now.Sub(r.born) }
+
+// failed is told that a cannot be connected to. The name may lead elsewhere by now.
+func (a *address) failed(why error) {
+	r, now := a.of, time.Now()
+	first := a.rest.works()
+	a.rest.failed(r.since(now))
+	if r.resting(now) {
+		r.failed(why)
+		return
+	}
+	if first {
+		r.log.Warn("an address of the upstream cannot be reached; connections go to its others", "address", string(a.text), "error", why)
+	}
+	r.lookAgain()
+}
+
+func (a *address) worked() {
+	r := a.of
+	if !a.rest.worked() {
+		return
+	}
+	if r.down.Swap(false) {
 		r.log.Info("the upstream can be reached again", "upstream", net.JoinHostPort(r.host, r.port))
+	} else {
+		r.log.Info("the address can be reached again", "address", string(a.text))
 	}
 }
 
@@ -161,32 +227,52 @@ func (r *resolver) lookUp(ctx context.Context) bool {
 		return false
 	}
 	r.unresolved = false
-	r.set(ips)
-	return true
+	return r.set(ips)
 }
 
-func (r *resolver) set(ips []netip.Addr) {
+// set takes what the name has resolved to, but for this tap itself: where that is all, what was known before stays.
+func (r *resolver) set(ips []netip.Addr) bool {
 	port, err := net.LookupPort("tcp", r.port) // numbers and well-known names: no network
 	if err != nil {
 		r.log.Error("bad upstream port", "port", r.port, "error", err)
-		return
+		return false
 	}
-	all := make([]address, 0, len(ips))
+	all := make([]*address, 0, len(ips))
 	for _, ip := range ips {
-		ip = ip.Unmap()
-		a := address{of: r, text: []byte(netip.AddrPortFrom(ip, uint16(port)).String())}
-		if ip.Is4() {
-			a.family, a.ip4 = unix.AF_INET, unix.SockaddrInet4{Port: port, Addr: ip.As4()}
-		} else {
-			a.family = unix.AF_INET6
-			a.ip6 = unix.SockaddrInet6{Port: port, Addr: ip.As16(), ZoneId: zone(ip.Zone())}
+		to := netip.AddrPortFrom(ip.Unmap(), uint16(port))
+		if !leadsTo(to, r.listener) {
+			all = append(all, r.address(to))
 		}
-		all = append(all, a)
 	}
-	if len(all) > 0 {
-		all[len(all)-1].last = true
+	if here := len(all) < len(ips); here != r.leadsHere {
+		if r.leadsHere = here; here {
+			r.log.Error("THE UPSTREAM'S NAME LEADS TO THIS TAP ITSELF: no connection goes there", "upstream", net.JoinHostPort(r.host, r.port),
+				"listen", r.listener.String(), "others", len(all), "try", "--upstream with the application's own address")
+		}
+	}
+	if len(all) == 0 {
+		return false
 	}
 	r.addresses.Store(&all)
+	return true
+}
+
+// address makes one. That it failed a short while ago is not forgotten.
+func (r *resolver) address(to netip.AddrPort) *address {
+	ip := to.Addr()
+	a := &address{of: r, text: []byte(to.String()), rest: new(respite)}
+	if ip.Is4() {
+		a.family, a.ip4 = unix.AF_INET, unix.SockaddrInet4{Port: int(to.Port()), Addr: ip.As4()}
+	} else {
+		a.family = unix.AF_INET6
+		a.ip6 = unix.SockaddrInet6{Port: int(to.Port()), Addr: ip.As16(), ZoneId: zone(ip.Zone())}
+	}
+	for _, before := range r.get() {
+		if bytes.Equal(before.text, a.text) {
+			a.rest = before.rest
+		}
+	}
+	return a
 }
 
 func zone(name string) uint32 {

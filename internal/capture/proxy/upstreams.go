@@ -11,12 +11,6 @@ import (
 	"github.com/reprise-io/reprise/internal/fault"
 )
 
-// How long an upstream that could not be connected to is passed over while there are others: twice as long each time.
-const (
-	firstBackOff   = time.Second
-	longestBackOff = 30 * time.Second
-)
-
 // upstreams are where connections go to, in turns.
 type upstreams struct {
 	all  []*resolver
@@ -49,23 +43,42 @@ func (u *upstreams) notAt(listener net.Addr) error {
 }
 
 // get returns the addresses to try for one connection, the first first: those of the upstream whose turn it is, then the
-// others', and at last those that failed a short while ago. None: no name has been resolved yet. They are shared: not to be
-// written to.
-func (u *upstreams) get(now time.Time) []address {
-	if len(u.all) == 1 {
+// others', and at last those that failed a short while ago. One of them comes first when it is time to look whether it works
+// again, for one connection. None: no name has been resolved yet. They are shared: not to be written to.
+func (u *upstreams) get(now time.Time) []*address {
+	if len(u.all) == 1 && len(u.all[0].get()) < 2 {
 		return u.all[0].get()
 	}
-	first := int(u.next.Add(1) - 1)
-	var good, failing []address
-	for i := range u.all {
-		r := u.all[(first+i)%len(u.all)]
-		if r.resting(now) {
-			failing = append(failing, r.get()...)
-		} else {
-			good = append(good, r.get()...)
+	working := make([]*resolver, 0, len(u.all)) // so that who takes the turns of another are all in turn
+	var trial, good, failing []*address
+	for _, r := range u.all {
+		works := false
+		for _, a := range r.get() {
+			switch {
+			case a.rest.works():
+				works = true
+			case trial == nil && a.rest.try(r.since(now)):
+				trial = []*address{a}
+			default:
+				failing = append(failing, a)
+			}
+		}
+		if works {
+			working = append(working, r)
 		}
 	}
-	return append(good, failing...)
+	turn := int(u.next.Add(1) - 1)
+	for i := range working {
+		for _, a := range working[(turn+i)%len(working)].get() {
+			if a.rest.works() {
+				good = append(good, a)
+			}
+		}
+	}
+	if n := len(failing); n > 0 && len(good) == 0 {
+		failing = append(failing[turn%n:], failing[:turn%n]...)
+	}
+	return append(append(trial, good...), failing...)
 }
 
 // run looks names up until ctx ends.
@@ -82,16 +95,4 @@ func (u *upstreams) unresolved(why error) {
 	for _, r := range u.all {
 		r.failed(why)
 	}
-}
-
-// resting reports that connecting failed, and that it is not time yet to try again while there are others.
-func (r *resolver) resting(now time.Time) bool { return now.UnixNano() < r.restUntil.Load() }
-
-// rest passes the upstream over for a while.
-func (r *resolver) rest(now time.Time) {
-	if r.resting(now) {
-		return // others that were on their way when it failed are no new failures
-	}
-	failures := min(r.failures.Add(1), 16)
-	r.restUntil.Store(now.Add(min(firstBackOff<<(failures-1), longestBackOff)).UnixNano())
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -83,11 +84,11 @@ func TestAFailingUpstreamRestsLongerEachTime(t *testing.T) {
 		log := newLogger(t)
 		u, err := newUpstreams([]string{"192.0.2.1:1", "192.0.2.2:2"}, log)
 		require.NoError(t, err)
-		r := u.all[0]
+		r, a := u.all[0], u.all[0].get()[0]
 		first := func() string { return string(u.get(time.Now())[0].text) }
 		for _, seconds := range []int{1, 2, 4, 8, 16, 30, 30} {
-			r.failed(unix.ECONNREFUSED)
-			r.failed(unix.ECONNREFUSED) // of a connection that was on its way
+			a.failed(unix.ECONNREFUSED)
+			a.failed(unix.ECONNREFUSED) // of a connection that was on its way
 			time.Sleep(time.Duration(seconds)*time.Second - time.Nanosecond)
 			require.True(t, r.resting(time.Now()))
 			require.Equal(t, "192.0.2.2:2", first())
@@ -95,36 +96,58 @@ func TestAFailingUpstreamRestsLongerEachTime(t *testing.T) {
 			require.Len(t, u.get(time.Now()), 2, "it is still the last resort")
 			time.Sleep(time.Nanosecond)
 			require.False(t, r.resting(time.Now()))
+			require.Equal(t, "192.0.2.1:1", first(), "one finds out whether it works again")
+			require.Equal(t, "192.0.2.2:2", first(), "while the others go elsewhere")
 		}
-		r.worked()
-		r.failed(unix.ECONNREFUSED)
+		time.Sleep(trialTime)
+		require.Equal(t, "192.0.2.1:1", first(), "who was to find out may have left before that")
+		a.worked()
+		require.Contains(t, []string{"192.0.2.1:1192.0.2.2:2", "192.0.2.2:2192.0.2.1:1"}, first()+first())
+		a.failed(unix.ECONNREFUSED)
 		time.Sleep(time.Second)
 		require.False(t, r.resting(time.Now()), "from the beginning again")
 	})
 }
 
-func TestAnUpstreamThatIsSilentIsGivenUpWhenThereAreOthers(t *testing.T) {
-	address, accept := listen(t)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // its queue is full: further SYNs are not answered
+// silent returns an address that answers no SYN: its queue is full.
+func silent(t *testing.T) net.Addr {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer silent.Close()
-	raw, err := silent.(*net.TCPListener).SyscallConn()
+	t.Cleanup(func() { _ = ln.Close() })
+	raw, err := ln.(*net.TCPListener).SyscallConn()
 	require.NoError(t, err)
 	require.NoError(t, raw.Control(func(fd uintptr) { err = unix.Listen(int(fd), 0) }))
 	require.NoError(t, err)
 	for full := 0; full < 3; { // one that fails may be this machine's doing
-		c, err := net.DialTimeout("tcp", silent.Addr().String(), 100*time.Millisecond)
+		c, err := net.DialTimeout("tcp", ln.Addr().String(), 100*time.Millisecond)
 		if err != nil {
 			full++
 			continue
 		}
 		full = 0
-		defer c.Close()
+		t.Cleanup(func() { _ = c.Close() })
 	}
-	r := newRig(t, "", func(c *Config) { c.Upstreams = []string{silent.Addr().String(), address} })
+	return ln.Addr()
+}
+
+func TestAnUpstreamThatIsSilentIsGivenUpWhenThereAreOthers(t *testing.T) {
+	address, accept := listen(t)
+	r := newRig(t, "", func(c *Config) { c.Upstreams = []string{silent(t).String(), address} })
 	client := r.dial()
 	tell(t, client, accept(), get)
 	require.Zero(t, r.Stats().Refused)
+}
+
+func TestThoseLeftShareTheTurnsOfOneThatFails(t *testing.T) {
+	u, err := newUpstreams([]string{"192.0.2.1:1", "192.0.2.2:2", "192.0.2.3:3"}, newLogger(t))
+	require.NoError(t, err)
+	u.all[0].get()[0].failed(unix.ECONNREFUSED)
+	now, turns := time.Now(), map[string]int{}
+	for range 60 {
+		turns[string(u.get(now)[0].text)]++
+	}
+	require.Equal(t, map[string]int{"192.0.2.2:2": 30, "192.0.2.3:3": 30}, turns)
 }
 
 func TestFurtherClientsWaitForAPlace(t *testing.T) {
@@ -162,13 +185,87 @@ func TestFurtherClientsWaitForAPlace(t *testing.T) {
 }
 
 func TestAnUpstreamWithSeveralAddressesFailsWithItsLast(t *testing.T) {
-	u, err := newUpstreams([]string{"a.invalid:80", "b.invalid:80"}, newLogger(t))
+	synctest.Test(t, func(t *testing.T) {
+		logs := new(lines)
+		u, err := newUpstreams([]string{"a.invalid:80"}, slog.New(slog.NewTextHandler(logs, nil)))
+		require.NoError(t, err)
+		r := u.all[0]
+		one, two := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+		order := func() (all []string) {
+			for _, a := range u.get(time.Now()) {
+				all = append(all, string(a.text))
+			}
+			return all
+		}
+		require.True(t, r.set([]netip.Addr{one, two}))
+		require.Equal(t, []string{"192.0.2.1:80", "192.0.2.2:80"}, order())
+
+		r.get()[0].failed(unix.ETIMEDOUT)
+		require.Len(t, r.again, 1, "the name is looked up: it may lead elsewhere by now")
+		require.False(t, r.resting(time.Now()))
+		require.Equal(t, []string{"192.0.2.2:80", "192.0.2.1:80"}, order(), "the next do not wait for it")
+		require.True(t, r.set([]netip.Addr{one, two}))
+		require.Equal(t, []string{"192.0.2.2:80", "192.0.2.1:80"}, order(), "nor when the name still leads there")
+
+		time.Sleep(firstBackOff)
+		require.Equal(t, []string{"192.0.2.1:80", "192.0.2.2:80"}, order(), "one looks whether it works again")
+		require.Equal(t, []string{"192.0.2.2:80", "192.0.2.1:80"}, order(), "and only one")
+		r.get()[0].failed(unix.ETIMEDOUT)
+		require.Equal(t, 1, strings.Count(logs.String(), "connections go to its others"), logs.String())
+
+		r.get()[1].failed(unix.ECONNREFUSED)
+		require.True(t, r.resting(time.Now()))
+		require.Equal(t, 1, strings.Count(logs.String(), "clients are reset"), logs.String())
+		require.Len(t, order(), 2, "they are all there is")
+		r.get()[1].worked()
+		require.False(t, r.resting(time.Now()))
+		require.Equal(t, 1, strings.Count(logs.String(), "the upstream can be reached again"), logs.String())
+		require.Equal(t, []string{"192.0.2.2:80", "192.0.2.1:80"}, order())
+	})
+}
+
+func TestANameThatLeadsToTheTapItselfIsNotFollowed(t *testing.T) {
+	logs := new(lines)
+	u, err := newUpstreams([]string{"a.invalid:80"}, slog.New(slog.NewTextHandler(logs, nil)))
 	require.NoError(t, err)
-	u.all[0].set([]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")})
-	for i, rests := range []bool{false, true} {
-		a := u.all[0].get()[i]
-		began := time.Now()
-		a.failed(unix.ECONNREFUSED)
-		require.Equal(t, rests, u.all[0].resting(began))
+	r := u.all[0]
+	require.NoError(t, u.notAt(&net.TCPAddr{IP: net.IPv6unspecified, Port: 80}))
+	here, app := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1")
+	require.False(t, r.set([]netip.Addr{here}))
+	require.Empty(t, r.get())
+	require.True(t, r.set([]netip.Addr{app}))
+	require.False(t, r.set([]netip.Addr{here}), "as when the service's name is moved to the tap")
+	require.False(t, r.set([]netip.Addr{here}))
+	require.Equal(t, "192.0.2.1:80", string(r.get()[0].text), "where it led before")
+	require.True(t, r.set([]netip.Addr{here, app}))
+	require.Len(t, r.get(), 1)
+	require.Equal(t, 2, strings.Count(logs.String(), "LEADS TO THIS TAP ITSELF"), "once for each change: %s", logs.String())
+}
+
+func TestWhatLeadsToAListener(t *testing.T) {
+	own, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	for _, row := range []struct {
+		to, listener string
+		want         bool
+	}{
+		{"127.0.0.1:80", "127.0.0.1:80", true},
+		{"127.0.0.1:81", "127.0.0.1:80", false},
+		{"127.0.0.2:80", "127.0.0.1:80", false},
+		{"127.0.0.2:80", "0.0.0.0:80", true},
+		{"127.0.0.1:80", "[::]:80", true},
+		{"[::1]:80", "[::]:80", true},
+		{"[::1]:80", "0.0.0.0:80", false},
+		{"0.0.0.0:80", "127.0.0.1:80", true},
+		{"0.0.0.0:80", "192.0.2.77:80", false},
+		{"192.0.2.77:80", "192.0.2.77:80", true},
+		{"198.51.100.77:80", "[::]:80", false},
+	} {
+		require.Equal(t, row.want, leadsTo(netip.MustParseAddrPort(row.to), netip.MustParseAddrPort(row.listener)), "%+v", row)
 	}
+	for _, a := range own { // of this machine, on whatever interface
+		ip := netip.MustParsePrefix(a.String()).Addr().Unmap()
+		require.True(t, leadsTo(netip.AddrPortFrom(ip, 80), netip.MustParseAddrPort("[::]:80")), "%s", ip)
+	}
+	require.False(t, leadsTo(netip.MustParseAddrPort("127.0.0.1:80"), netip.AddrPort{}))
 }
