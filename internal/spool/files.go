@@ -14,7 +14,7 @@ import (
 // Files is the one directory that a spool lives in. Names have no path in them.
 type Files interface {
 	Names() ([]string, error)
-	// Create makes a file that must not exist, for writing.
+	// Create makes a file that must not exist, for writing, and the directory when it is there no more.
 	Create(name string) (File, error)
 	Open(name string) (File, error)
 	Size(name string) (int64, error)
@@ -48,26 +48,38 @@ const lockName = "lock"
 
 // OpenDirectory makes the directory when it is missing, for its owner only, and locks it: the lock ends with the process.
 func OpenDirectory(path string) (Files, error) {
-	if err := os.MkdirAll(path, 0o700); err != nil {
+	d := &directory{path: path}
+	if err := d.make(); err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	return d, nil
+}
+
+func (d *directory) make() error {
+	if err := os.MkdirAll(d.path, 0o700); err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(d.at(lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			err = ErrLocked
 		}
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return fmt.Errorf("lock %s: %w", d.path, err)
 	}
-	return directory{path, lock}, nil
+	if d.lock != nil {
+		_ = d.lock.Close()
+	}
+	d.lock = lock
+	return nil
 }
 
-func (d directory) at(name string) string { return filepath.Join(d.path, name) }
+func (d *directory) at(name string) string { return filepath.Join(d.path, name) }
 
-func (d directory) Names() ([]string, error) {
+func (d *directory) Names() ([]string, error) {
 	dir, err := os.Open(d.path)
 	if err != nil {
 		return nil, err
@@ -76,11 +88,17 @@ func (d directory) Names() ([]string, error) {
 	return dir.Readdirnames(-1)
 }
 
-func (d directory) Create(name string) (File, error) {
-	return opened(os.OpenFile(d.at(name), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600))
+func (d *directory) Create(name string) (File, error) {
+	f, err := os.OpenFile(d.at(name), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // somebody has removed the directory
+		if err = d.make(); err == nil {
+			f, err = os.OpenFile(d.at(name), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+		}
+	}
+	return opened(f, err)
 }
 
-func (d directory) Open(name string) (File, error) { return opened(os.Open(d.at(name))) }
+func (d *directory) Open(name string) (File, error) { return opened(os.Open(d.at(name))) }
 
 // opened keeps a nil pointer from becoming an interface that is not nil.
 func opened(f *os.File, err error) (File, error) {
@@ -90,7 +108,7 @@ func opened(f *os.File, err error) (File, error) {
 	return f, nil
 }
 
-func (d directory) Size(name string) (int64, error) {
+func (d *directory) Size(name string) (int64, error) {
 	info, err := os.Lstat(d.at(name))
 	switch {
 	case err != nil:
@@ -101,13 +119,13 @@ func (d directory) Size(name string) (int64, error) {
 	return info.Size(), nil
 }
 
-func (d directory) Truncate(name string, size int64) error { return os.Truncate(d.at(name), size) }
+func (d *directory) Truncate(name string, size int64) error { return os.Truncate(d.at(name), size) }
 
-func (d directory) Rename(from, to string) error { return os.Rename(d.at(from), d.at(to)) }
+func (d *directory) Rename(from, to string) error { return os.Rename(d.at(from), d.at(to)) }
 
-func (d directory) Remove(name string) error { return os.Remove(d.at(name)) }
+func (d *directory) Remove(name string) error { return os.Remove(d.at(name)) }
 
-func (d directory) Sync() error {
+func (d *directory) Sync() error {
 	dir, err := os.Open(d.path)
 	if err != nil {
 		return err
@@ -116,4 +134,4 @@ func (d directory) Sync() error {
 	return dir.Sync()
 }
 
-func (d directory) Close() error { return d.lock.Close() }
+func (d *directory) Close() error { return d.lock.Close() }

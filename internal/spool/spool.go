@@ -9,7 +9,9 @@ package spool
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"slices"
 )
@@ -237,10 +239,33 @@ func (s *Spool) sync(g *segment) error {
 // Sync makes everything last that was appended and committed.
 func (s *Spool) Sync() error {
 	var err error
-	if g := s.open(); g != nil {
+	switch g := s.open(); {
+	case g == nil:
+	case s.gone(g):
+		err = s.giveUp(g)
+	default:
 		err = s.sync(g)
 	}
 	return errors.Join(err, s.store())
+}
+
+// gone reports that somebody has removed a segment, or its whole directory. What is written to it meanwhile nobody would find.
+func (s *Spool) gone(g *segment) bool {
+	_, err := s.files.Size(g.name())
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// giveUp takes a segment that is gone out of the books.
+func (s *Spool) giveUp(g *segment) error {
+	if g.out != nil {
+		_ = g.out.Close()
+		g.out, g.unsynced = nil, 0
+	}
+	s.failures++
+	lost := g.left
+	err := s.remove(g)
+	s.lose(g, lost, Disk)
+	return errors.Join(fmt.Errorf("%s was removed by somebody, with %d records", g.name(), lost), err)
 }
 
 // makeRoom removes the oldest segments until n more bytes fit; not ok: they do not.
@@ -273,7 +298,7 @@ func (s *Spool) lose(g *segment, n int64, reason Reason) {
 
 // remove deletes a segment. What cannot be deleted stays in the books, for it still takes its place on the disk.
 func (s *Spool) remove(g *segment) error {
-	if err := s.files.Remove(g.name()); err != nil {
+	if err := s.files.Remove(g.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	g.closeIn()
@@ -285,7 +310,10 @@ func (s *Spool) remove(g *segment) error {
 // Close syncs and gives the directory free. What is in the spool stays there.
 func (s *Spool) Close() error {
 	err := s.Sync()
-	for _, g := range s.segments {
+	for _, g := range slices.Clone(s.segments) {
+		if s.gone(g) {
+			err = errors.Join(err, s.giveUp(g))
+		}
 		g.closeIn()
 		if g.out != nil {
 			err = errors.Join(err, g.out.Close())

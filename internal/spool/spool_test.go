@@ -265,3 +265,55 @@ func FuzzPosition(f *testing.F) {
 		}
 	})
 }
+
+func TestADirectoryThatSomebodyRemovedIsMadeAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	files, err := OpenDirectory(dir)
+	require.NoError(t, err)
+	lost := map[Reason]int64{}
+	s, err := Open(files, Config{MaxBytes: LeastBytes, OnLost: func(n int64, why Reason) { lost[why] += n }})
+	require.NoError(t, err)
+	all := payloads(30, 100<<10)
+	_, err = s.Append(all) // two segments
+	require.NoError(t, err)
+	require.NoError(t, s.Sync())
+	first, after, err := s.Take(1, 1)
+	require.NoError(t, err)
+	require.Len(t, first, 1)
+
+	require.NoError(t, os.RemoveAll(dir))
+	_, err = s.Append(all[:1]) // which nobody has noticed
+	require.NoError(t, err)
+	require.ErrorContains(t, s.Sync(), "removed by somebody")
+	require.NoError(t, s.Commit(after))
+	require.NotZero(t, lost[Disk])
+	_, err = s.Append(all)
+	require.NoError(t, err, "though what is gone cannot be removed to make room")
+	require.NoError(t, s.Sync())
+	_, err = OpenDirectory(dir)
+	require.ErrorIs(t, err, ErrLocked, "it is still this process's")
+	_, err = s.Append(payloads(160, 100<<10)) // all that there may be: what is gone makes room, too
+	require.NoError(t, err)
+	left := s.Len()
+	require.NoError(t, s.Close())
+	require.EqualValues(t, 30+1+30+160, 1+lost[Disk]+lost[Full]+left, "every record is in the books: %v, %d left", lost, left)
+
+	s = openIn(t, dir, LeastBytes)
+	require.Equal(t, left, s.Len())
+}
+
+func TestWhatWasRemovedBeforeTheEndIsNotCalledLeft(t *testing.T) {
+	dir := t.TempDir()
+	files, err := OpenDirectory(dir)
+	require.NoError(t, err)
+	lost := int64(0)
+	s, err := Open(files, Config{MaxBytes: LeastBytes, OnLost: func(n int64, _ Reason) { lost += n }})
+	require.NoError(t, err)
+	_, err = s.Append(payloads(50, 100<<10))
+	require.NoError(t, err)
+	require.NoError(t, s.Sync())
+	require.NoError(t, os.RemoveAll(dir))
+	require.Error(t, s.Close())
+	require.Zero(t, s.Len())
+	require.EqualValues(t, 50, lost)
+}
