@@ -72,7 +72,10 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 	if err != nil {
 		return err
 	}
-	life, err := handover.Begin(o.takeover, log)
+	life, err := handover.Begin(ctx, o.takeover, log)
+	if err != nil && ctx.Err() != nil {
+		return nil //nolint:nilerr // it was to end before it began
+	}
 	if err != nil {
 		return err
 	}
@@ -125,6 +128,9 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 		tell(log, handover.Ready)
 	})
 	defer stopRereading()
+	if ctx.Err() != nil {
+		return nil // the one before serves on: a successor that is to end takes nothing over
+	}
 	ctx, finish := live(ctx, life, sources, upgrades, stopAdmin, limit, log)
 	defer finish()
 	return t.Run(ctx, opened...)

@@ -285,6 +285,31 @@ func TestASuccessorThatCannotServeChangesNothing(t *testing.T) {
 	p.endsWith(t, 0)
 }
 
+func TestASuccessorThatIsEndedWhileItWaitsChangesNothing(t *testing.T) {
+	origin, listen := newOrigin(t), freePort(t)
+	path := filepath.Join(t.TempDir(), "takeover")
+	args := []string{"--listen", listen, "--upstream", origin, "--takeover", path}
+	p := startTap(t, nil, args...)
+	p.serves(t, path)
+	l := startLoad(t, listen)
+	other, err := net.Dial("unix", path) // as one that was started by SIGUSR2 and hangs
+	require.NoError(t, err)
+	defer other.Close()
+	_, err = other.Read(make([]byte, 1))
+	require.NoError(t, err, "it is served")
+	waiting := startTap(t, nil, args...)
+	waiting.saysWithin(t, "no --redact-key")
+	require.NoError(t, waiting.cmd.Process.Signal(syscall.SIGTERM))
+	waiting.endsWith(t, 130)
+	require.NoError(t, other.Close())
+	p.saysWithin(t, "THE SUCCESSOR DID NOT TAKE OVER")
+	startTap(t, nil, args...) // and a good one still can
+	p.saysWithin(t, "the next process serves")
+	l.end()
+	p.endsWith(t, 0)
+	require.Zero(t, l.failures.Load(), "%v", l.first.Load())
+}
+
 func TestSystemdIsTold(t *testing.T) {
 	origin, dir := newOrigin(t), t.TempDir()
 	notices, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})

@@ -132,7 +132,7 @@ func TestADeadPredecessorIsNone(t *testing.T) {
 	require.NoError(t, err)
 	ln.SetUnlinkOnClose(false)
 	require.NoError(t, ln.Close()) // as after kill -9
-	s, err := Begin(path, quiet())
+	s, err := Begin(t.Context(), path, quiet())
 	require.NoError(t, err)
 	s.Serving()
 	info, err := os.Stat(path)
@@ -145,7 +145,7 @@ func TestADeadPredecessorIsNone(t *testing.T) {
 
 func TestWhoAsksAndSaysNothingChangesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "takeover")
-	s, err := Begin(path, quiet())
+	s, err := Begin(t.Context(), path, quiet())
 	require.NoError(t, err)
 	ln, err := s.Listen("127.0.0.1:0")
 	require.NoError(t, err)
@@ -171,7 +171,7 @@ func TestWhoAsksAndSaysNothingChangesNothing(t *testing.T) {
 		require.Fail(t, "it handed over")
 	default:
 	}
-	next, err := Begin(path, quiet())
+	next, err := Begin(t.Context(), path, quiet())
 	require.NoError(t, err)
 	taken, err := next.Listen("127.0.0.1:0")
 	require.NoError(t, err)
@@ -180,4 +180,36 @@ func TestWhoAsksAndSaysNothingChangesNothing(t *testing.T) {
 	require.True(t, <-awaited)
 	<-stopped
 	require.NoError(t, taken.Close())
+}
+
+func TestWhoIsToEndDoesNotTakeOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "takeover")
+	busy, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	require.NoError(t, err)
+	defer busy.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		c, err := busy.AcceptUnix()
+		if err == nil {
+			cancel()
+			_, _ = io.Copy(io.Discard, c) // it says nothing until the other has gone
+			_ = c.Close()
+		}
+	}()
+	_, err = Begin(ctx, path, quiet())
+	require.Error(t, err)
+	require.Error(t, ctx.Err())
+}
+
+func TestTheProgramIsKnownByItsName(t *testing.T) {
+	own, err := os.Executable()
+	require.NoError(t, err)
+	link := filepath.Join(t.TempDir(), "current")
+	require.NoError(t, os.Symlink(own, link))
+	before := os.Args[0]
+	defer func() { os.Args[0] = before }()
+	for started, want := range map[string]string{link: link, "/nowhere/tap": own, "/bin/sh": own} {
+		os.Args[0] = started
+		require.Equal(t, want, program(), started)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ type Succession struct {
 	Sockets
 
 	path        string // of the Unix socket for the next one; "": none
+	program     string // whose next version is started at a signal; "": not known
 	log         *slog.Logger
 	post        *net.UnixListener // at path
 	place       os.FileInfo       // of post
@@ -32,9 +34,10 @@ type Succession struct {
 }
 
 // Begin takes the sockets of the process before this one: that which started it, the one that listens at path, or systemd.
-// path may be empty. There need be none before: then everything is bound anew.
-func Begin(path string, log *slog.Logger) (*Succession, error) {
-	s := &Succession{path: path, log: log}
+// path may be empty. There need be none before: then everything is bound anew. The one before may let wait; when ctx ends meanwhile
+// it is an error: who is to end must not take over.
+func Begin(ctx context.Context, path string, log *slog.Logger) (*Succession, error) {
+	s := &Succession{path: path, log: log, program: program()}
 	c, err := s.findPredecessor()
 	if err != nil {
 		return nil, err
@@ -43,8 +46,14 @@ func Begin(path string, log *slog.Logger) (*Succession, error) {
 		return s, s.FromSystemd()
 	}
 	_ = c.SetDeadline(time.Now().Add(patience))
-	if err := s.receive(c); err != nil {
+	end := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	err = s.receive(c)
+	if !end() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		_ = c.Close()
+		s.Leftover()
 		return nil, fmt.Errorf("take over from the process before: %w", err)
 	}
 	s.predecessor = c
@@ -78,6 +87,25 @@ func (s *Succession) findPredecessor() (*net.UnixConn, error) {
 		return nil, nil
 	}
 	return c, err
+}
+
+// program is the file of this program, by the name that it was started by: a link, or a file that is moved aside, is its next version
+// later.
+func program() string {
+	own, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	named, err := exec.LookPath(os.Args[0])
+	if err == nil {
+		named, err = filepath.Abs(named)
+	}
+	a, errA := os.Stat(own)
+	b, errB := os.Stat(named)
+	if errors.Join(err, errA, errB) == nil && os.SameFile(a, b) {
+		return named
+	}
+	return own
 }
 
 // Serving tells the process before that this one serves, and waits until that one takes no more connections. From here on
@@ -239,9 +267,9 @@ func (s *Succession) spawn() (ours *net.UnixConn, child *exec.Cmd, theirs *os.Fi
 		return nil, nil, nil, err
 	}
 	ours = c.(*net.UnixConn)
-	program, err := os.Executable()
-	if err == nil {
-		child = exec.Command(program, os.Args[1:]...)
+	if err = errors.New("its file is not known"); s.program != "" {
+		child = exec.Command(s.program, os.Args[1:]...)
+		child.Args[0] = os.Args[0]
 		child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
 		child.ExtraFiles = []*os.File{theirs}
 		child.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "LISTEN_") }), variable+"=3")
