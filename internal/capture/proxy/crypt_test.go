@@ -240,6 +240,23 @@ func TestBadCertificatesStopAStart(t *testing.T) {
 	}
 }
 
+func TestAnUpstreamThatDoesNotWaitForTheFirstRequestEndsTheConnection(t *testing.T) {
+	back := newIdentity(t, 2)
+	for name, linger := range map[string]int{"by an end": -1, "by a reset": 0} {
+		t.Run(name, func(t *testing.T) {
+			address, accept := listen(t)
+			r := newRig(t, address, func(c *Config) { c.TLS = TLS{Upstream: true, UpstreamCA: back.cert} })
+			client := r.dial()
+			server := accept()
+			require.NoError(t, server.SetLinger(linger))
+			require.NoError(t, server.Close())
+			requireEnd(t, client)
+			eventually(t, func() bool { return r.Stats().Connections == 0 })
+			require.Zero(t, r.Stats().Refused, "it is no failure")
+		})
+	}
+}
+
 func TestWhoSpeaksNoTLSIsCounted(t *testing.T) {
 	id := newIdentity(t, 1)
 	r := newRig(t, webServer(t, nil), func(c *Config) { c.TLS = TLS{Cert: id.cert, Key: id.key} })
@@ -289,6 +306,20 @@ func TestEndsAndResetsGoThroughTLS(t *testing.T) {
 		require.NoError(t, raw.Close())
 		requireReset(t, server)
 		require.Equal(t, []string{`1 GET / "" CLIENT_ABORTED`}, lineOf(r.shelf.exchanges(t, 1)))
+	})
+	t.Run("the server's end, and a client that stays", func(t *testing.T) {
+		r, client, server := tlsPair(t)
+		tell(t, client, server, get)
+		tell(t, server, client, answer)
+		require.NoError(t, server.CloseWrite())
+		requireEnd(t, client)
+		n, err := client.NetConn().Read(make([]byte, 1))
+		require.Zero(t, n)
+		require.ErrorIs(t, err, io.EOF, "below TLS, too")
+		tell(t, client, server, get) // it was an end, and no close
+		require.NoError(t, server.SetLinger(0))
+		require.NoError(t, server.Close()) // as its kernel says a minute after a close, when it is asked
+		eventually(t, func() bool { return r.Stats().Connections == 0 })
 	})
 	t.Run("draining", func(t *testing.T) {
 		r, client, server := tlsPair(t, func(c *Config) { c.DrainTimeout = 2 * patience })

@@ -44,6 +44,7 @@ type relay struct {
 	first   []byte      // from the client, read to see what it speaks
 	speaks  atomic.Bool // both handshakes are over
 	broken  atomic.Int32
+	ended   atomic.Int32 // sides that send nothing more
 	heard   hearing
 }
 
@@ -130,7 +131,10 @@ func (r *relay) run() {
 		}
 	})
 	defer stop()
-	if err := r.shakeHands(); err != nil {
+	switch err := r.shakeHands(); {
+	case errors.Is(err, errLeft):
+		return
+	case err != nil:
 		r.breakOff(brokenByUs)
 		return
 	}
@@ -228,10 +232,38 @@ func (r *relay) refused(err error) error {
 	return err
 }
 
+// errLeft: the upstream has ended a connection on which nothing was asked.
+var errLeft = errors.New("the upstream has left")
+
 // listenFirst reads what the client says first, to tell HTTP/2 from HTTP/1. That may take long: clients connect before they
-// have something to ask.
+// have something to ask. The upstream may not wait as long: then it is over for the client too.
 func (r *relay) listenFirst() (protocol string, err error) {
 	const preface = "PRI * HTTP/2.0"
+	raw, err := r.raw[server].SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	left := make(chan bool)
+	go func() {
+		gone := false
+		_ = raw.Read(func(fd uintptr) bool {
+			gone = hasEnded(int(fd))
+			return gone
+		})
+		if gone {
+			_ = r.raw[client].SetReadDeadline(time.Unix(1, 0))
+		}
+		left <- gone
+	}()
+	defer func() {
+		_ = r.raw[server].SetReadDeadline(time.Unix(1, 0))
+		if <-left && err != nil {
+			err = errLeft
+		}
+		for _, c := range r.raw {
+			_ = c.SetReadDeadline(time.Time{})
+		}
+	}()
 	b := make([]byte, relayBuffer)
 	n := 0
 	for n < 3 && strings.HasPrefix(preface, string(b[:n])) {
@@ -274,6 +306,8 @@ func (r *relay) pump(side int) {
 			r.hear(side, endOf(side), nil)
 			r.read(side)
 			_ = to.CloseWrite()
+			_ = r.raw[1-side].CloseWrite() // TLS says it only within itself
+			r.await(side)
 			return
 		case err != nil:
 			r.breakOff(int32(brokenByClient + side))
@@ -282,6 +316,38 @@ func (r *relay) pump(side int) {
 		b = b[:cap(b)]
 		n, err = from.Read(b)
 	}
+}
+
+// await stays with a side that sends nothing more until the other has ended too, or this one is gone altogether: it may have closed, and
+// not only ended, which the kernel learns when it asks whether it is there. Else who never closes held two descriptors for ever.
+func (r *relay) await(side int) {
+	if r.ended.Add(1) == 2 {
+		_ = r.raw[1-side].SetReadDeadline(time.Unix(1, 0)) // who stays there need not any more
+		return
+	}
+	raw, err := r.raw[side].SyscallConn()
+	if err != nil {
+		return
+	}
+	gone := false
+	_ = raw.Read(func(fd uintptr) bool {
+		gone = isGone(int(fd))
+		return gone
+	})
+	if gone && r.ended.Load() < 2 {
+		r.breakOff(int32(brokenByClient + side))
+	}
+}
+
+// hasEnded reports that a side has said all, without taking anything of it.
+func hasEnded(fd int) bool {
+	n, errno := receive(fd, make([]byte, 1), unix.MSG_PEEK)
+	return errno != unix.EAGAIN && (errno != 0 || n == 0)
+}
+
+func isGone(fd int) bool {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err != nil || info.State == unix.BPF_TCP_CLOSE
 }
 
 // hear notes what a side says; read follows.

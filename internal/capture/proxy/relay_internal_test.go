@@ -54,7 +54,8 @@ func (c *onceClient) CloseWrite() error           { return nil }
 func TestAnAnswerIsReadAfterItsRequestHoweverQuick(t *testing.T) {
 	rig := newRig(t, reserve(t))
 	d := &desk{ledger: newLedger(rig.Proxy), news: make(chan struct{}, 1)}
-	r := &relay{p: rig.Proxy, desk: d, sides: [2]half{
+	address, accept := listen(t)
+	r := &relay{p: rig.Proxy, desk: d, raw: [2]*net.TCPConn{client: dial(t, address), server: accept()}, sides: [2]half{
 		client: &onceClient{}, server: &quickServer{asked: make(chan struct{}), answered: make(chan struct{})},
 	}}
 	r.dialog.Start([]byte("id"), []byte("127.0.0.1:1"), []byte("127.0.0.1:2"))
