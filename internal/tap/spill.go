@@ -57,6 +57,7 @@ type spill struct {
 	bytes  int64
 	limit  int64
 	closed bool
+	last   bool // what is queued from here on has no other chance
 	wake   chan struct{}
 
 	feeding  atomic.Pointer[portion] // nil: nothing is on its way from the spool
@@ -179,6 +180,16 @@ func (s *spill) expect(bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.limit += bytes
+	s.last = true
+}
+
+// lastChance reports once that it is, if something is queued.
+func (s *spill) lastChance() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	is := s.last && len(s.queue) > 0
+	s.last = s.last && !is
+	return is
 }
 
 // lost is the spool's OnLost.
@@ -221,7 +232,7 @@ func (s *spill) pause() time.Duration {
 
 // work does what there is to do now. What a portion gave back is on the disk before the portion is committed.
 func (s *spill) work(now time.Time) {
-	if s.spool == nil && !now.Before(s.retry) {
+	if s.spool == nil && (!now.Before(s.retry) || s.lastChance()) { // the tap before may have left the directory meanwhile
 		s.start(now)
 	}
 	fed := s.feeding.Load()

@@ -245,6 +245,26 @@ func TestAnEarlierRunsSpoolIsRecovered(t *testing.T) {
 	})
 }
 
+func TestATapThatEndsSoonAfterItsPredecessorHasTheSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		before, _ := spilling(dir, 1<<20)
+		draining := start(t.Context(), before.run)
+		s, k := spilling(dir, 1<<20)
+		synctest.Wait()
+		running := start(t.Context(), s.run)
+		synctest.Wait() // it has found the directory in use
+		require.NoError(t, draining.stop())
+		k.set(true)
+		k.see(0, 10)
+		s.expect(1 << 20)
+		k.Relieve(1 << 20) // as a writer gives back what it has at its end
+		require.NoError(t, running.stop())
+		c := s.counters.Report()
+		require.EqualValues(t, 10, c.GetSpooled(), "%v", c)
+	})
+}
+
 func TestWhatComesBackFromKafkaIsKeptBeforeItsPortionIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
