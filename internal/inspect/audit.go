@@ -214,8 +214,13 @@ func (r *Reader) newTapAudit(t *control.Tap) *TapAudit {
 	return a
 }
 
-// early are the reasons for which an exchange is dropped before it has a number.
-func early() []string { return []string{"memory", "redaction", "incomplete", "ambiguous"} }
+// early are the reasons for which an exchange is dropped before it has a number: they explain none that is missing. All of
+// wire's losses are among them.
+func early() []string {
+	return []string{
+		"memory", "behind", "self_protection", "malformed", "header_too_large", "panic", "streams", "redaction", "incomplete", "ambiguous",
+	}
+}
 
 // unsent is how many numbers the tap itself says may be missing.
 func (c *AuditCounters) unsent() uint64 {

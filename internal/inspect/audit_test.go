@@ -11,6 +11,7 @@ import (
 
 	"github.com/reprise-io/reprise/internal/control"
 	"github.com/reprise-io/reprise/internal/fault"
+	"github.com/reprise-io/reprise/internal/wire"
 	reprisev1 "github.com/reprise-io/reprise/proto/reprise/v1"
 )
 
@@ -94,6 +95,22 @@ func TestAuditFailsOnWhatNobodyCounted(t *testing.T) {
 	require.False(t, a.Closes)
 	require.EqualValues(t, 2, a.Taps[0].Unexplained, "what was dropped before it had a number explains none")
 	require.Equal(t, GapUnexplained, a.Taps[0].Gaps[0].Cause)
+}
+
+func TestWhatWasNeverNumberedExplainsNoMissingNumber(t *testing.T) {
+	for loss := range wire.Losses {
+		if loss == wire.LostMarked { // filtered, not dropped
+			continue
+		}
+		r := newRig(t, 1)
+		r.seqs(0, 1, 2, 5)
+		r.report(time.Minute, &reprisev1.TapReport{Final: true, Counters: &reprisev1.Counters{
+			Seen: 8, Produced: 5, Dropped: map[string]uint64{loss.String(): 3}, LastSeq: 5,
+		}})
+		a, err := r.audit(AuditQuery{})
+		require.Equal(t, fault.Incomplete, fault.Code(err), loss)
+		require.EqualValues(t, 2, a.Taps[0].Unexplained, loss)
+	}
 }
 
 func TestAuditFailsOnCountersThatDoNotAddUp(t *testing.T) {
