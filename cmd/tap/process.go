@@ -15,11 +15,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/reprise-io/reprise/cmd/internal/cli"
 	"github.com/reprise-io/reprise/internal/admin"
 	"github.com/reprise-io/reprise/internal/handover"
 	"github.com/reprise-io/reprise/internal/meter"
 	"github.com/reprise-io/reprise/internal/tap"
 )
+
+// lastLines is how long at the end stderr is waited for.
+const lastLines = time.Second
 
 // placed is a source with its place in the process.
 type placed struct {
@@ -49,10 +53,13 @@ func (o *captureOptions) run(ctx context.Context, sources []placed, reread func(
 	if err := o.check().first(); err != nil {
 		return err
 	}
-	log, level, err := o.LeveledLogger(os.Stderr)
+	outlet := cli.NewOutlet(os.Stderr) // what passes traffic on logs too, and must not wait for who reads it
+	defer outlet.Close(lastLines)
+	log, level, err := o.LeveledLogger(outlet)
 	if err != nil {
 		return err
 	}
+	outlet.Tell(func(lost int) { log.Warn("lines of this log were lost: nobody took them from stderr", "lines", lost) })
 	for _, p := range sources {
 		if err := p.check().first(); err != nil {
 			return err

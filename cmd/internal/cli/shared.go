@@ -94,6 +94,10 @@ func (s *Shared) LeveledLogger(w io.Writer) (*slog.Logger, *slog.LevelVar, error
 			if IsTerminal(f) {
 				format = "text"
 			}
+		case *Outlet:
+			if IsTerminal(f.to) {
+				format = "text"
+			}
 		case *Screen:
 			format = "text"
 		}
