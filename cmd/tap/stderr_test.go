@@ -25,8 +25,11 @@ func TestALogThatNobodyReadsHoldsUpNoTraffic(t *testing.T) {
 	p := exec.Command(os.Args[0], "proxy", "--brokers", "127.0.0.1:1", "--listen", listen, "--upstream", nobody)
 	p.Env, p.Stderr = append(os.Environ(), asTap+"=1"), w
 	require.NoError(t, p.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- p.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = p.Wait()
+	}()
 	t.Cleanup(func() { _ = p.Process.Kill() })
 	require.Eventually(t, func() bool {
 		c, err := net.Dial("tcp", listen)
