@@ -198,6 +198,21 @@ func TestAClientThatOffersOtherProtocolsIsNoFailureOfTheUpstream(t *testing.T) {
 	eventually(t, func() bool { return r.Stats().Refused == 1 && r.Stats().Connections == 0 })
 	require.False(t, r.upstreams.all[0].resting(time.Now()))
 	require.NotContains(t, r.logs.String(), "cannot be reached")
+	require.Equal(t, 1, strings.Count(r.logs.String(), "no protocol in common"), r.logs.String())
+
+	only := httptest.NewUnstartedServer(http.NotFoundHandler()) // HTTP/1.1
+	only.TLS = &tls.Config{Certificates: []tls.Certificate{back.pair}}
+	only.StartTLS()
+	defer only.Close()
+	plain := newRig(t, only.Listener.Addr().String(), func(c *Config) { c.TLS = TLS{Upstream: true, UpstreamCA: back.cert} })
+	for range 2 {
+		c := plain.dial()
+		send(t, c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+		_, _ = io.Copy(io.Discard, c)
+	}
+	eventually(t, func() bool { return plain.Stats().Refused == 2 && plain.Stats().Connections == 0 })
+	require.False(t, plain.upstreams.all[0].resting(time.Now()))
+	require.Equal(t, 1, strings.Count(plain.logs.String(), "no protocol in common"), plain.logs.String())
 }
 
 func serialOf(t *testing.T, r *rig) int64 {

@@ -99,6 +99,7 @@ type Proxy struct {
 	desks  []*desk        // for relays
 	adopt  sync.Mutex     // of who has three descriptors for a moment
 	relays sync.WaitGroup // their goroutines
+	apart  sync.Once      // is said
 	over   context.Context
 	cut    context.CancelFunc // of over: relays have no more time
 }

@@ -187,7 +187,7 @@ func (r *relay) shakeHands() error {
 	}
 	chosen, err := r.withUpstream([]string{speaks})
 	if err == nil && speaks == "h2" && chosen != speaks {
-		err = r.refused(fmt.Errorf("the client speaks h2 and the upstream does not (it chose %q)", chosen))
+		err = r.apart(fmt.Errorf("the client speaks h2 and the upstream does not (it chose %q)", chosen))
 	}
 	return err
 }
@@ -213,8 +213,7 @@ func (r *relay) withUpstream(protocols []string) (chosen string, err error) {
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
 		if strings.Contains(err.Error(), "no application protocol") { // what the client offered, and it may offer anything
-			r.p.stats.refused.Add(1)
-			return "", err
+			return "", r.apart(err)
 		}
 		return "", r.refused(err)
 	}
@@ -234,6 +233,16 @@ func (r *relay) refused(err error) error {
 
 // errLeft: the upstream has ended a connection on which nothing was asked.
 var errLeft = errors.New("the upstream has left")
+
+// apart notes that a client speaks nothing that the upstream does: no failure of the upstream, whatever clients say.
+func (r *relay) apart(err error) error {
+	r.p.stats.refused.Add(1)
+	r.p.apart.Do(func() {
+		r.p.cfg.Logger.Warn("a client and the upstream have no protocol in common; further ones are counted (refused)",
+			"client", string(r.dialog.Client), "upstream", string(r.to.text), "error", err)
+	})
+	return err
+}
 
 // listenFirst reads what the client says first, to tell HTTP/2 from HTTP/1. That may take long: clients connect before they
 // have something to ask. The upstream may not wait as long: then it is over for the client too.
