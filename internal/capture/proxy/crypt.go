@@ -30,13 +30,21 @@ type crypt struct {
 	TLS
 	log *slog.Logger
 
+	looking chan struct{} // has room for who looks at the files
+	seen    [3]stamp      // of Cert, Key, UpstreamCA; the one who looks has it
+
 	mu          sync.Mutex
-	seen        [3]stamp // of Cert, Key, UpstreamCA
 	certificate *tls.Certificate
 	roots       *x509.CertPool // nil: the system's
 	listening   *tls.Config    // for handshakes with clients, all of them: it has the keys by which sessions are resumed
 	sessions    tls.ClientSessionCache
 }
+
+// How long the files are waited for. They may be on a file system that hangs.
+const (
+	lookTime  = 2 * time.Second // by one handshake
+	rereadMax = 5 * time.Second // when somebody has asked for them to be read
+)
 
 // stamp tells whether a file has changed.
 type stamp struct {
@@ -49,7 +57,7 @@ func newCrypt(t TLS, log *slog.Logger) (*crypt, error) {
 	if !t.listens() && !t.Upstream {
 		return nil, nil
 	}
-	c := &crypt{TLS: t, log: log, sessions: tls.NewLRUClientSessionCache(0)}
+	c := &crypt{TLS: t, log: log, looking: make(chan struct{}, 1), sessions: tls.NewLRUClientSessionCache(0)}
 	if len(c.ALPN) == 0 {
 		c.ALPN = []string{"http/1.1"}
 	}
@@ -71,13 +79,16 @@ func (c *crypt) stamps() (now [3]stamp) {
 	return now
 }
 
+// read takes what is in the files, all of it or nothing.
 func (c *crypt) read() error {
+	var certificate *tls.Certificate
+	var trusted *x509.CertPool
 	if c.listens() {
 		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		if err != nil {
 			return badFile(fmt.Sprintf("cannot use --listen-tls-cert %s with --listen-tls-key %s", c.Cert, c.Key), err)
 		}
-		c.certificate = &pair
+		certificate = &pair
 	}
 	if c.UpstreamCA != "" {
 		pem, err := os.ReadFile(c.UpstreamCA)
@@ -88,8 +99,11 @@ func (c *crypt) read() error {
 		if err != nil {
 			return badFile("cannot use --upstream-tls-ca "+c.UpstreamCA, err)
 		}
-		c.roots = roots
+		trusted = roots
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.certificate, c.roots = certificate, trusted
 	return nil
 }
 
@@ -99,8 +113,35 @@ func badFile(what string, err error) error {
 	return f
 }
 
-// refresh reads the files again if they have changed, or in any case.
-func (c *crypt) refresh(anyCase bool) {
+// refresh has the files looked at, and read again if they have changed. It waits for that for a moment, and not at all while they are
+// being looked at: what was there before is good enough.
+func (c *crypt) refresh() {
+	select {
+	case c.looking <- struct{}{}:
+		c.look(false, lookTime)
+	default:
+	}
+}
+
+// look is for whoever has taken looking, which it gives back when the files have answered.
+func (c *crypt) look(anyCase bool, most time.Duration) {
+	done := make(chan struct{})
+	go func() { // stays where the file system does not answer
+		defer close(done)
+		defer func() { <-c.looking }()
+		c.reread(anyCase)
+	}()
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		c.log.Error("THE CERTIFICATES CANNOT BE LOOKED AT: those from before stay in use", "error", "their files do not answer")
+	}
+}
+
+// reread reads the files if they have changed, or in any case.
+func (c *crypt) reread(anyCase bool) {
 	now := c.stamps()
 	if now == c.seen && !anyCase {
 		return
@@ -110,6 +151,8 @@ func (c *crypt) refresh(anyCase bool) {
 		c.log.Error("THE CERTIFICATES WERE NOT READ AGAIN: those from before stay in use", "error", err)
 		return
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.certificate != nil && c.certificate.Leaf != nil {
 		c.log.Info("the certificates were read again", "valid_until", c.certificate.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	} else {
@@ -119,17 +162,24 @@ func (c *crypt) refresh(anyCase bool) {
 
 // Reload reads certificates again, changed or not.
 func (p *Proxy) Reload() {
-	if c := p.crypt; c != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.refresh(true)
+	c := p.crypt
+	if c == nil {
+		return
+	}
+	timer := time.NewTimer(rereadMax)
+	defer timer.Stop()
+	select {
+	case c.looking <- struct{}{}:
+		c.look(true, rereadMax)
+	case <-timer.C:
+		c.log.Error("THE CERTIFICATES WERE NOT READ AGAIN: those from before stay in use", "error", "their files do not answer")
 	}
 }
 
 func (c *crypt) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.refresh()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.refresh(false)
 	return c.certificate, nil
 }
 
@@ -150,9 +200,9 @@ func (c *crypt) forClient(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 
 // toUpstream is for a handshake with an upstream that offers these protocols.
 func (c *crypt) toUpstream(host string, protocols []string) *tls.Config {
+	c.refresh()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.refresh(false)
 	if c.UpstreamName != "" {
 		host = c.UpstreamName
 	}

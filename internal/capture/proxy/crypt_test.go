@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/reprise-io/reprise/internal/fault"
 )
@@ -229,7 +230,7 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	require.EqualValues(t, 1, serialOf(t, r))
 	id.write(t, 20)
 	require.NoError(t, os.Chtimes(id.cert, time.Time{}, time.Now().Add(time.Minute)))
-	require.EqualValues(t, 20, serialOf(t, r), "without being told")
+	eventually(t, func() bool { return serialOf(t, r) == 20 }) // without being told
 
 	require.NoError(t, os.WriteFile(id.cert, []byte("nonsense"), 0o600))
 	require.EqualValues(t, 20, serialOf(t, r))
@@ -240,7 +241,26 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 	require.EqualValues(t, 20, serialOf(t, r))
 	id.write(t, 3)
 	r.Reload()
-	require.EqualValues(t, 3, serialOf(t, r))
+	eventually(t, func() bool { return serialOf(t, r) == 3 })
+}
+
+func TestACertificateThatCannotBeReadHoldsUpNoHandshake(t *testing.T) {
+	id := newIdentity(t, 1)
+	r := newRig(t, webServer(t, nil), func(c *Config) { c.TLS = TLS{Cert: id.cert, Key: id.key} })
+	require.EqualValues(t, 1, serialOf(t, r))
+	require.NoError(t, os.Remove(id.cert))
+	require.NoError(t, unix.Mkfifo(id.cert, 0o600)) // opening it hangs, as on a file system that is gone
+	for range 3 {
+		require.EqualValues(t, 1, serialOf(t, r))
+	}
+	require.Contains(t, r.logs.String(), "THE CERTIFICATES CANNOT BE LOOKED AT")
+	answers, err := os.OpenFile(id.cert, os.O_RDWR, 0)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(id.cert))
+	require.NoError(t, answers.Close()) // what hung reads an end
+	eventually(t, func() bool { return strings.Contains(r.logs.String(), "THE CERTIFICATES WERE NOT READ AGAIN") })
+	id.write(t, 20)
+	eventually(t, func() bool { return serialOf(t, r) == 20 })
 }
 
 func TestBadCertificatesStopAStart(t *testing.T) {
