@@ -22,8 +22,8 @@ const spareProcs = 2
 
 // What the process may take beside what capture holds, before the garbage collector works harder.
 const (
-	besideCapture  = 34 << 20 // with the pages that the collector does not count, the process stays within 64 MiB
-	perConnection  = 8 << 10
+	besideCapture  = 30 << 20 // with the pages that the collector does not count, the process stays within 64 MiB
+	perConnection  = 4 << 10
 	fewConnections = 64  // are allowed for from the start
 	groupShare     = 0.8 // of the control group's memory: collecting comes before --max-rss, and that before the kernel
 	aboveLive      = 4   // a fourth is added to what is in use: what traffic needs must not keep the collector busy

@@ -29,13 +29,13 @@ func TestTheBackstopIsAboveTheBudgetAndGrowsWithConnections(t *testing.T) {
 	t.Setenv("GOGC", "")
 	var log bytes.Buffer
 	b := newBackstop(64<<20, meter.Bounds{}, slog.New(slog.NewTextHandler(&log, nil)))
-	require.EqualValues(t, 64<<20+34<<20+64*8<<10, debug.SetMemoryLimit(-1))
+	require.EqualValues(t, 64<<20+30<<20+64*4<<10, debug.SetMemoryLimit(-1))
 	b.allow(powerAbove(10_000))
-	require.EqualValues(t, 98<<20+16384*8<<10, debug.SetMemoryLimit(-1))
+	require.EqualValues(t, 94<<20+16384*4<<10, debug.SetMemoryLimit(-1))
 	b.allow(2048)
-	require.EqualValues(t, 98<<20+16384*8<<10, debug.SetMemoryLimit(-1), "it does not fall")
+	require.EqualValues(t, 94<<20+16384*4<<10, debug.SetMemoryLimit(-1), "it does not fall")
 	b.hold(100 << 20)
-	require.EqualValues(t, 98<<20+16384*8<<10, debug.SetMemoryLimit(-1), "it is far above what is in use")
+	require.EqualValues(t, 94<<20+16384*4<<10, debug.SetMemoryLimit(-1), "it is far above what is in use")
 	b.hold(205 << 20)
 	require.EqualValues(t, 272<<20, debug.SetMemoryLimit(-1), "it keeps a fourth above that")
 	b.allow(powerAbove(1 << 62))
@@ -47,11 +47,11 @@ func TestTheBackstopStaysWithinTheControlGroup(t *testing.T) {
 	keepRuntime(t)
 	t.Setenv("GOMEMLIMIT", "")
 	var log bytes.Buffer
-	b := newBackstop(64<<20, meter.Bounds{Memory: 120 << 20}, slog.New(slog.NewTextHandler(&log, nil)))
-	require.Equal(t, int64(120<<20)*8/10, debug.SetMemoryLimit(-1))
+	b := newBackstop(64<<20, meter.Bounds{Memory: 110 << 20}, slog.New(slog.NewTextHandler(&log, nil)))
+	require.Equal(t, int64(110<<20)*8/10, debug.SetMemoryLimit(-1))
 	b.hold(1 << 30)
-	require.Equal(t, int64(120<<20)*8/10, debug.SetMemoryLimit(-1))
-	require.Contains(t, log.String(), "--memory-max 62MiB, or a limit of 122MiB")
+	require.Equal(t, int64(110<<20)*8/10, debug.SetMemoryLimit(-1))
+	require.Contains(t, log.String(), "--memory-max 58MiB, or a limit of 117MiB")
 }
 
 func TestGOMEMLIMITIsStronger(t *testing.T) {
