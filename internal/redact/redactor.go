@@ -51,6 +51,10 @@ type Redactor struct {
 	known     map[string]bool // names of rules; empty without selectors of ours or, maybe, of others
 }
 
+// meaning is raised whenever the same rules find more than before, or replace it otherwise: what an older tap has redacted by them
+// is then redacted again by a newer replayer, whose digest is another.
+const meaning = 3
+
 // New compiles a rule set. Without a key it takes a random one.
 func New(o Options) (*Redactor, error) {
 	r := &Redactor{rules: o.Rules, key: bytes.Clone(o.Key), keyID: o.KeyID, headers: map[string]headerAction{}}
@@ -70,7 +74,7 @@ func New(o Options) (*Redactor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redaction rules: %w", err)
 	}
-	sum := sha256.Sum256(append(canonical, r.keyID...))
+	sum := sha256.Sum256(fmt.Appendf(canonical, "%s%d", r.keyID, meaning))
 	r.digest = sum[:16]
 	if err := r.compile(); err != nil {
 		return nil, err

@@ -131,7 +131,7 @@ func (k Kind) String() string {
 // DefaultRules returns the set that applies without a rules file.
 func DefaultRules() *Rules {
 	return &Rules{
-		Version: 2,
+		Version: 3,
 		Keys: []KeyRule{
 			{
 				Name: "credential-key", Kind: Secret,
