@@ -14,6 +14,7 @@ const (
 	fixedConnections = 32
 	fixedRounds      = 6 // for one of those that others have
 	fixedShorter     = 3 // than turns at a fixed rate elsewhere
+	fixedWarmer      = 3 // times as long as for loads as fast as they go
 )
 
 // quantiles of one turn, in ms.
@@ -55,6 +56,12 @@ func (b *bench) rate(ctx context.Context) error {
 	if err := b.warm(ctx, w); err != nil {
 		return err
 	}
+	// As fast as it goes, a broker gets few large batches. What it does for each of many small ones it compiles only now, for most of a
+	// minute, on the cores that are measured.
+	progress("warming up for %s at %d/s", fixedWarmer*b.warmUp, fixedRate)
+	if _, err := fixed(ctx, w.by(tapProxy).addr, small(fixedConnections), fixedRate, fixedWarmer*b.warmUp); err != nil {
+		return err
+	}
 	times := make(map[string][]quantiles)
 	turns := make(map[string][]turn)
 	// The tail of a turn is a matter of luck on a shared machine: many short turns tell more than a few long ones. Nobody always comes
@@ -80,7 +87,7 @@ func (b *bench) rate(ctx context.Context) error {
 			progress("rate, round %d: %-34s p50 %.3f p99 %.3f p99.9 %.3f max %.3f ms", round+1, x.name, q.p50, q.p99, q.p999, q.max)
 		}
 	}
-	b.tables = append(b.tables, rateAsked(times), rateTable(w, times, turns))
+	b.tables = append(b.tables, rateAsked(times), b.rateTable(w, times, turns))
 	return nil
 }
 
@@ -112,7 +119,7 @@ func rateAsked(times map[string][]quantiles) table {
 	return t
 }
 
-func rateTable(w *ways, times map[string][]quantiles, turns map[string][]turn) table {
+func (b *bench) rateTable(w *ways, times map[string][]quantiles, turns map[string][]turn) table {
 	t := table{
 		title: fmt.Sprintf("Time of an answer at %d/s: small GETs, %d connections, ms", fixedRate, fixedConnections),
 		head:  []string{"through", "p50", "p99", "p99.9", "max", "p50 − HAProxy's", "p99 − HAProxy's", "CPU µs/request", "captured %", "p99 each round"},
@@ -120,6 +127,7 @@ func rateTable(w *ways, times map[string][]quantiles, turns map[string][]turn) t
 			"Open loop: a request has its due time, whatever became of those before it, and its time counts from then (`e2e/openloop`). Its thread asks the",
 			"kernel for short slices, or its own waits for a core would count as everybody's. The tap's event loop has nice value -10 when root",
 			"runs this, as by default (`--forward-nice`); all others have 0.",
+			fmt.Sprintf("Kafka has had %s of this load before, through the tap: until its JVM has compiled what a small batch takes, the tap's p99 is twice as high.", fixedWarmer*b.warmUp),
 			fmt.Sprintf("Medians of %d rounds, each in an order of its own; differences are taken within a round. p99.9 and max of \"direct\" tell what the machine itself does.", len(times[direct])),
 		},
 	}
