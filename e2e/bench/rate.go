@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -86,9 +87,62 @@ func (b *bench) rate(ctx context.Context) error {
 			times[x.name], turns[x.name] = append(times[x.name], q), append(turns[x.name], t)
 			progress("rate, round %d: %-34s p50 %.3f p99 %.3f p99.9 %.3f max %.3f ms", round+1, x.name, q.p50, q.p99, q.p999, q.max)
 		}
+		both, err := atOnce(ctx, w, length)
+		if err != nil {
+			return err
+		}
+		for name, q := range both {
+			times[name+together] = append(times[name+together], q)
+		}
 	}
-	b.tables = append(b.tables, rateAsked(times), b.rateTable(w, times, turns))
+	b.tables = append(b.tables, rateAsked(times), b.rateTable(w, times, turns), togetherTable(times))
 	return nil
+}
+
+const (
+	together      = ", at once" // in times: what a way did beside the other
+	togetherOther = 1000        // a second through HAProxy, the rest through the tap
+)
+
+// atOnce sends one load through the tap and through HAProxy together: both meet the same machine, with Kafka at work on it.
+func atOnce(ctx context.Context, w *ways, length time.Duration) (map[string]quantiles, error) {
+	var beside *openloop.Result
+	var besideErr error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		beside, besideErr = fixed(ctx, w.by(haproxyTCP).addr, small(fixedConnections), togetherOther, length)
+	}()
+	through, err := fixed(ctx, w.by(tapProxy).addr, small(fixedConnections), fixedRate-togetherOther, length)
+	<-done
+	if err := errors.Join(err, besideErr); err != nil {
+		return nil, err
+	}
+	_, err = w.by(tapProxy).kept(ctx)
+	return map[string]quantiles{tapProxy: quantilesOf(through), haproxyTCP: quantilesOf(beside)}, err
+}
+
+func togetherTable(times map[string][]quantiles) table {
+	t := table{
+		title: fmt.Sprintf("The same load through both at once: %d/s through the tap, %d/s through HAProxy, ms", fixedRate-togetherOther, togetherOther),
+		head:  []string{"through", "p50", "p99", "p99.9", "p99 each round"},
+		notes: []string{
+			"Above, HAProxy has the two cores without Kafka at work, and the tap has not. Here both meet the same: what is left between them is the tap,",
+			"and what HAProxy takes longer here than above is Kafka, redaction and compression on the cores of the generator and the origin.",
+		},
+	}
+	for _, name := range []string{haproxyTCP, tapProxy} {
+		var of [3][]float64
+		for _, q := range times[name+together] {
+			of[0], of[1], of[2] = append(of[0], q.p50), append(of[1], q.p99), append(of[2], q.p999)
+		}
+		t.rows = append(t.rows, []string{
+			name, fmt.Sprintf("%.2f", median(of[0])), fmt.Sprintf("%.2f", median(of[1])), fmt.Sprintf("%.2f", median(of[2])), each(of[1], "%.2f"),
+		})
+	}
+	v := added(times, tapProxy+together, haproxyTCP+together, p99)
+	t.rows = append(t.rows, []string{"tap − HAProxy", "", fmt.Sprintf("%+.2f", median(v)), "", each(v, "%.2f")})
+	return t
 }
 
 // added is what a way adds to another's time, round by round.
