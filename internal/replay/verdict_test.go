@@ -99,6 +99,7 @@ func TestAllReplicasAndStartsOfARunAreJudgedAsOne(t *testing.T) {
 
 	// All are there before one can come to the end.
 	s.tell(control.Author{Writer: "ann", Time: time.Now()}.Command(&reprisev1.Command{Run: "monday", Generation: 1, Verb: control.VerbPause}))
+	time.Sleep(control.ObeyAfter) // before it is in force, who resumes may have sent all
 	both := s.startAll(2, o)
 	for _, p := range both {
 		p.begins()
