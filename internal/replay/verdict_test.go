@@ -99,7 +99,10 @@ func TestAllReplicasAndStartsOfARunAreJudgedAsOne(t *testing.T) {
 
 	// All are there before one can come to the end.
 	s.tell(control.Author{Writer: "ann", Time: time.Now()}.Command(&reprisev1.Command{Run: "monday", Generation: 1, Verb: control.VerbPause}))
-	time.Sleep(control.ObeyAfter) // before it is in force, who resumes may have sent all
+	require.Eventually(t, func() bool { // before it is in force, who resumes may have sent all
+		orders := s.state().Run("monday").Current().Orders()
+		return len(orders) > 0 && time.Now().After(orders[len(orders)-1].At)
+	}, hangs, 20*time.Millisecond)
 	both := s.startAll(2, o)
 	for _, p := range both {
 		p.begins()
